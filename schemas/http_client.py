@@ -181,11 +181,11 @@ def _body(raw: Any, most: int) -> bytes:
     while piece := raw.read(min(_READ_AT_ONCE, most + 1 - len(data)), decode_content=False):
         data += piece
         if len(data) > most:
-            raise _TooMuch(f"the response is larger than {most} bytes")
+            raise _BodyTooLargeError(f"the response is larger than {most} bytes")
     return bytes(data)
 
 
-class _TooMuch(ValueError):  # noqa: N818 - as above
+class _BodyTooLargeError(ValueError):
     """The body is larger than the limit."""
 
 
@@ -312,7 +312,7 @@ def _module(error: BaseException) -> str:
 
 def _failure(error: BaseException, *, sent: bool) -> ExchangeFailed:
     match error:
-        case _TooMuch():
+        case _BodyTooLargeError():
             return ResponseTooLarge(str(error), sent=sent)
         case http.client.RemoteDisconnected():
             return NotHttp("the server hung up without a response", sent=sent)

@@ -148,18 +148,29 @@ def cycle(tree: Tree, deferred_in: str = "-") -> list[str]:
     return []
 
 
-def shared_class_names(tree: Tree, room: str) -> dict[str, set[str]]:
-    """Return the names of a room's classes that another class has as well, with the modules of both."""
+def shared_type_names(tree: Tree) -> dict[str, set[str]]:
+    """Return the names of classes and type aliases that stand for two things, with their places.
+
+    A leading underscore makes no other name. Type variables such as `T` may repeat: they have no meaning of their own.
+    """
     found: dict[str, set[str]] = {}
     for module, parsed in tree.parsed.items():
-        for node in ast.walk(parsed):
-            if isinstance(node, ast.ClassDef):
-                found.setdefault(node.name.lstrip("_"), set()).add(f"{module}:{node.lineno}")
-    return {
-        name: places
-        for name, places in found.items()
-        if len(places) > 1 and any(place.startswith(f"{room}.") for place in places)
-    }
+        for name, line in _types(parsed):
+            found.setdefault(name.lstrip("_"), set()).add(f"{module}:{line}")
+    return {name: places for name, places in found.items() if len(places) > 1}
+
+
+_ALIAS = re.compile(r"_?[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*")
+
+
+def _types(parsed: ast.Module) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(parsed):
+        if isinstance(node, ast.ClassDef):
+            yield node.name, node.lineno
+    for node in (each for each in parsed.body if isinstance(each, ast.Assign | ast.AnnAssign)):
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            if isinstance(target, ast.Name) and _ALIAS.fullmatch(target.id):
+                yield target.id, node.lineno
 
 
 PROCESSES = (
@@ -270,8 +281,8 @@ def test_no_modules_import_each_other_in_a_circle(ours: Tree) -> None:
     assert cycle(ours) == []
 
 
-def test_each_class_of_the_manager_has_a_name_of_its_own(ours: Tree) -> None:
-    assert shared_class_names(ours, "sitegen") == {}
+def test_each_class_and_type_alias_has_a_name_of_its_own(ours: Tree) -> None:
+    assert shared_type_names(ours) == {}
 
 
 @pytest.mark.parametrize("room", ["runner", "sitegen"])
@@ -437,9 +448,26 @@ def test_a_circle_through_a_package_would_be_seen(tmp_path: Path) -> None:
     assert cycle(made(tmp_path, files))
 
 
-def test_an_import_inside_a_function_closes_no_circle(tmp_path: Path) -> None:
+def test_an_import_inside_a_function_closes_a_circle_only_within_its_room(tmp_path: Path) -> None:
     files = {"runner/a.py": "import runner.b", "runner/b.py": "def later():\n    import runner.a"}
-    assert cycle(made(tmp_path, files)) == []
+    tree = made(tmp_path, files)
+    assert cycle(tree) == cycle(tree, deferred_in="schemas") == []
+    assert set(cycle(tree, deferred_in="runner")) == {"runner.a", "runner.b"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shared"),
+    [
+        ("class Verdict: pass", {"Verdict"}),
+        ("def later():\n    class _Verdict: pass", {"Verdict"}),
+        ("Verdict = tuple[int, str]", {"Verdict"}),
+        ("_Verdict: TypeAlias = int", {"Verdict"}),
+        ("from schemas.good import Verdict\nVERDICT = T = 1\nanswer = Verdict()", set()),
+    ],
+)
+def test_a_name_of_two_things_would_be_seen(tmp_path: Path, text: str, shared: set[str]) -> None:
+    files = {"schemas/good.py": "T = 1\nclass Verdict: pass", "sitegen/other.py": text}
+    assert shared_type_names(made(tmp_path, files)).keys() == shared
 
 
 @pytest.mark.parametrize(

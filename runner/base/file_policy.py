@@ -17,6 +17,7 @@ from schemas.problems import shown
 from schemas.records import Bound, Mirror, Policy, RunnerSettings
 
 Violation = tuple[str, str]
+"""What the policy denies, and what to do."""
 
 _IN_CONTAINER = ("env", "docker_volumes", "docker_options")
 """Keys that could put another program, resolver or proxy into the container that runs rsync."""

@@ -27,7 +27,7 @@ class SecretFile(NamedTuple):
     key: str
 
 
-class Reader(NamedTuple):
+class SecretReader(NamedTuple):
     """Who must read the secrets: a user by name, and the home folders that its units see; None if they see all."""
 
     user: str
@@ -43,7 +43,7 @@ def named(token: str, mirrors: Iterable[Mirror]) -> list[SecretFile]:
     return [SecretFile(path, key) for path, key in found.items()]
 
 
-def warnings(files: Iterable[SecretFile], reader: Reader) -> list[str]:
+def warnings(files: Iterable[SecretFile], reader: SecretReader) -> list[str]:
     """Return a line for each file that the reader cannot read; without root's rights, none for another user."""
     found = []
     for file in files:
@@ -62,7 +62,7 @@ def beginning(user: str) -> str:
     return f"warning: {user} cannot read the secret "
 
 
-def _is_hidden(path: str, reader: Reader) -> bool:
+def _is_hidden(path: str, reader: SecretReader) -> bool:
     if reader.seen is None:
         return False
     real = os.path.realpath(path)

@@ -9,11 +9,10 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
+from runner.base.file_policy import Violation
 from runner.base.mirror_paths import Paths, lies_in
 from runner.hooks.container import host_side
 from schemas.records import Mirror, Policy
-
-Violation = tuple[str, str]
 
 _ASK = "Ask the administrator of this machine to allow it, or remove it."
 

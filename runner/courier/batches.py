@@ -26,7 +26,7 @@ GIVEN_UP = 10
 """Reports that one delivery gives up at most. Further ones are failures that back off, so that an admin can see the
 problem before much is lost."""
 
-_Report = dict[str, Any]
+_PlainReport = dict[str, Any]
 
 
 class Batches:
@@ -37,7 +37,7 @@ class Batches:
         self._most = self._limit = BATCH
         self._given_up = 0
 
-    def send(self, envelope: Envelope) -> tuple[list[_Report], Acknowledgement]:
+    def send(self, envelope: Envelope) -> tuple[list[_PlainReport], Acknowledgement]:
         """Send the oldest reports, or a heartbeat if there are none; return them as they are in the outbox.
 
         SkipjackError when the manager accepted no form of them.
@@ -56,10 +56,10 @@ class Batches:
                 self._most = min(2 * self._most, self._limit)
                 return reports, answer
 
-    def _send(self, envelope: Envelope, reports: list[_Report]) -> Acknowledgement:
+    def _send(self, envelope: Envelope, reports: list[_PlainReport]) -> Acknowledgement:
         return self._client.send(encode_envelope(envelope, reports))
 
-    def _in_another_form(self, envelope: Envelope, reports: list[_Report], error: Rejected) -> Acknowledgement:
+    def _in_another_form(self, envelope: Envelope, reports: list[_PlainReport], error: Rejected) -> Acknowledgement:
         """Send one report, or none, in a form that is accepted; raise `error` when there is no such form."""
         for whole in (envelope, envelope._replace(problems=(), progress=())):
             for form in self._forms(reports):
@@ -76,7 +76,7 @@ class Batches:
                 return answer
         raise error
 
-    def _forms(self, reports: list[_Report]) -> Iterator[list[_Report]]:
+    def _forms(self, reports: list[_PlainReport]) -> Iterator[list[_PlainReport]]:
         """Return the forms of one report, each with less content than the one before; for no report, one form."""
         if not reports:
             yield []
@@ -89,7 +89,7 @@ class Batches:
             if parts(report):
                 yield [emptied(report)]
 
-    def _close(self, report: _Report, form: _Report, error: Rejected) -> None:
+    def _close(self, report: _PlainReport, form: _PlainReport, error: Rejected) -> None:
         """Log, divide or give up what the manager did not get of a report that it has acknowledged."""
         self._limit = BATCH
         if form == bounded_report(report):
@@ -109,7 +109,7 @@ class Batches:
             log(f"the manager rejects {what}: {error.what}", about="courier", level=ERROR)
 
 
-def _description(report: _Report) -> str:
+def _description(report: _PlainReport) -> str:
     """Return a report in words: its number, and its mirror and status if it has only one."""
     words = f"report {report['number']}"
     if parts(report) != 1:

@@ -23,7 +23,7 @@ from runner.follow.planning import InForce, LocalConfig
 from runner.journal import journal, leftover_runs, sqlite_file
 from runner.journal.journal import Subject
 from runner.plan import plan
-from runner.plan.plan import Due, Header, Planned, Shown
+from runner.plan.plan import Due, Header, Planned, PlanProblem
 from runner.policy import policy_lists
 from schemas.config import hints
 from schemas.config.settings import load_policy
@@ -199,7 +199,7 @@ def _result(header: Header, *, changed: bool, mirrors: int) -> Followed:
     return Followed(revision, changed, mirrors, problems, refused=header.seen != revision, moves=moves)
 
 
-def _line(shown: Shown) -> str:
+def _line(shown: PlanProblem) -> str:
     _mirror, place, what, todo = shown
     return f"{place}: {what} {todo}"
 

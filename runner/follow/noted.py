@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from runner.base.state_dir import StateLayout
 from runner.follow import unenforced_limits
-from runner.plan.plan import Header, Shown
+from runner.plan.plan import Header, PlanProblem
 from schemas import json_text
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror
@@ -77,7 +77,7 @@ def reported(layout: StateLayout) -> None:
         os.unlink(layout.unreported)
 
 
-def of_manager(layout: StateLayout, now: float) -> Iterable[Shown]:
+def of_manager(layout: StateLayout, now: float) -> Iterable[PlanProblem]:
     """The problem that the manager accepts no reports, if it has lasted for `LONG` or does not pass by itself."""
     noted = _read_unreported(layout)
     if noted and (noted.lasting or now - noted.since >= LONG):
@@ -91,7 +91,7 @@ class _Unreported(NamedTuple):
     lasting: bool
 
 
-def problems(layout: StateLayout, header: Header, *, but: str = "") -> tuple[Shown, ...]:
+def problems(layout: StateLayout, header: Header, *, but: str = "") -> tuple[PlanProblem, ...]:
     """Return the problems of the worker as a whole: a refused revision, and all notes except those about `but`."""
     return (*_refused(header), *(
         (None, about, what, todo)
@@ -101,7 +101,7 @@ def problems(layout: StateLayout, header: Header, *, but: str = "") -> tuple[Sho
     ))  # fmt: skip
 
 
-def _refused(header: Header) -> Iterable[Shown]:
+def _refused(header: Header) -> Iterable[PlanProblem]:
     if header.seen and header.revision and header.seen != header.revision:
         what = f"Revision {header.seen[:12]} is refused; revision {header.revision[:12]} stays in use."
         yield None, REPOSITORY, what, "Fix the other problems that are listed here in the repository."

@@ -13,7 +13,7 @@ from runner.base.mirror_paths import paths_of
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
 from runner.follow import rename_detection, separate_folders
-from runner.plan.plan import Due, Header, Planned, Shown
+from runner.plan.plan import Due, Header, Planned, PlanProblem
 from runner.policy import policy_lists
 from runner.policy.policy import violations
 from schemas.config import catalogue, hints
@@ -24,7 +24,7 @@ from schemas.problems import InvalidConfigError, Problem
 from schemas.records import Policy, RunnerSettings
 from schemas.standard_streams import WARNING
 
-Problems = tuple[Shown, ...]
+Problems = tuple[PlanProblem, ...]
 
 
 class LocalConfig(NamedTuple):
@@ -133,12 +133,12 @@ def _without_circles(kept: list[Planned], others: list[Planned]) -> list[Planned
     ]
 
 
-def _allowed(local: LocalConfig, mirrors: list[Planned]) -> tuple[list[Planned], list[Shown]]:
+def _allowed(local: LocalConfig, mirrors: list[Planned]) -> tuple[list[Planned], list[PlanProblem]]:
     """Return the mirrors that the policy allows, and what it denies to the others."""
     settings, policy = local
     private = private_paths.private(settings, [each.mirror for each in mirrors])
     allowed: list[Planned] = []
-    problems: list[Shown] = []
+    problems: list[PlanProblem] = []
     for each in mirrors:
         found = list(violations(each.mirror, each.paths, settings, policy, private))
         problems += [(each.mirror.name, f"{each.mirror.name}.yml", what, _remedy(todo)) for what, todo in found]

@@ -7,7 +7,7 @@ the name that a mirror had before a `git revert`.
 from collections.abc import Collection, Iterator, Mapping
 
 from runner.base.mirror_paths import has_files, left_behind, moving
-from runner.plan.plan import Planned, Shown
+from runner.plan.plan import Planned, PlanProblem
 
 _STILL_THERE = "under its previous name; its runs are refused."
 
@@ -17,7 +17,7 @@ Previous = Mapping[str, Planned]
 
 def with_previous_names(
     mirrors: list[Planned], declared: Collection[str], previous: Previous
-) -> tuple[list[Planned], list[Shown]]:
+) -> tuple[list[Planned], list[PlanProblem]]:
     """Return the mirrors with their previous names and directories, and a problem for each reverted rename.
 
     `declared` has the names of all mirrors of the revision, also of the invalid ones.
@@ -30,7 +30,7 @@ def with_previous_names(
         for name in other.mirror.formerly
     }
     found: list[Planned] = []
-    problems: list[Shown] = []
+    problems: list[PlanProblem] = []
     for each in mirrors:
         mirror, before = each.mirror, previous.get(each.mirror.name)
         unsaid = before.mirror.formerly if before else (gone[mirror.name],) if mirror.name in gone else ()
@@ -61,7 +61,7 @@ def _with_directory(each: Planned, formerly: tuple[str, ...], previous: Previous
     return each._replace(mirror=each.mirror._replace(formerly=formerly), paths=each.paths._replace(former=place))
 
 
-def _reverted(name: str, later: str) -> Shown:
+def _reverted(name: str, later: str) -> PlanProblem:
     what = f"`{name}` was called `{later}` until now, but its file does not list that name."
     return name, f"{name}.yml", what, f"Add `formerly: [{later}]`, so that `{name}` continues the history of `{later}`."
 
@@ -76,7 +76,7 @@ def unmoved(mirrors: list[Planned]) -> tuple[str, ...]:
     return tuple(name for name, *_words in moves(mirrors) if name)
 
 
-def moves(mirrors: list[Planned]) -> Iterator[Shown]:
+def moves(mirrors: list[Planned]) -> Iterator[PlanProblem]:
     """A problem for each mirror whose files are still in the directory of a previous name, with the command to move."""
     for mirror, paths, _revision in mirrors:
         if old := left_behind(mirror, paths):

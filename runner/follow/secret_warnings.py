@@ -22,5 +22,5 @@ def warn(settings: RunnerSettings) -> None:
         user = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return  # a user ID without an account, as in containers; runs report what they cannot read
-    for warning in secret_files.warnings(files, secret_files.Reader(user, seen)):
+    for warning in secret_files.warnings(files, secret_files.SecretReader(user, seen)):
         log(warning)

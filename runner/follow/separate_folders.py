@@ -6,14 +6,14 @@ What definitions alone show is checked by schemas/config/cross_checks.py.
 import os
 from collections.abc import Iterator
 
-from runner.plan.plan import Planned, Shown
+from runner.plan.plan import Planned, PlanProblem
 
 
-def directories(mirrors: list[Planned]) -> tuple[list[Planned], list[Shown]]:
+def directories(mirrors: list[Planned]) -> tuple[list[Planned], list[PlanProblem]]:
     """Drop mirrors whose directory is really that of another one, or inside it; return a problem for each."""
     owners: dict[str, str] = {}
     apart: list[Planned] = []
-    problems: list[Shown] = []
+    problems: list[PlanProblem] = []
     # Outer directories have shorter paths, so they come first and stay.
     for each in sorted(mirrors, key=lambda each: len(os.path.realpath(each.paths.directory))):
         name, real = each.mirror.name, os.path.realpath(each.paths.directory)
@@ -27,10 +27,10 @@ def directories(mirrors: list[Planned]) -> tuple[list[Planned], list[Shown]]:
     return apart, problems
 
 
-def logs(mirrors: list[Planned]) -> tuple[list[Planned], list[Shown]]:
+def logs(mirrors: list[Planned]) -> tuple[list[Planned], list[PlanProblem]]:
     """Drop mirrors whose `log_dir` is really another mirror's log folder, or inside a folder that one writes to."""
     owners: dict[str, str] = {}
-    problems: list[Shown] = []
+    problems: list[PlanProblem] = []
     # Mirrors without a `log_dir` come first: of two, the one that chose its place has to go.
     for each in sorted(mirrors, key=lambda each: each.mirror.log_dir is not None):
         name, folder = each.mirror.name, each.paths.log_dir
@@ -43,7 +43,7 @@ def logs(mirrors: list[Planned]) -> tuple[list[Planned], list[Shown]]:
     return [each for each in mirrors if each.mirror.name not in names], problems
 
 
-def _exposed_logs(mirrors: list[Planned]) -> Iterator[Shown]:
+def _exposed_logs(mirrors: list[Planned]) -> Iterator[PlanProblem]:
     """Mirrors whose `log_dir` is where an upstream or a container of another mirror could put a link."""
     if all(each.mirror.log_dir is None for each in mirrors):
         return

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from runner.base import file_policy, private_paths
+from runner.base.file_policy import Violation
 from runner.base.mirror_paths import Paths, lies_below, lies_in, paths_of
 from runner.containers import container_policy
 from runner.hooks.container import host_side
 from runner.policy import env_policy, rsync_policy
-from runner.policy.policy import SSH, Violation, allows_ssh, is_covered, program_lines, starts_ssh, violations
+from runner.policy.policy import SSH, allows_ssh, is_covered, program_lines, starts_ssh, violations
 from runner.subprocesses import spawn
 from schemas.config.upstreams import daemon_host
 from schemas.records import DEFAULT, Bound, Mirror, Policy, RunnerSettings

@@ -11,7 +11,7 @@ from runner.importing import toml_source
 from runner.importing.findings import Finding, LeftOut
 from runner.importing.options import MIRROR, SECTIONS, Kinds, wrong
 from runner.importing.secret_text import Secrets
-from runner.importing.toml_source import Comment, Path, Source
+from runner.importing.toml_source import Comment, Source, TomlPath
 from schemas.errors import SkipjackError
 from schemas.problems import printable, shown
 
@@ -36,6 +36,9 @@ class Value(NamedTuple):
 
 
 Options = Mapping[str, Value]
+
+Keys = dict[str, Any]
+"""Keys of a file that the import writes, with plain values."""
 PlacedComments = Mapping[tuple[str, int], Sequence[Comment]]
 
 
@@ -117,7 +120,7 @@ class _ConfigReader:
         self.loose_comments: dict[tuple[str, int], Sequence[Comment]] = {}
         self.secrets = Secrets()
 
-    def options(self, source: Source, path: Path, table: Mapping[str, Any], kinds: Kinds) -> dict[str, Value]:
+    def options(self, source: Source, path: TomlPath, table: Mapping[str, Any], kinds: Kinds) -> dict[str, Value]:
         """Return the known options of a table; tunasync ignores the case of their names."""
         found = {}
         for key, raw in table.items():
@@ -135,7 +138,7 @@ class _ConfigReader:
                     self._gather_comments(source, (*path, key), value)
         return found
 
-    def _gather_comments(self, source: Source, path: Path, table: Value) -> None:
+    def _gather_comments(self, source: Source, path: TomlPath, table: Value) -> None:
         """Attach the comments of a table's keys to the table, which becomes one key of a mirror."""
         at = (table.file, table.line)
         for key in table.value:
@@ -151,7 +154,7 @@ class _ConfigReader:
         for number, table in enumerate(top["mirrors"].value if "mirrors" in top else ()):
             yield from self._leaves(source, ("mirrors", number), table, {})
 
-    def _leaves(self, source: Source, path: Path, table: Mapping[str, Any], above: Options) -> Iterator[Definition]:
+    def _leaves(self, source: Source, path: TomlPath, table: Mapping[str, Any], above: Options) -> Iterator[Definition]:
         """The mirror of a table; instead of one with nested mirrors, those, which inherit its options."""
         own = self.options(source, path, table, MIRROR)
         children = own.pop("mirrors", None)

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from runner.importing import allowance, containers, folders, machine, shared_keys
 from runner.importing.allowance import Allowance
 from runner.importing.comments import ByKey, Keeper, text_of
-from runner.importing.definitions import Config, Definition, Value
+from runner.importing.definitions import Config, Definition, Keys, Value
 from runner.importing.findings import Finding, LeftOut
-from runner.importing.mirror_keys import RENAMED, Converted, Keys, convert
+from runner.importing.mirror_keys import RENAMED, Converted, convert
 from runner.importing.yaml_text import block
 from runner.policy.policy_lists import FORMER_ENV
 from schemas.config import catalogue, record_factory

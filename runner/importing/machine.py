@@ -1,14 +1,11 @@
 """Convert the parts of a tunasync configuration that become settings of the worker's machine."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from runner.importing import folders
-from runner.importing.definitions import Config
+from runner.importing.definitions import Config, Keys
 from runner.importing.findings import Finding
 from schemas.addresses import web_trouble
-
-Keys = dict[str, Any]
 
 
 def settings(config: Config, worker: str, findings: list[Finding]) -> Keys:

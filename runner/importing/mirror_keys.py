@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from runner.importing import containers, folders, rsync_words
-from runner.importing.definitions import Config, Definition, Value
+from runner.importing.definitions import Config, Definition, Keys, Value
 from runner.importing.findings import Finding
 from runner.importing.options import IGNORED_BY_TWO_STAGE, PROVIDERS
 from runner.importing.patterns import not_python, sees_more_than_a_line
@@ -15,8 +15,6 @@ from runner.policy.env_policy import OURS
 from schemas.config import idle_keys, rsync_rules
 from schemas.config.validation import schema
 from schemas.units import setting_duration
-
-Keys = dict[str, Any]
 
 RENAMED = {"rsync_options": "rsync_options_extra"}
 _COMMAND_LINES = frozenset({

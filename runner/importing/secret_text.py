@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, unquote
 
-from runner.importing.toml_source import Comment, Path, Source
+from runner.importing.toml_source import Comment, Source, TomlPath
 from schemas.addresses import without_secrets
 
 SECRET_NAME = re.compile(r"passw|secret|token|api_?key|credential", re.I)
@@ -67,7 +67,7 @@ def blocks(line: int, comments: Sequence[Comment]) -> Iterator[Sequence[Comment]
         yield block
 
 
-def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
+def _texts(value: Any, path: TomlPath) -> Iterator[tuple[TomlPath, str]]:
     """All strings in a value, with their paths."""
     if isinstance(value, str):
         yield path, value

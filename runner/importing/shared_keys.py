@@ -1,16 +1,13 @@
 """Convert the parts that all mirrors of a tunasync worker share: the worker, and the inherited options."""
 
 import re
-from typing import Any
 
 from runner.importing import containers, folders, rsync_words
-from runner.importing.definitions import Config, Value
+from runner.importing.definitions import Config, Keys, Value
 from runner.importing.findings import Finding
 from runner.importing.values import doubts, exit_codes, has_password, runs_backwards, tries
 from schemas.config.catalogue import DEFAULTS, WORKERS
 from schemas.units import setting_duration
-
-Keys = dict[str, Any]
 
 _MOST_SLOTS = 1000
 _LISTS = ("rsync_options", "exec_on_success", "exec_on_failure")

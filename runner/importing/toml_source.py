@@ -10,7 +10,7 @@ from schemas.errors import SkipjackError
 from schemas.problems import printable
 from schemas.regular_files import read_regular
 
-Path = tuple[str | int, ...]
+TomlPath = tuple[str | int, ...]
 
 
 class Comment(NamedTuple):
@@ -42,11 +42,11 @@ class Source(NamedTuple):
 
     file: str
     value: dict[str, Any]
-    lines: Mapping[Path, int]
+    lines: Mapping[TomlPath, int]
     comments: Comments
     loose_comments: Comments
 
-    def line(self, path: Path) -> int:
+    def line(self, path: TomlPath) -> int:
         """Return the line of the value at `path`, or of the nearest one above that has a line."""
         while path not in self.lines:
             path = path[:-1]
@@ -108,18 +108,18 @@ class _Scanner:
     """Walks through a text that is known to be valid TOML and notes where things begin, and comments."""
 
     def __init__(self, text: str) -> None:
-        self.lines: dict[Path, int] = {(): 1}
+        self.lines: dict[TomlPath, int] = {(): 1}
         self.comments: dict[int, str] = {}
         self.items: dict[int, int] = {}
         """The last line of each header and of each key with its value, by their first lines."""
         self._text = text
         self._at = 0
         self._breaks = [match.start() for match in re.finditer("\n", text)]
-        self._lengths: dict[Path, int] = {}
+        self._lengths: dict[TomlPath, int] = {}
         self._document()
 
     def _document(self) -> None:
-        table: Path = ()
+        table: TomlPath = ()
         self._skip_blank()
         while self._at < len(self._text):
             begin = self._line()
@@ -130,12 +130,12 @@ class _Scanner:
             self.items[begin] = self._line()
             self._skip_blank()
 
-    def _header(self) -> Path:
+    def _header(self) -> TomlPath:
         brackets = 2 if self._text.startswith("[[", self._at) else 1
         line = self._line()
         self._at += brackets
         *above, last = self._dotted()
-        path: Path = ()
+        path: TomlPath = ()
         for key in above:
             path = self._newest((*path, key))
         path = (*path, last)
@@ -147,11 +147,11 @@ class _Scanner:
         self.lines[path] = line
         return path
 
-    def _newest(self, path: Path) -> Path:
+    def _newest(self, path: TomlPath) -> TomlPath:
         """A table that a header names: the last one of them where there are many."""
         return (*path, self._lengths[path] - 1) if path in self._lengths else path
 
-    def _pair(self, table: Path) -> None:
+    def _pair(self, table: TomlPath) -> None:
         line = self._line()
         path = table
         for key in self._dotted():
@@ -160,7 +160,7 @@ class _Scanner:
         self._at += 1  # the equals sign
         self._value(path)
 
-    def _value(self, path: Path) -> None:
+    def _value(self, path: TomlPath) -> None:
         self._skip_blank()
         if self._text[self._at] == "[":
             self._items(path)
@@ -169,14 +169,14 @@ class _Scanner:
         elif not self._skip(_STRING):
             self._skip(_OTHER)
 
-    def _items(self, path: Path) -> None:
+    def _items(self, path: TomlPath) -> None:
         number = 0
         while self._next("]"):
             self.lines[*path, number] = self._line()
             self._value((*path, number))
             number += 1
 
-    def _inline(self, path: Path) -> None:
+    def _inline(self, path: TomlPath) -> None:
         while self._next("}"):
             self._pair(path)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from runner.base import secret_files
 from runner.base.output import log, say
-from runner.base.secret_files import Reader, SecretFile
+from runner.base.secret_files import SecretFile, SecretReader
 from runner.base.state_dir import StateLayout
 from runner.follow import trial
 from runner.install import render
@@ -51,14 +51,14 @@ def require(setup: Setup) -> None:
         raise SkipjackError(what, "Follow the warnings above, and run this command again.")
 
 
-def _reader(setup: Setup) -> Reader:
+def _reader(setup: Setup) -> SecretReader:
     """Return the user of the units, with the folders of homes that they see."""
-    return Reader(setup.user, None if setup.own else (*render.folders(setup), *setup.readable))
+    return SecretReader(setup.user, None if setup.own else (*render.folders(setup), *setup.readable))
 
 
-def _holder(setup: Setup) -> Reader:
+def _holder(setup: Setup) -> SecretReader:
     """Return the user who reads credentials, which is that of systemd itself."""
-    return Reader(setup.user if setup.own else "root")
+    return SecretReader(setup.user if setup.own else "root")
 
 
 def _unusable(setup: Setup) -> Iterator[str]:
@@ -86,7 +86,7 @@ def warn_for_cron(setup: Setup, settings: RunnerSettings) -> None:
             mirrors = [each.mirror for each in opened.mirrors()]
     except SkipjackError as error:
         log(f"warning: the mirrors' secrets were not checked: {error}")
-    for warning in secret_files.warnings(secret_files.named(setup.token, mirrors), Reader(setup.user)):
+    for warning in secret_files.warnings(secret_files.named(setup.token, mirrors), SecretReader(setup.user)):
         log(warning)
     for warning in _unusable(setup):
         log(warning)

@@ -32,7 +32,7 @@ class Rejections(NamedTuple):
     why: str
 
 
-class Shown(NamedTuple):
+class WorkerProblem(NamedTuple):
     """A problem of the worker, as `next` and reports show it."""
 
     place: str
@@ -50,7 +50,7 @@ def add(layout: StateLayout, what: str, why: str, now: float) -> bool:
     return True
 
 
-def remembered(layout: StateLayout, now: float) -> list[Shown]:
+def remembered(layout: StateLayout, now: float) -> list[WorkerProblem]:
     """Return the rejections of the last days as one problem, if there are any."""
     found = _read(layout, now)
     if found is None:
@@ -58,7 +58,7 @@ def remembered(layout: StateLayout, now: float) -> list[Shown]:
     since = time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(found.first_at))
     often = f"{found.times} times since {since}, last" if found.times > 1 else since
     what = f"The manager rejected a message ({often}): {found.what}. It said: {found.why}"
-    return [Shown("manager", what, _TODO)]
+    return [WorkerProblem("manager", what, _TODO)]
 
 
 _TODO = "Update the manager or the worker, whichever is older, or check the proxy before the manager."

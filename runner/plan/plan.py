@@ -25,7 +25,7 @@ from schemas.standard_streams import WARNING
 
 FORMAT = 7
 
-Shown = tuple[str | None, str, str, str]
+PlanProblem = tuple[str | None, str, str, str]
 """A problem in the plan: its mirror or None, the place, what is wrong, what to do."""
 
 _SCHEMA = """
@@ -81,7 +81,7 @@ class Header(NamedTuple):
     home: str = ""
     roots: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
-    problems: tuple[Shown, ...] = ()
+    problems: tuple[PlanProblem, ...] = ()
     unmoved: tuple[str, ...] = ()
     held: bool = False
     judged: bool = False

@@ -8,12 +8,11 @@ import glob
 import re
 from collections.abc import Iterator
 
+from runner.base.file_policy import Violation
 from runner.policy import policy_lists
 from schemas.config.upstreams import is_elsewhere
 from schemas.problems import shown
 from schemas.records import PLAIN_ENV, Mirror, Policy
-
-Violation = tuple[str, str]
 
 OURS = ("PATH", "HOME")
 """Variables that the runner itself sets for every program."""

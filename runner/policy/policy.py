@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator
 
 from runner.base import file_policy, private_paths
+from runner.base.file_policy import Violation
 from runner.base.mirror_paths import Paths, lies_in
 from runner.base.private_paths import Private, is_below, is_within
 from runner.containers import container_policy
@@ -18,9 +19,6 @@ from schemas.config.upstreams import is_remote
 from schemas.problems import shown
 from schemas.records import Mirror, Policy, RunnerSettings
 from schemas.rsync import rsync_hosts
-
-Violation = tuple[str, str]
-"""What is denied, and what to do."""
 
 _ASK = "Ask the administrator of this machine to allow it in the policy, or remove it."
 

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from runner.base import rsync_lines
+from runner.base.file_policy import Violation
 from runner.policy import policy_lists
 from runner.providers import PROVIDERS
 from schemas.problems import shown
@@ -17,7 +18,6 @@ from schemas.records import Mirror, Policy
 from schemas.rsync import rsync_filters, rsync_hosts, rsync_options, rsync_output
 from schemas.rsync.rsync_options import Option
 
-Violation = tuple[str, str]
 FileJudge = Callable[[str, str], Iterator[Violation]]
 """Returns the violations of a file of patterns that a key names."""
 

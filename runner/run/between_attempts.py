@@ -30,7 +30,7 @@ _WAITING = 16
 """Most runs that may wait, per slot of the worker. Each is a process of 8 MB, and all upstreams can fail at once."""
 
 
-class Rest:
+class RetryPause:
     """The wait of one run between two attempts.
 
     Until its pause is over a tick gives the run's slot to others. After that a tick keeps the next free slot for it.

@@ -26,7 +26,7 @@ _LOOK_THEMSELVES = ("rsync", "two-stage-rsync")
 _NOTHING_LEFT = "no file is left"
 
 
-class Verdict(NamedTuple):
+class Comparison(NamedTuple):
     """Why a run is refused (empty if it is not), and the size on disk in bytes (None if the tree was not walked)."""
 
     reason: str = ""
@@ -41,7 +41,7 @@ def prepare(job: Job) -> None:
         job.had_files = job.past.had_files or bool(contents.any_file(job.directory, job.own_files))
 
 
-def compare(job: Job, logged: int | None, stopped: Callable[[], bool]) -> Verdict:
+def compare(job: Job, logged: int | None, stopped: Callable[[], bool]) -> Comparison:
     """Judge the tree after an attempt; `logged` is the size from its log. Raises contents.Stopped if `stopped` is true.
 
     A tree whose loss the operator accepts is counted as well: the next runs are compared with it.
@@ -52,23 +52,23 @@ def compare(job: Job, logged: int | None, stopped: Callable[[], bool]) -> Verdic
         job.on_disk = None if job.contents else job.past.on_disk  # rsync reports bytes by name
         return verdict
     if unreadable := _unreadable(job.directory):
-        return Verdict(unreadable)
+        return Comparison(unreadable)
     own = job.own_files
     if not is_walked(job.mirror):
         has_files = contents.any_file(job.directory, own)
         files, size = (0, 0) if has_files is False else (None, logged)
-        return Verdict(_judged(job, files, size, has_files=bool(has_files)))
+        return Comparison(_judged(job, files, size, has_files=bool(has_files)))
     found = contents.count(job.directory, stopped, own)
     if found.unreadable:
         job.complain(f"cannot judge a loss of files: folders that cannot be read: {found.unreadable}")
         reason = _judged(job, None, None, has_files=found.files > 0) or _in_sight(job, found.files, found)
-        return Verdict(reason, found.on_disk)
+        return Comparison(reason, found.on_disk)
     job.counted = True
     reason = _judged(job, found.files, found.bytes, found.on_disk, has_files=found.files > 0)
-    return Verdict(reason, found.on_disk)
+    return Comparison(reason, found.on_disk)
 
 
-def _judged_before(job: Job, stopped: Callable[[], bool]) -> Verdict:
+def _judged_before(job: Job, stopped: Callable[[], bool]) -> Comparison:
     """Judge the tree of a provider that limits its own deletions, for files that were lost in another way.
 
     The upstream then lists fewer files than were accepted, although no such number of deletions was allowed. In that
@@ -81,19 +81,19 @@ def _judged_before(job: Job, stopped: Callable[[], bool]) -> Verdict:
         if listed is not None and not job.counted and is_walked(job.mirror):
             found = contents.count(job.directory, stopped, job.own_files, job.apart)
             job.contents, job.counted = _on_disk(listed, found), True
-        return Verdict()
+        return Comparison()
     found = contents.count(job.directory, stopped, job.own_files, job.apart)
     files = found.files if listed is None else max(listed.files, found.files)
     is_loss = listed is None or _loses_files(job, files)
     if found.unreadable:
         job.complain(f"cannot judge a loss of files: folders that cannot be read: {found.unreadable}")
         reason = _unaccepted(job, None, None) or (_in_sight(job, files, found) if is_loss else "")
-        return Verdict(reason, found.on_disk)
+        return Comparison(reason, found.on_disk)
     reason = _refusal(job, files, found.bytes, found.on_disk) if is_loss else ""
     job.loss_refused = bool(reason)
     if listed is not None:
         job.contents, job.counted = _on_disk(listed, found), True
-    return Verdict(reason, found.on_disk)
+    return Comparison(reason, found.on_disk)
 
 
 def _in_sight(job: Job, files: int, found: contents.Contents) -> str:

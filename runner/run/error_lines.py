@@ -100,7 +100,7 @@ _TRACEBACK = re.compile(rb"Traceback \(most recent call last\):$")
 _PANIC = re.compile(rb"thread '[^']*' panicked at \S+:$")
 
 
-class Reader:
+class LineClassifier:
     """Judges the lines of a log in order: some of them name the error only together with the lines above them."""
 
     def __init__(self) -> None:

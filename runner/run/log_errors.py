@@ -6,7 +6,7 @@
 import os
 import re
 
-from runner.run.error_lines import SUMMARY, Reader
+from runner.run.error_lines import SUMMARY, LineClassifier
 from schemas.addresses import without_secrets
 from schemas.regular_files import regular_itself
 from schemas.terminal import plain
@@ -59,7 +59,7 @@ def whole_error_line(path: str) -> str:
     Of equally clear lines the last one counts, since programs end soon after their error. Of a large log only the end
     is read. An unreadable log names no error.
     """
-    best, found, reader = SUMMARY, b"", Reader()  # rsync's own summary says no more than its exit code
+    best, found, reader = SUMMARY, b"", LineClassifier()  # rsync's own summary says no more than its exit code
     try:
         with open(path, "rb", opener=regular_itself) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _LOOKED_AT))

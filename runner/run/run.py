@@ -218,9 +218,9 @@ def _rest(
     job: Job,
     ending: Ending,
 ) -> Sequence[int] | None:
-    from runner.run.between_attempts import Rest  # loaded here, since most runs need one attempt only
+    from runner.run.between_attempts import RetryPause  # loaded here, since most runs need one attempt only
 
-    return Rest(layout, header, book, number, held, stop)(job, ending)
+    return RetryPause(layout, header, book, number, held, stop)(job, ending)
 
 
 def _supervise(

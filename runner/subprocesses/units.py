@@ -47,7 +47,7 @@ _STEPS = {
 """systemd's exit codes for failures before the program starts, see systemd.exec(5)."""
 
 
-class Outcome(NamedTuple):
+class UnitOutcome(NamedTuple):
     """The state of a unit: whether it is still active, why it failed (empty if it did not), and when its main process
     started, in whole seconds since 1970 (infinite for a failure without a process).
     """
@@ -154,7 +154,7 @@ def _content(path: str) -> str:
         return ""
 
 
-def outcomes(manager: tuple[str, ...], names: Iterable[str]) -> dict[str, Outcome]:
+def outcomes(manager: tuple[str, ...], names: Iterable[str]) -> dict[str, UnitOutcome]:
     """Return the outcome of these mirrors' units by mirror, without those that the service manager does not know."""
     properties = "Id,ActiveState,Result,ExecMainStatus,ExecMainStartTimestamp,Job,Requires"
     blocks = show(manager, properties, map(unit, names))
@@ -187,19 +187,19 @@ def _is_pending(found: Mapping[str, str]) -> bool:
     return found.get("ActiveState") in _PENDING or found.get("Job", "0") not in ("", "0")
 
 
-def _outcome(found: Mapping[str, str], lacking_mounts: Mapping[str, str]) -> Outcome:
+def _outcome(found: Mapping[str, str], lacking_mounts: Mapping[str, str]) -> UnitOutcome:
     pending = _is_pending(found)
     result, status = found.get("Result", ""), found.get("ExecMainStatus", "")
     lacking = sorted(lacking_mounts.keys() & {*found.get("Requires", "").split()})
     if lacking and not pending:
         why = f"it needs {lacking[0]}, which {lacking_mounts[lacking[0]]}; see `systemctl status {lacking[0]}`"
-        return Outcome(False, f"its unit could not start: {why}", _NEVER)
+        return UnitOutcome(False, f"its unit could not start: {why}", _NEVER)
     begun = found.get("ExecMainStartTimestamp", "").removeprefix("@")
     started_at = float(begun) if begun.isdigit() and result not in _WITHOUT_PROCESS else _NEVER
     if pending or result in ("", "success"):
-        return Outcome(pending, "", started_at)
+        return UnitOutcome(pending, "", started_at)
     why = f"{cause(result, status)}; {where_to_look(status, found['Id'])}"
-    return Outcome(False, f"its unit could not start: {why}", started_at)
+    return UnitOutcome(False, f"its unit could not start: {why}", started_at)
 
 
 def where_to_look(status: str, name: str) -> str:

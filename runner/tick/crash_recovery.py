@@ -83,14 +83,14 @@ def _end_podman(layout: StateLayout, name: str) -> None:
     podman.end(layout, name)
 
 
-def _outcomes(layout: StateLayout, dead: list[Active]) -> Mapping[str, units.Outcome]:
+def _outcomes(layout: StateLayout, dead: list[Active]) -> Mapping[str, units.UnitOutcome]:
     """Return what systemd knows of the units of launched runs that have not started."""
     names = [active.mirror for active in dead if active.status == LAUNCHING]
     manager = units.service_manager(layout) if names else None
     return units.outcomes(manager, names) if manager else {}
 
 
-def _ending(active: Active, outcome: units.Outcome | None, now: float, timeout: float) -> Ending | None:
+def _ending(active: Active, outcome: units.UnitOutcome | None, now: float, timeout: float) -> Ending | None:
     """Return the end of a run without a supervisor, or None when it may still be starting."""
     if active.status != LAUNCHING or outcome is not None:
         pending = active.status == LAUNCHING and outcome is not None and outcome.pending

@@ -41,7 +41,7 @@ class Catalogue(NamedTuple):
 
 def load(sources: Sequence[SourceFile]) -> Catalogue:
     """Load all files. Raises InvalidConfigError with all problems if the site or the workers are invalid."""
-    tree = _Tree({source.path: _parse(source) for source in sources if not source.passed_over})
+    tree = _ConfigFiles({source.path: _parse(source) for source in sources if not source.passed_over})
     whole = [*tree.site_problems(), *tree.workers_problems()]
     declared = cross_checked([tree.declared(path) for path in tree.mirror_paths()])
     problems = {
@@ -61,7 +61,7 @@ def load(sources: Sequence[SourceFile]) -> Catalogue:
     )
 
 
-class _Tree:
+class _ConfigFiles:
     """The parsed files, and how they depend on each other."""
 
     def __init__(self, documents: Mapping[str, Document]) -> None:

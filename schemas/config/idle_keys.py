@@ -3,10 +3,10 @@
 Only keys in the mirror's own file are reported. An inherited key without effect is not a mistake.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
-from schemas.config.inheritance import Merged
+from schemas.config.inheritance import Merged, PlainKeys
 from schemas.config.judgeable_keys import judged
 from schemas.config.upstreams import daemon_host
 from schemas.problems import Problem, shown
@@ -15,14 +15,12 @@ from schemas.rsync import rsync_options, rsync_output
 RSYNC_LISTS = ("rsync_options", "rsync_options_extra", "rsync_override")
 """Keys with lists of rsync options."""
 
-Keys = Mapping[str, Any]
-
 
 class _Idle(NamedTuple):
     """Keys that have no effect if `applies` is true for the mirror's keys, the message, and what to do."""
 
     keys: tuple[str, ...]
-    applies: Callable[[Keys], bool]
+    applies: Callable[[PlainKeys], bool]
     why: str
     todo: str
 
@@ -30,11 +28,11 @@ class _Idle(NamedTuple):
 _ENDS = ("success", "success_extra", "failure", "failure_extra")
 
 
-def _has_daemon(keys: Keys) -> bool:
+def _has_daemon(keys: PlainKeys) -> bool:
     return daemon_host(keys.get("upstream", "rsync://h/m/")) is not None
 
 
-def _has_password(keys: Keys) -> bool:
+def _has_password(keys: PlainKeys) -> bool:
     """Return whether rsync gets a password from any source."""
     lists = (rsync_options.read(keys.get(key, ())) for key in RSYNC_LISTS)
     return (
@@ -121,14 +119,14 @@ _RULES = (
 )  # fmt: skip
 
 
-def idle(own: Keys, keys: Keys) -> Iterator[tuple[str, str, str]]:
+def idle(own: PlainKeys, keys: PlainKeys) -> Iterator[tuple[str, str, str]]:
     """Yield the keys of a mirror's `own` file that have no effect among all its keys, the message and what to do."""
     for rule in _RULES:
         for name in rule.keys:
             yield from judged(_idle(name, rule, own, keys))
 
 
-def _idle(name: str, rule: _Idle, own: Keys, keys: Keys) -> Iterator[tuple[str, str, str]]:
+def _idle(name: str, rule: _Idle, own: PlainKeys, keys: PlainKeys) -> Iterator[tuple[str, str, str]]:
     if own.get(name) and rule.applies(keys):
         yield name, rule.why.format(name), rule.todo
 

@@ -6,12 +6,15 @@ are a layer right above it. Scalars and lists replace; `env` merges key by key. 
 value, so it replaces an inherited `true`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from schemas.config.judgeable_keys import NOTHING, JudgeableKeys, keys_at
 from schemas.config.yaml_file import Document
 from schemas.problems import Problem
+
+PlainKeys = Mapping[str, Any]
+"""A mirror's keys with their values as YAML has them, before they are a record."""
 
 
 class Layer(NamedTuple):

@@ -6,11 +6,11 @@ A rule that reads such a key ends there. The problems that it has found so far a
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 _T = TypeVar("_T")
 
-NOTHING: frozenset[Path] = frozenset()
+NOTHING: frozenset[KeyPath] = frozenset()
 """The wrong paths of a value without known problems."""
 
 MERGE_KEY = "<<"
@@ -49,7 +49,7 @@ class JudgeableKeys(dict[str, Any]):
         return super().__getitem__(key) if key in self else default
 
 
-def keys_at(value: Any, wrong: frozenset[Path], base: Sequence[str | int] = ()) -> dict[str, Any]:
+def keys_at(value: Any, wrong: frozenset[KeyPath], base: Sequence[str | int] = ()) -> dict[str, Any]:
     """Return the keys below `base` in a value whose paths in `wrong` cannot be judged; an empty dict if there are none.
 
     A key is unknown if anything below it is. The mapping `worker` is an exception: a problem of one worker does not
@@ -72,7 +72,7 @@ def keys_at(value: Any, wrong: frozenset[Path], base: Sequence[str | int] = ()) 
     return JudgeableKeys(values, map(str, bad), partial=MERGE_KEY in bad)
 
 
-def _concerns_one_worker(path: Path, plain: Mapping[str, Any]) -> bool:
+def _concerns_one_worker(path: KeyPath, plain: Mapping[str, Any]) -> bool:
     return path[0] == "worker" and len(path) > 1 and isinstance(plain.get("worker"), dict)
 
 

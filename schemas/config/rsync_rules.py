@@ -3,18 +3,15 @@
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any
 
 from schemas.config import rsync_mistakes
-from schemas.config.inheritance import Merged
+from schemas.config.inheritance import Merged, PlainKeys
 from schemas.config.judgeable_keys import judged
 from schemas.problems import Problem, shown
 from schemas.rsync import rsync_options
 from schemas.rsync.rsync_options import Reading
 
 _LISTS = ("rsync_options", "rsync_options_extra", "rsync_override")
-
-Keys = Mapping[str, Any]
 
 _NOTHING = "transfers nothing"
 _NO_SYNC = {
@@ -57,7 +54,7 @@ def _without_value(merged: Merged, key: str) -> Iterator[Problem]:
         yield merged.problem(key, what, "Add the value, or remove the option.")
 
 
-def without_sync(keys: Keys) -> list[tuple[str, str, str]]:
+def without_sync(keys: PlainKeys) -> list[tuple[str, str, str]]:
     """Return the keys with which rsync would silently sync nothing, each with the reason and what to do."""
     match keys.get("provider"):
         case "rsync" | "two-stage-rsync":
@@ -69,7 +66,7 @@ def without_sync(keys: Keys) -> list[tuple[str, str, str]]:
     return []
 
 
-def in_force(keys: Keys) -> list[str]:
+def in_force(keys: PlainKeys) -> list[str]:
     """Return the keys whose options are passed to a mirror's rsync, in this order."""
     names = ("rsync_override",) if keys.get("rsync_override_only") else ("rsync_override", *_LISTS[:2])
     return [name for name in names if keys.get(name)]
@@ -84,7 +81,7 @@ def _single(words: Sequence[str]) -> Iterator[str]:
         yield f"has `{shown(reading.fault.spelling)}`, with which rsync runs as a server."
 
 
-def _together(names: Sequence[str], keys: Keys) -> Iterator[tuple[str, str, str]]:
+def _together(names: Sequence[str], keys: PlainKeys) -> Iterator[tuple[str, str, str]]:
     """Yield the problems that only all options together show."""
     begin = () if keys.get("rsync_override") else ("-a",)  # as the built-in options
     reading = rsync_options.read([*begin, *(word for name in names for word in keys[name])])

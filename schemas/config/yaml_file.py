@@ -13,8 +13,7 @@ import yaml
 from yaml.events import CollectionEndEvent, CollectionStartEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from schemas.config.judgeable_keys import MERGE_KEY, NOTHING, keys_at
-from schemas.config.judgeable_keys import Path as KeyPath
+from schemas.config.judgeable_keys import MERGE_KEY, NOTHING, KeyPath, keys_at
 from schemas.config.sources import MAX_BYTES
 from schemas.problems import Problem, shown
 
@@ -22,7 +21,6 @@ MAX_NODES = 20_000
 MAX_DEPTH = 20
 """Limits of one file beside its size: a small file can repeat an anchor until it fills the memory."""
 
-Path = Sequence[str | int]
 
 WHOLE: frozenset[KeyPath] = frozenset({()})
 """The wrong paths of a file that could not be parsed."""
@@ -76,7 +74,7 @@ class Document(NamedTuple):
         """Return the keys of the mapping at a path, empty if absent; reading a wrong one raises UnknownValueError."""
         return keys_at(self.value, self.wrong, base)
 
-    def place_of(self, path: Path) -> tuple[int, int]:
+    def place_of(self, path: Sequence[str | int]) -> tuple[int, int]:
         """Return line and column of the value at `path`, or of the nearest existing node above it."""
         node = self.node
         for step in path:
@@ -86,7 +84,7 @@ class Document(NamedTuple):
             node = below
         return _place(node)
 
-    def place_of_key(self, path: Path) -> tuple[int, int]:
+    def place_of_key(self, path: Sequence[str | int]) -> tuple[int, int]:
         """Return line and column of the key at `path`, not of its value."""
         node = self.node
         for step in path[:-1]:
@@ -97,7 +95,7 @@ class Document(NamedTuple):
                     return _place(key)
         return self.place_of(path)
 
-    def problem(self, path: Path, what: str, todo: str, *, at_key: bool = False) -> Problem:
+    def problem(self, path: Sequence[str | int], what: str, todo: str, *, at_key: bool = False) -> Problem:
         """Return a problem at the place of `path`."""
         line, column = self.place_of_key(path) if at_key else self.place_of(path)
         return Problem(self.file, line, column, what, todo)
@@ -126,7 +124,7 @@ def parse(data: bytes, file: str) -> Document:
     except yaml.YAMLError as error:
         line = text.encode()[: getattr(error, "position", 0)].count(b"\n") + 1
         return _broken(file, line, 1, "The file contains a character that YAML does not allow.", "Remove it.")
-    reader = _Reader(file, text)
+    reader = _NodeConverter(file, text)
     value = reader.value(node, ()) if node is not None else None
     return Document(file, value, node, tuple(reader.problems), frozenset(reader.wrong))
 
@@ -192,7 +190,7 @@ def _child(node: Node | None, step: str | int) -> Node | None:
     return None
 
 
-class _Reader:
+class _NodeConverter:
     """Converts nodes to plain values and collects the problems."""
 
     def __init__(self, file: str, text: str) -> None:

@@ -86,7 +86,7 @@ class Option(NamedTuple):
     value_word: int | None = None
 
 
-class Fault(NamedTuple):
+class OptionFault(NamedTuple):
     """Why rsync would not run as a client: the kind (a constant of this module), the option, and its word's number.
 
     popt stops there.
@@ -102,7 +102,7 @@ class Reading(NamedTuple):
 
     options: tuple[Option, ...]
     operands: tuple[int, ...]
-    fault: Fault | None
+    fault: OptionFault | None
 
     def named(self, *names: str) -> tuple[Option, ...]:
         """Return the options with one of these canonical names."""
@@ -145,7 +145,7 @@ def read(words: Sequence[str]) -> Reading:
 
 @lru_cache(maxsize=512)  # most mirrors have the same options
 def _read(words: tuple[str, ...]) -> Reading:
-    reader = _Reader(words)
+    reader = _OptionParser(words)
     try:
         reader.run()
     except _Faulty as faulty:
@@ -168,10 +168,10 @@ def without(words: Sequence[str], options: Iterable[Option]) -> tuple[str, ...]:
 class _Faulty(Exception):  # noqa: N818 - ends the parsing, as in popt
     def __init__(self, kind: str, spelling: str, word: int) -> None:
         super().__init__(kind)
-        self.fault = Fault(kind, spelling, word)
+        self.fault = OptionFault(kind, spelling, word)
 
 
-class _Reader:
+class _OptionParser:
     """Parses the words; `_next` is the number of the next word."""
 
     def __init__(self, words: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from runner.plan.deletion_limits import Tree, limits_of
 from runner.plugin_api import Abort, Job, Machine
 from runner.providers import PROVIDERS
 from runner.run import comparison, pipeline
-from runner.run.comparison import Verdict
+from runner.run.comparison import Comparison
 from runner.subprocesses import supervisor
 from schemas.errors import SkipjackError
 from schemas.records import Mirror
@@ -36,7 +36,7 @@ def job_in(directory: Path, past: Past | None = None, named: int | str | None = 
     return job
 
 
-def compare(job: Job, told: int | None = None) -> Verdict:
+def compare(job: Job, told: int | None = None) -> Comparison:
     return comparison.compare(job, told, lambda: False)
 
 
@@ -281,7 +281,7 @@ def test_one_walk_gives_files_bytes_and_the_size_on_disk(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(os, "scandir", scandir)
 
-    assert compare(job) == Verdict("", 30)
+    assert compare(job) == Comparison("", 30)
 
     assert job.found == (5, 40)
     walked = [path for path in scanned if path != str(directory)]
@@ -319,24 +319,24 @@ def test_a_tree_that_is_not_counted_is_judged_by_the_size_in_the_log(
 def test_a_tree_is_not_compared_after_a_provider_judged_its_deletions(tmp_path: Path) -> None:
     job = job_in(fill(tmp_path / "m", 1), had(2, 20))
     job.deletions_judged, job.contents, job.counted = True, Tree(1, 10), True
-    assert compare(job) == Verdict()
+    assert compare(job) == Comparison()
     assert job.found == (1, 10)
 
 
 def test_listed_files_that_options_leave_out_are_not_accepted_files(tmp_path: Path) -> None:
     job = job_in(fill(tmp_path / "m", 3), had(3, 30))
     job.deletions_judged, job.contents = True, Tree(240, 2400)
-    assert compare(job) == Verdict()
+    assert compare(job) == Comparison()
     assert (job.found, job.counted) == ((3, 2400), True)
 
 
 def test_files_lost_without_a_deletion_are_counted(tmp_path: Path) -> None:
     job = job_in(fill(tmp_path / "m", 4), had(10, 100))
     job.deletions_judged, job.contents = True, Tree(3, 30)
-    assert compare(job) == Verdict(f"6 of 10 files (60 B) {GONE}; `max_delete: 50%` allows 5{ACCEPT}", 40)
+    assert compare(job) == Comparison(f"6 of 10 files (60 B) {GONE}; `max_delete: 50%` allows 5{ACCEPT}", 40)
     assert job.loss_refused
     fill(tmp_path / "m", 10)
-    assert compare(job) == Verdict("", 100), "what the definition no longer names may be there"
+    assert compare(job) == Comparison("", 100), "what the definition no longer names may be there"
     assert (job.loss_refused, job.found) == (False, (3, 30))
 
 

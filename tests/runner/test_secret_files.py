@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from runner.base.secret_files import Reader, SecretFile, named, warnings
+from runner.base.secret_files import SecretFile, SecretReader, named, warnings
 from schemas.records import Mirror, Secret
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 
 
 def about(path: Path | str, seen: tuple[str, ...] | None = None, user: str = ME) -> list[str]:
-    return warnings([SecretFile(str(path), "password of debian")], Reader(user, seen))
+    return warnings([SecretFile(str(path), "password of debian")], SecretReader(user, seen))
 
 
 def test_each_secret_is_asked_for_once() -> None:

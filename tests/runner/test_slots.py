@@ -15,7 +15,7 @@ from runner.journal.journal import Ending, Journal, Subject
 from runner.plan import plan
 from runner.plan.plan import Header, Planned
 from runner.run import run, run_locks
-from runner.run.between_attempts import Rest
+from runner.run.between_attempts import RetryPause
 from runner.run.run_locks import Slot
 from runner.subprocesses import launch, supervisor
 from schemas.errors import SkipjackError
@@ -87,7 +87,7 @@ def rest(
 
         stop = SimpleNamespace(wait=wait)
         job = SimpleNamespace(attempt=1, mirror=SimpleNamespace(name="a", retry=2, retry_delay=60))
-        found = Rest(layout, made, book, run, held, stop)(job, Ending(FAILED, "no"))  # type: ignore[arg-type]
+        found = RetryPause(layout, made, book, run, held, stop)(job, Ending(FAILED, "no"))  # type: ignore[arg-type]
         return [found == held.inherited, steps, book.busy_slots()]
 
 

@@ -17,7 +17,7 @@ from schemas.rsync.rsync_options import (
     OTHER_MODE,
     UNKNOWN,
     UNWANTED_VALUE,
-    Fault,
+    OptionFault,
     canonical,
     read,
     takes_value,
@@ -72,21 +72,21 @@ def test_options_and_their_values(words: list[str], expected: list[tuple[str, st
 @pytest.mark.parametrize(
     ("words", "fault"),
     [
-        (["-a", "--exclude"], Fault(NO_VALUE, "--exclude", 1)),
-        (["-ae"], Fault(NO_VALUE, "-e", 0)),
-        (["--rs=sh"], Fault(UNKNOWN, "--rs", 0)),
-        (["-a-"], Fault(UNKNOWN, "--", 0)),
-        (["--=x"], Fault(UNKNOWN, "--", 0)),
-        (["-rsh=sh"], Fault(UNWANTED_VALUE, "-h", 0)),
-        (["--archive=1"], Fault(UNWANTED_VALUE, "--archive", 0)),
-        (["--timeout=1m"], Fault(NOT_A_NUMBER, "--timeout", 0)),
-        (["--timeout", "--rsh=sh"], Fault(NOT_A_NUMBER, "--timeout", 0)),
-        (["-v", "--daemon"], Fault(OTHER_MODE, "--daemon", 1)),
-        (["--dparam=x=y"], Fault(OTHER_MODE, "--dparam", 0)),
-        (["--exclude", "!#:+"], Fault(EXPANDED, "--exclude", 0)),
+        (["-a", "--exclude"], OptionFault(NO_VALUE, "--exclude", 1)),
+        (["-ae"], OptionFault(NO_VALUE, "-e", 0)),
+        (["--rs=sh"], OptionFault(UNKNOWN, "--rs", 0)),
+        (["-a-"], OptionFault(UNKNOWN, "--", 0)),
+        (["--=x"], OptionFault(UNKNOWN, "--", 0)),
+        (["-rsh=sh"], OptionFault(UNWANTED_VALUE, "-h", 0)),
+        (["--archive=1"], OptionFault(UNWANTED_VALUE, "--archive", 0)),
+        (["--timeout=1m"], OptionFault(NOT_A_NUMBER, "--timeout", 0)),
+        (["--timeout", "--rsh=sh"], OptionFault(NOT_A_NUMBER, "--timeout", 0)),
+        (["-v", "--daemon"], OptionFault(OTHER_MODE, "--daemon", 1)),
+        (["--dparam=x=y"], OptionFault(OTHER_MODE, "--dparam", 0)),
+        (["--exclude", "!#:+"], OptionFault(EXPANDED, "--exclude", 0)),
     ],
 )
-def test_faults_end_the_parsing(words: list[str], fault: Fault) -> None:
+def test_faults_end_the_parsing(words: list[str], fault: OptionFault) -> None:
     assert read(words).fault == fault
 
 

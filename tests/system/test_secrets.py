@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.base.secret_files import Reader, SecretFile, warnings
+from runner.base.secret_files import SecretFile, SecretReader, warnings
 from tests.system.box import Box, wait_until
 from tests.system.site import RUNNER, SETTINGS, SKIPJACK, Site
 from tests.system.test_user import User
@@ -25,7 +25,7 @@ def commands(said: str) -> list[str]:
 
 
 def about(path: Path) -> list[str]:
-    return warnings([SecretFile(str(path), "password of debian")], Reader("nobody"))
+    return warnings([SecretFile(str(path), "password of debian")], SecretReader("nobody"))
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o000, 0o640])
