@@ -24,6 +24,7 @@ class Terminated(BaseException):
 
 def run(command: Callable[[], None]) -> int:
     """Run a command and return its exit code; raises nothing but the argument parser's SystemExit."""
+    # First: a file opened before would get the number of a closed standard stream.
     standard_streams.open_missing()
     for number in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, _terminate)

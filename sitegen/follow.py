@@ -70,6 +70,7 @@ class Follower:
             if revision.commit == self._loaded and self._kept() is not None:
                 return self._note(None, None)
             declared = _declared(revision, self._kept())
+        # A StoreError is a SkipjackError as well, but says nothing about this revision.
         except StoreError:
             raise
         except SkipjackError as error:
@@ -119,6 +120,7 @@ class Follower:
 
     def start(self, announce: Callable[[], None]) -> None:
         """Follow in the background until the process ends."""
+        # A daemon, since a fetch may take minutes and the program must not wait for it at its end.
         threading.Thread(target=self.follow_forever, args=(announce,), name="follow", daemon=True).start()
 
     def end(self) -> None:

@@ -76,6 +76,7 @@ class Lease:
     ) -> None:
         self._until = 0.0
         self._ended.set()
+        # With a limit: the thread may wait for an answer that never comes.
         self._thread.join(2 * BEAT)
         self._connection.invalidate()  # this closes it even while the thread waits for an answer
         self._connection.close()
@@ -140,6 +141,7 @@ class Lease:
 
     def _beat(self) -> None:
         self.check()
+        # The life of the lease counts from the question: the answer may have been on its way for long.
         asked = _now()
         changes = self._connection.exec_driver_sql(_ASK).scalar()
         with self._renewing:  # a late answer must not renew a lease that `check` has found lost

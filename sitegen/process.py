@@ -27,6 +27,7 @@ class PublisherProcess:
     """Runs `skipjack-manager publish` as a child from enter to exit."""
 
     def __init__(self, settings: Path) -> None:
+        # With -P a file in the current folder cannot take the place of a module.
         self._command = [sys.executable, "-P", "-m", "sitegen", "publish", "--as-child"]
         self._command += ["--settings", str(settings.absolute())]
         self._lock = threading.Lock()
@@ -42,6 +43,7 @@ class PublisherProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._lock:
+            # Under the lock, so that `_watch` does not start a child afterwards.
             self._ending.set()
         if self._child is not None:
             _end(self._child)
@@ -76,7 +78,7 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
     try:
         child.wait(_GRACE)
     except subprocess.TimeoutExpired:
-        child.kill()
+        child.kill()  # `_watch` waits for it
 
 
 def end_with_parent() -> None:

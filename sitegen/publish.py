@@ -74,6 +74,7 @@ class SitePublisher:
             current = self._evaluator.evaluate(facts, now)
             try:
                 self._write(current, reader)
+            # Even after a signal some files may be written, so none counts as up to date.
             except BaseException:
                 self._pages.forget()
                 raise

@@ -68,6 +68,7 @@ def prepared(
     settings: ManagerSettings, publisher_settings: Path | None = None
 ) -> Iterator[tuple[uvicorn.Server, socket.socket]]:
     """Yield a server that is ready to run and the socket for it, with everything started but the event loop."""
+    # First: a server without working limits must not open a socket.
     check_server()
     with contextlib.ExitStack() as stack:
         certificate = Certificate(settings.tls) if settings.tls else None
@@ -98,11 +99,11 @@ def _config(settings: ManagerSettings, gate: Gate, application: Front) -> uvicor
     return uvicorn.Config(
         application,
         http=connection_class(gate),
-        ws="none",
+        ws="none",  # the API has no websockets, and their connections would have no limits
         interface="asgi3",
         loop="uvloop",
         lifespan="off",
-        log_config=None,
+        log_config=None,  # else uvicorn replaces the handlers of `output.start_logging`
         access_log=False,
         proxy_headers=False,  # `Front` does that, and knows mapped addresses and networks
         ssl_certfile=settings.tls.certificate if settings.tls else None,

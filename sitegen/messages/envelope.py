@@ -42,7 +42,7 @@ def parse(body: bytes) -> Any:
     except json_text.TooManyValues as error:
         raise RejectedRequest(400, f"the body cannot be parsed: {error}") from error
     except ValueError as error:
-        raise RejectedRequest(400, f"the body is no JSON: {error}") from error
+        raise RejectedRequest(400, f"the body is not valid JSON: {error}") from error
     return plain
 
 

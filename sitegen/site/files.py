@@ -24,6 +24,7 @@ _CLOSED = 0o700
 """The mode of a folder that an earlier release created under a strict umask."""
 
 _TEMPORARY = ".skipjack-new"
+# O_NONBLOCK: opening a named pipe in the place of a file must fail instead of waiting for a reader.
 _WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK
 _TOGETHER = 200
 """Files that are synced together. Each is open until then, so this is far below the usual limit of 1024 descriptors."""
@@ -107,6 +108,7 @@ def _subfolder(root: int, name: str, site_dir: str) -> Iterator[int]:
         yield root
         return
     try:
+        # Looked up through the open folder, which a rename of its path cannot replace.
         is_new = not os.path.lexists(f"/proc/self/fd/{root}/{name}")
         if is_new:
             os.mkdir(name, dir_fd=root)
@@ -142,7 +144,7 @@ def _put(place: int, files: Mapping[str, bytes], check: Callable[[], None]) -> i
     for start in range(0, len(changed), _TOGETHER):
         _swap_in(place, dict(changed[start : start + _TOGETHER]), check)
     if changed:
-        os.fsync(place)
+        os.fsync(place)  # the renames must survive a power failure, as the contents do
     return len(changed)
 
 

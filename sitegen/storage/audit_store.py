@@ -61,6 +61,7 @@ def forget_refused(store: Store) -> int:
 
 def _forget(store: Store, which: Select[Any]) -> int:
     with store.transaction() as tx:
+        # Found in a read transaction, so that nothing blocks writers while there is nothing to delete.
         old = tx.execute(which.limit(STEP)).scalars().all()
     if old:
         with store.transaction(writing=True) as tx:

@@ -52,6 +52,7 @@ def add(
 
 
 def _add(tx: Connection, order: CommandRequest, worker: str, mirrors: tuple[str, ...], by: AuditEntry) -> WorkerCommand:
+    # Here, since only a worker that gets commands collects old ones.
     tx.execute(delete(commands).where(commands.c.worker == worker, commands.c.ended_at < by.at - KEPT))
     count = select(func.count()).where(commands.c.worker == worker, commands.c.state.in_(OPEN))
     if tx.execute(count).scalar_one() >= MOST_OPEN:

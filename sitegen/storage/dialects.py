@@ -109,6 +109,7 @@ class Sqlite:
 
     def _set_up(self, connection: Any, _entry: ConnectionPoolEntry) -> None:
         self._opened = self._file()
+        # `begin` begins transactions: Python's driver would begin deferred ones.
         connection.isolation_level = None
         connection.text_factory = partial(str, encoding="utf-8", errors=self._errors)
         connection.execute(f"PRAGMA busy_timeout={LOCK_SECONDS * 1000}")
@@ -199,6 +200,7 @@ class Postgresql:
         except ProgrammingError as error:
             raise _wrong_address(str(error)) from error
         limits = f"-c lock_timeout={LOCK_SECONDS}s -c statement_timeout={2 * LOCK_SECONDS}s"
+        # The address comes last, so that an admin can change each of these.
         return {**_NETWORK, "options": limits} | wanted
 
     def _open(self, _dialect: Any, _record: Any, _arguments: Any, named: dict[str, Any]) -> Any:

@@ -48,6 +48,7 @@ def forget_runs(store: Store, group: Group, history: History, now: float) -> int
     many = select(*_KEY).where(of_group).order_by(*newest_first).offset(history.runs_per_mirror).limit(STEP)
     with store.transaction() as tx:
         found = tx.execute(union(select(old.subquery()), select(many.subquery())).limit(STEP)).all()
+    # Asked again, since a report may have made one of them a last run in between.
     _execute(store, delete(runs).where(_THIS, ~_IS_LAST), found)
     return len(found)
 

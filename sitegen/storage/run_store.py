@@ -38,6 +38,7 @@ def page(store: Store, worker: str, names: Sequence[str], cursor: str, limit: in
         which.append(_after(cursor))
     columns = (runs.c.worker, runs.c.mirror, runs.c.journal, *(runs.c[name] for name in Run._fields))
     with store.transaction() as tx:
+        # One more than is shown tells whether there is a next page.
         rows = tx.execute(select(*columns).where(*which).order_by(*_ORDER).limit(limit + 1)).all()
     shown = rows[:limit]
     return [EndedRun(row[0], row[1], Run._make(row[3:])) for row in shown], _cursor(shown[-1]) if rows[limit:] else None

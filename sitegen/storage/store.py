@@ -41,6 +41,7 @@ from sitegen.storage.dialects import select_of, upsert
 __all__ = ["Store", "StoreError", "StoreReader"]
 
 _CHUNK = 200
+"""Names in one query: SQLite limits the number of parameters."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,6 +62,7 @@ class Store:
         self.database = Database(dialects.open_dialect(state_dir, address))
         try:
             mark = _mark(state_dir, address, self.database, site_dir)
+            # The mark comes last: one of a database that could not be created would look like lost state.
             self.database.bring_up_to_date(mark.require_new)
             mark.leave()
         except BaseException:
@@ -136,6 +138,7 @@ class Store:
     def keep_unreachable(self, reason: str, now: float) -> None:
         """Store why the repository cannot be fetched, since `now` or since the existing note. A rejection stays."""
         with self.database.writing() as tx:
+            # Since when stays, whatever the reason is now: pages show how long the repository is unreachable.
             before = _notes(tx).get(tables.UNREACHABLE)
             note = Note(reason, before.since if before else now)
             upsert(tx, tables.refusal, ("id", *Note._fields), [(tables.UNREACHABLE, *note)])

@@ -34,6 +34,7 @@ def rotate(store: Store, number: int, digest: str, keep: float, by: AuditEntry) 
         old = _find(tx, tokens.c.id == number, by.at)
         if old is None:
             return None
+        # Rotating a token must not extend the life of the old one.
         ends = by.at + keep if old.expires_at is None else min(by.at + keep, old.expires_at)
         tx.execute(update(tokens).where(tokens.c.id == number).values(expires_at=ends))
         new = _insert(tx, old.name, old.scope, digest, by.at)

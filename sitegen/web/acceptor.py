@@ -89,6 +89,7 @@ class Acceptor:
                 ssl=self._context,
                 ssl_handshake_timeout=self._gate.limits.read_timeout,
             )
+        # Only then: after the handshake the connection leaves the gate itself.
         except (OSError, asyncio.CancelledError):
             self._gate.leave(connection)
             accepted.close()

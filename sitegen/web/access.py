@@ -137,6 +137,7 @@ class Access:
     async def body(self, request: Request) -> bytes:
         """Read the body; RejectedRequest when it is larger than `body_limit` (413) or arrives too slowly (408)."""
         too_large = RejectedRequest(413, f"the body is larger than {self._body_limit} bytes")
+        # Rejected before any of it is read; without this header, or with a wrong one, it is counted below.
         announced = request.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > self._body_limit:
             raise too_large

@@ -144,7 +144,7 @@ class CommandsApi:
         return Json(_states(made), status_code=202)
 
     async def issue(self, order: CommandRequest, by: AuditEntry) -> list[WorkerCommand]:
-        """Store the commands of an order and wake the workers' requests."""
+        """Store the commands of a request and wake the workers' requests."""
         wanted = await in_thread(self._control.targets, order)
         made = await in_thread(command_store.add, self._store, order, wanted, by)
         self._topics.notify(*wanted)
@@ -158,7 +158,7 @@ class CommandsApi:
         until = asyncio.get_running_loop().time() + patience
         with self._topics.subscribed(_results_of(command.worker)) as subscription:
             while (found := await self._found(command)).state in OPEN:
-                # another manager of the same database may receive the result, which notifies nobody here
+                # another manager of the same database may receive the result, and cannot wake this request
                 moment = min(until, asyncio.get_running_loop().time() + LOOK_EVERY)
                 is_over = not await notified(subscription, moment) and moment == until
                 if is_over or self._topics.closed:

@@ -9,7 +9,7 @@ from sitegen.messages.envelope import RejectedRequest, parse
 
 
 def read(body: bytes, name: str) -> dict[str, Any]:
-    """Parse a JSON object that the schema `name` describes, as in `commands#order`; Refused (400, 422) if invalid."""
+    """Parse a JSON object that the schema `name` describes, as in `commands#order`; RejectedRequest if invalid."""
     plain = parse(body)
     try:
         if not _quick(name)(plain):

@@ -41,6 +41,7 @@ class Certificate:
     def _load(self, context: ssl.SSLContext) -> None:
         tls = self._tls
         try:
+            # A named pipe in the place of a file would block the event loop.
             for path in tls:
                 require_regular(path)
             # Without a password OpenSSL would ask for that of an encrypted key on the terminal.

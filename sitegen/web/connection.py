@@ -80,7 +80,7 @@ class _LimitedConnection(HttpToolsProtocol):
             super().connection_lost(exc)
 
     def eof_received(self) -> None:
-        self._transport().flush()
+        self._transport().flush()  # the base lets asyncio close the transport, which drops later writes
         super().eof_received()
 
     def data_received(self, data: bytes) -> None:
@@ -143,6 +143,7 @@ class _LimitedConnection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._fields += 1
+        # 4 bytes for the colon, the space and the end of the line.
         self._size += len(name) + len(value) + 4
         if self._fields > FIELDS or self._size > self.gate.limits.header_size:
             self._refuse_large()

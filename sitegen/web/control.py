@@ -24,14 +24,14 @@ class Fleet(NamedTuple):
 
 
 class Control:
-    """Finds the workers and mirrors that an order concerns."""
+    """Finds the workers and mirrors that a command request concerns."""
 
     def __init__(self, current: SnapshotCache) -> None:
         self._current = current
         self._known: Fleet | None = None
 
     def targets(self, order: CommandRequest) -> dict[str, tuple[str, ...]]:
-        """Return the workers that an order concerns with their mirrors; RejectedRequest when it names unknown ones."""
+        """Return the workers that a request concerns with their mirrors; RejectedRequest when it names unknown ones."""
         fleet = self._fleet()
         if order.worker is not None and order.worker in fleet.foreign:
             raise RejectedRequest(409, f"{order.worker} is a worker of tunasync: send its commands to `POST /cmd`")

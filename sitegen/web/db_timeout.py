@@ -44,16 +44,18 @@ class _Threads:
         self._free = asyncio.Semaphore(THREADS)
 
     async def run(self, work: Callable[[], T]) -> T:
+        # Not in the queue of the pool: there, requests that have given up would keep their place.
         await self._free.acquire()
         running = asyncio.get_running_loop().run_in_executor(self._pool, work)
         running.add_done_callback(self._ended)
+        # A timeout ends the wait, but not the query: the thread is free only when that ends.
         return await asyncio.shield(running)
 
     def _ended(self, running: "asyncio.Future[T]") -> None:
         """Free the thread: only now, even if its request was answered long ago."""
         self._free.release()
         if not running.cancelled():
-            running.exception()  # marks it as seen: after a timeout nobody else fetches it
+            running.exception()  # marks it as retrieved: after a timeout nothing else does
 
 
 _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _Threads] = WeakKeyDictionary()

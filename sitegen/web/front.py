@@ -57,6 +57,7 @@ class Front:
         except RejectedRequest as problem:
             await responses.error(problem.status, problem.why, {"Connection": "close"})(scope, receive, send)
             return
+        # Before the limits see it, so that one client has one address on IPv4 and IPv6 sockets.
         if scope["client"]:
             scope["client"] = unmapped(scope["client"][0]), scope["client"][1]
         if scope["method"] == "POST":
@@ -108,6 +109,7 @@ def _wants_upgrade(scope: Scope) -> bool:
             hosts.append(value)
         elif name == b"connection" and b"upgrade" in value.lower():
             upgrades = True
+    # HTTP/1.0 has no `Host`; from 1.1 on exactly one is required (RFC 9112, section 3.2).
     least = 0 if scope["http_version"] == "1.0" else 1
     if not least <= len(hosts) <= 1:
         raise RejectedRequest(400, "the request must have one `Host` header")

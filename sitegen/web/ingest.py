@@ -36,6 +36,7 @@ class Ingest:
         self._store = store
         self._announce = announce
         self._queue: queue.SimpleQueue[list[PendingDelivery] | None] = queue.SimpleQueue()
+        # Not a daemon: what is queued at the end is still committed.
         self._thread = threading.Thread(target=self._work, name="ingest")
         self._pending: PendingDeliveries | None = None
         self.commits = 0

@@ -40,6 +40,7 @@ class Topics:
             yield subscription
         finally:
             others.pop(subscription, None)
+            # Topics without subscriptions are removed, so that names of workers do not pile up.
             if not others and self._subscribed.get(topic) is others:
                 del self._subscribed[topic]
 
