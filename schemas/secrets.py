@@ -34,7 +34,7 @@ def read_token(secret: Secret) -> str:
     """Return a token. Raises SkipjackError if it is not one word, since it is sent in a header."""
     token = read_secret(secret)
     if not is_token(token):
-        what = f"The token in {secret.file or f'the credential `{secret.credential}`'} {NO_TOKEN}."
+        what = f"the token in {secret.file or f'the credential `{secret.credential}`'} {NO_TOKEN}."
         raise SkipjackError(what, TOKEN_TODO)
     return token
 
@@ -60,7 +60,7 @@ def _first_line(path: str) -> str:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SkipjackError(f"cannot read the secret {path}: {reason}.", "Check the path and its owner.") from error
     if not line:
-        raise SkipjackError(f"The secret {path} is empty.", "Write the secret into its first line.")
+        raise SkipjackError(f"the secret {path} is empty.", "Write the secret into its first line.")
     return line
 
 
@@ -83,7 +83,7 @@ def _credential(name: str) -> str:
     path = os.path.join(folder or "", name)
     if folder is None or not os.path.exists(path):
         raise SkipjackError(
-            f"The credential `{name.removeprefix('mirror_')}` does not exist.",
+            f"the credential `{name.removeprefix('mirror_')}` does not exist.",
             "Put it where units find it and run `skipjack install` again, or `skipjack install --manager` for the "
             "manager (see docs/systemd.md), or name a `file:`. Outside of units only root can read it.",
         )

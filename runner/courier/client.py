@@ -162,10 +162,10 @@ class ManagerClient:
         return kind(what, status_remedy(response.status, response.body))
 
     def _at(self, path: str) -> str:
-        return f"The manager at {self._url}{path}"
+        return f"the manager at {self._url}{path}"
 
     def _not_a_manager(self, path: str) -> SkipjackError:
-        what = f"The server at {self._url}{path} is not a Skipjack manager."
+        what = f"the server at {self._url}{path} is not a Skipjack manager."
         return ProtocolViolation(what, "Check `manager.url` in the settings.")
 
 

@@ -146,7 +146,7 @@ class _SkipjackManager:
         delivered = delivery.deliver(self._settings, self.client)
         self._lost = self._lost + 1 if delivered.resent else 0
         if self._lost >= LOST_AGAIN:
-            raise ProtocolViolation("The manager loses reports again and again.", "Check its log and its database.")
+            raise ProtocolViolation("the manager loses reports again and again.", "Check its log and its database.")
         if self._may_follow() and commands.follow_if_behind(self._here, delivered.revision):
             self._followed_at.append(time.monotonic())
         return delivered.reports

@@ -54,7 +54,7 @@ def deliver(settings: RunnerSettings, client: ManagerClient) -> Delivered:
                 continue
             if _has_lost_some(answer, reports, book):
                 if resent:
-                    raise ProtocolViolation("The manager asks for a snapshot again although it got one.", _ITS_LOG)
+                    raise ProtocolViolation("the manager asks for a snapshot again although it got one.", _ITS_LOG)
                 what = "the manager has lost some earlier reports; sending a snapshot"
                 log(what, about="courier", level=WARNING)
                 book.outbox.snapshot(answer.acknowledged, time.time())
@@ -66,7 +66,7 @@ def deliver(settings: RunnerSettings, client: ManagerClient) -> Delivered:
                 delivered += len(taken)
             if len(taken) < len(reports) and not (taken and answer.want == SNAPSHOT):
                 took = f"only {len(taken)}" if taken else "none"
-                raise ProtocolViolation(f"The manager acknowledged {took} of the {len(reports)} reports.", _ITS_LOG)
+                raise ProtocolViolation(f"the manager acknowledged {took} of the {len(reports)} reports.", _ITS_LOG)
             if not book.outbox.pending():
                 book.give_back()
                 return Delivered(delivered, answer.revision, resent)
@@ -79,7 +79,7 @@ def _renew(book: Journal, acknowledged: int) -> None:
     """Give the journal a new identity; ProtocolViolation when it got one within the last hour and that did not help."""
     now = time.time()
     if 0 <= now - book.outbox.renewed_at() < RENEW_EVERY:
-        what = f"The manager acknowledges report {acknowledged}, but the newest report here is {book.outbox.newest()}."
+        what = f"the manager acknowledges report {acknowledged}, but the newest report here is {book.outbox.newest()}."
         raise ProtocolViolation(what, "Check which server answers at `manager.url`. The reports wait here.")
     what = "the manager has reports that this journal never made: the journal is an old copy and gets a new identity"
     log(what, about="courier", level=WARNING)

@@ -165,7 +165,7 @@ class TunasyncManager:
 
     def _ask(self, method: str, path: str, content: Any = None) -> Any:
         body = None if content is None else json.dumps(content, separators=(",", ":")).encode()
-        where = f"The manager at {self._url}{path}"
+        where = f"the manager at {self._url}{path}"
         most, values = (LARGEST_LIST, LIST_VALUES) if method == "GET" else (LARGEST, VALUES)
         try:
             response = self._http.exchange(method, path, TIMEOUTS, body=body, headers=_HEADERS, most=most)
@@ -185,7 +185,7 @@ class TunasyncManager:
 
     def _not_a_manager(self, path: str) -> ProtocolViolation:
         todo = "Check `manager.url` in the settings."
-        return ProtocolViolation(f"The server at {self._url}{path} is not a tunasync manager.", todo)
+        return ProtocolViolation(f"the server at {self._url}{path} is not a tunasync manager.", todo)
 
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}

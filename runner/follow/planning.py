@@ -158,7 +158,7 @@ def _unknown_worker(settings: RunnerSettings, declared: Catalogue) -> InvalidCon
     todo = f"Known workers: {known}. Add it there, or correct `worker:` in this machine's settings."
     what = f"The worker `{settings.worker}` of this machine is not listed, so it syncs nothing."
     problem = Problem("_workers.yml", 1, 1, what, todo)
-    return InvalidConfigError("The configuration cannot be used on this machine:", [problem])
+    return InvalidConfigError("the configuration cannot be used on this machine:", [problem])
 
 
 def _shown(problems: tuple[Problem, ...], names: Mapping[str, str]) -> Problems:

@@ -21,7 +21,7 @@ def import_tunasync(path: str, into: str, secrets: str | None, *, force: bool) -
     found = draft(read(path), folder)
     if found.passwords and secrets is None:
         raise SkipjackError(
-            f"The configuration has passwords: {', '.join(sorted(found.passwords))}.",
+            f"the configuration has passwords: {', '.join(sorted(found.passwords))}.",
             "Name a folder for them on the machine of the worker with `--secrets DIR`.",
         )
     settings, policy = (os.path.join(os.path.dirname(into), name) for name in (RUNNER, POLICY))

@@ -45,7 +45,7 @@ def write(draft: Draft, to: Targets, *, force: bool) -> None:
         _refuse_to_overwrite(to.into, [*passwords, *machine])
     if passwords and _lies_in(to.secrets, to.into):
         raise SkipjackError(
-            f"The folder for secrets, {to.secrets}, is inside the repository.", "Name another one with `--secrets`."
+            f"the folder for secrets, {to.secrets}, is inside the repository.", "Name another one with `--secrets`."
         )
     _check_with_what_is_there(draft, to.into)
     _write_all(passwords, folder_mode=0o700, mode=0o600)
@@ -56,10 +56,10 @@ def write(draft: Draft, to: Targets, *, force: bool) -> None:
 def _refuse_to_overwrite(into: str, files: list[str]) -> None:
     todo = "Move it away, or overwrite it with `--force`."
     if os.path.isdir(into) and set(os.listdir(into)) - {".git"}:
-        raise SkipjackError(f"The folder {into} is not empty.", "Name another one, or overwrite with `--force`.")
+        raise SkipjackError(f"the folder {into} is not empty.", "Name another one, or overwrite with `--force`.")
     for path in files:
         if os.path.lexists(path):
-            raise SkipjackError(f"The file {path} already exists.", todo)
+            raise SkipjackError(f"the file {path} already exists.", todo)
 
 
 def _lies_in(path: str, folder: str) -> bool:
@@ -74,7 +74,7 @@ def _check_with_what_is_there(draft: Draft, into: str) -> None:
     new = [SourceFile(path, text.encode()) for path, text in draft.files.items()]
     problems = catalogue.load([*kept, *new]).problems if kept else ()
     if problems:
-        raise InvalidConfigError(f"The files in {into} are invalid together with the new ones:", problems)
+        raise InvalidConfigError(f"the files in {into} are invalid together with the new ones:", problems)
 
 
 def _write_all(files: Mapping[str, str], *, folder_mode: int, mode: int) -> None:

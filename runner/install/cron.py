@@ -21,7 +21,7 @@ _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def cron(setup: Setup) -> str:
     """Return two files for /etc/cron.d, each after a line with its path; for an own installation, crontab lines."""
     if setup.kind == MANAGER:
-        what = "Cron cannot run the manager: its programs keep running, and cron does not restart them."
+        what = "cron cannot run the manager: its programs keep running, and cron does not restart them."
         raise SkipjackError(what, "Run `skipjack-manager serve --publish` under a supervisor, such as runit or OpenRC.")
     who = "" if setup.own else f"{setup.user} "
     programs = [_line(f"{minute} * * * *", who, shlex.join(words)) for minute, words in _programs(setup)]

@@ -21,7 +21,7 @@ def require_free(setup: Setup) -> None:
     if reason is None or (reason.errno == errno.EADDRINUSE and _is_ours(setup)):
         return
     holder = _holder(_port(setup.listen)) if reason.errno == errno.EADDRINUSE else ""
-    what = f"The manager cannot listen on {setup.listen}: {reason.strerror}{holder and f' by {holder}'}."
+    what = f"the manager cannot listen on {setup.listen}: {reason.strerror}{holder and f' by {holder}'}."
     raise SkipjackError(what, f"Change `listen` in {setup.settings}, or stop that program. No unit was changed.")
 
 

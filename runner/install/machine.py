@@ -40,12 +40,12 @@ def check_systemd(setup: Setup) -> None:
     said = command("systemctl", "--version")
     version = re.match(r"systemd (\d+)", said)
     if version is None or int(version[1]) < OLDEST:
-        what = f"This machine has {said.partition(chr(10))[0]}, but the units need systemd {OLDEST} or newer."
+        what = f"this machine has {said.partition(chr(10))[0]}, but the units need systemd {OLDEST} or newer."
         raise SkipjackError(what, "Use the cron lines of `skipjack install --cron`.")
     if setup.own:
         code, said = _ask(*setup.systemctl, "show", "--property=Version")
         if code:
-            what = f"Your systemd user instance cannot be reached: {_last_line(said)}."
+            what = f"your systemd user instance cannot be reached: {_last_line(said)}."
             raise SkipjackError(
                 what, "Log in as this user, for example by ssh (su and sudo do not start it), and try again."
             )
@@ -55,7 +55,7 @@ def check_root() -> None:
     """SkipjackError unless this is root."""
     if os.geteuid() != 0:
         raise SkipjackError(
-            "Only root can install units of the system.", "Use sudo, or install units of your own with `--user`."
+            "only root can install units of the system.", "Use sudo, or install units of your own with `--user`."
         )
 
 
@@ -85,7 +85,7 @@ def check_group(name: str) -> None:
     try:
         grp.getgrnam(name)
     except KeyError as error:
-        what = f"There is no group `{name}`, so runs cannot get access to that daemon."
+        what = f"there is no group `{name}`, so runs cannot get access to that daemon."
         raise SkipjackError(what, "Install it first: `apt-get install docker.io`.") from error
 
 
@@ -96,11 +96,11 @@ def check_readable(setup: Setup, program: str) -> None:
     code, said = as_user(setup.user, program, "--version")
     if code:
         raise SkipjackError(
-            f"The user {setup.user} cannot run {program}: {_last_line(said)}.",
+            f"the user {setup.user} cannot run {program}: {_last_line(said)}.",
             "Install Skipjack where every user can read it, such as /opt, with a Python that every user can run.",
         )
     if as_user(setup.user, "test", "-r", setup.settings)[0]:
-        what = f"The user {setup.user} cannot read the settings {setup.settings}."
+        what = f"the user {setup.user} cannot read the settings {setup.settings}."
         of_file = f"`chgrp {setup.user}` and `chmod g+r`" if has_user(setup.user) else "`chmod a+r`"
         raise SkipjackError(what, f"Use {of_file} for the file, and `chmod a+x` for its folders.")
 
@@ -157,7 +157,7 @@ def make_folder(path: str, owner: str = "", mode: int = 0o755) -> bool:
             found = pwd.getpwnam(owner)
             os.chown(path, found.pw_uid, found.pw_gid)
     except OSError as error:
-        raise SkipjackError(f"The folder {path} cannot be created: {error.strerror}.", "Create it yourself.") from error
+        raise SkipjackError(f"the folder {path} cannot be created: {error.strerror}.", "Create it yourself.") from error
     say(f"created {path}")
     return True
 
@@ -178,7 +178,7 @@ def write(path: str, text: str) -> bool:
         os.chmod(aside, 0o644)
         os.replace(aside, path)
     except OSError as error:
-        raise SkipjackError(f"The file {path} cannot be written: {error.strerror}.", "Check its folder.") from error
+        raise SkipjackError(f"the file {path} cannot be written: {error.strerror}.", "Check its folder.") from error
     say(f"wrote {path}")
     return True
 
@@ -190,7 +190,7 @@ def remove(path: str) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise SkipjackError(f"The file {path} cannot be removed: {error.strerror}.", "Remove it yourself.") from error
+        raise SkipjackError(f"the file {path} cannot be removed: {error.strerror}.", "Remove it yourself.") from error
     say(f"removed {path}")
     folder = os.path.dirname(path)
     if folder.endswith(".d") and os.path.basename(os.path.dirname(folder)) in ("system", "user"):

@@ -42,7 +42,7 @@ def check_folders(setup: Setup) -> None:
     """SkipjackError if another installation has the same `state_dir` or `run_dir`."""
     for other in _installed(setup):
         for key, path in _shared(setup, other).items():
-            what = f"The {setup.kind} with the settings {other.settings} ({other.file}) has the same `{key}`, {path}."
+            what = f"the {setup.kind} with the settings {other.settings} ({other.file}) has the same `{key}`, {path}."
             raise SkipjackError(what, f"Set another `{key}` in {setup.settings}.")
 
 

@@ -163,7 +163,7 @@ def _literal(text: str) -> str:
     """Return a word as systemd reads it where it stands alone."""
     if not text.isprintable():
         raise SkipjackError(
-            f"The path {text!r} cannot be written into a unit.", "Choose one without control characters."
+            f"the path {text!r} cannot be written into a unit.", "Choose one without control characters."
         )
     return text.replace("%", "%%")
 

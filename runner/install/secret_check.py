@@ -47,7 +47,7 @@ def require(setup: Setup) -> None:
     for warning in found:
         say(warning)
     if found:
-        what = f"The manager's units cannot read every secret that {setup.settings} names; no unit was changed."
+        what = f"the manager's units cannot read every secret that {setup.settings} names; no unit was changed."
         raise SkipjackError(what, "Follow the warnings above, and run this command again.")
 
 

@@ -176,7 +176,7 @@ def program(name: str) -> str:
     path = os.path.join(os.path.dirname(sys.executable), name)
     if not os.path.exists(path):
         raise SkipjackError(
-            f"The command {path} does not exist, so no unit can start it.",
+            f"the command {path} does not exist, so no unit can start it.",
             "Install Skipjack with pip into a virtual environment, such as /opt/skipjack, and run its `skipjack`.",
         )
     return path

@@ -24,7 +24,7 @@ def zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except ZoneInfoNotFoundError as error:
-        raise SkipjackError(f"This machine has no data for the time zone `{name}`.", INSTALL) from error
+        raise SkipjackError(f"this machine has no data for the time zone `{name}`.", INSTALL) from error
 
 
 def installed_module(name: str) -> ModuleType:

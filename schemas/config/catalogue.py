@@ -50,7 +50,7 @@ def load(sources: Sequence[SourceFile]) -> Catalogue:
         *(problem for each in declared for problem in each.problems),
     }
     if whole:
-        raise InvalidConfigError("The configuration is invalid:", problems)
+        raise InvalidConfigError("the configuration is invalid:", problems)
     return Catalogue(
         record_factory.site(tree.site.value),
         {name: record_factory.worker(name, plain) for name, plain in sorted(tree.workers.value["workers"].items())},

@@ -49,7 +49,7 @@ def load_policy(path: Path) -> Policy:
     except OSError as error:
         raise SkipjackError(f"cannot read the policy {path}: {error.strerror}.", "Check its owner.") from error
     if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
-        what = f"The policy {path} can be changed by other users, so it protects nothing."
+        what = f"the policy {path} can be changed by other users, so it protects nothing."
         raise SkipjackError(what, "Make root its owner and remove the others' write permission: `chmod go-w`.")
     return record_factory.policy(_load("policy", path))
 
@@ -65,7 +65,7 @@ def _load(kind: str, path: Path) -> dict[str, Any]:
     examined = examine(kind, document)
     problems = [*examined.problems, *_beyond(kind, examined)]
     if problems:
-        raise InvalidConfigError(f"The settings {path} are invalid:", problems)
+        raise InvalidConfigError(f"the settings {path} are invalid:", problems)
     plain: dict[str, Any] = document.value
     return plain
 

@@ -80,7 +80,7 @@ def require_git() -> None:
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         del os.environ[name]
     if shutil.which("git") is None:
-        raise SkipjackError("The program `git` is not installed.", "Install the package `git`.")
+        raise SkipjackError("the program `git` is not installed.", "Install the package `git`.")
 
 
 class Git:

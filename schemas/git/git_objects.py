@@ -83,7 +83,7 @@ class Objects:
             seen += 1
             if seen > _MOST_ENTRIES:
                 raise SkipjackError(
-                    f"The config repository has more than {_MOST_ENTRIES} files.", "Set `repository.path` to a folder."
+                    f"the config repository has more than {_MOST_ENTRIES} files.", "Set `repository.path` to a folder."
                 )
             entry = entries.pop()
             if entry.mode == _FOLDER:

@@ -91,7 +91,7 @@ def _locked(repository: Repository, checkout: Path, applied: str | None) -> "Ite
             yield _Fetch(repository, folder, applied, tuple(held))
     except Timeout as error:
         raise SkipjackError(
-            f"Another fetch holds the checkout: {described(str(folder.lock))}.",
+            f"another fetch holds the checkout: {described(str(folder.lock))}.",
             f"Wait until it ends, or kill the process that holds {folder.lock} if it hangs.",
         ) from error
     except OSError as error:
@@ -182,7 +182,7 @@ class _Fetch:
             tree = objects.folder(commit.tree, self._repository.path)
             if tree is None:
                 raise SkipjackError(
-                    f"The branch `{self._repository.branch}` of {self._shown} has no folder `{self._repository.path}`.",
+                    f"the branch `{self._repository.branch}` of {self._shown} has no folder `{self._repository.path}`.",
                     "Set `repository.path` in the settings.",
                 )
             return Revision(commit.name, commit.committed_at, objects.files(tree))
@@ -195,7 +195,7 @@ class _Fetch:
         if _NAME.fullmatch(applied) and self._reaches(repo, commit, applied):
             return
         repo.run("rev-list", "--quiet", commit)
-        where = f"The branch `{self._repository.branch}` of {self._shown}"
+        where = f"the branch `{self._repository.branch}` of {self._shown}"
         if is_shallow(repo.folder):
             if repo.folder != self._folder.new:
                 raise GitFailed("its history is shallow")
@@ -290,7 +290,7 @@ class _Fetch:
     def _error(self, failure: GitFailed) -> Unfetched:
         branch, reason = self._repository.branch, failure.reason
         if _NO_BRANCH.search(reason):
-            return Unfetched(f"The branch `{branch}` does not exist in {self._shown}.", self._other_branch())
+            return Unfetched(f"the branch `{branch}` does not exist in {self._shown}.", self._other_branch())
         what = f"cannot fetch the branch `{branch}` of {self._shown}: {reason}."
         if failure.timed_out:
             again = f"The next fetch may take {setting_duration(self._timeout.limit)}"

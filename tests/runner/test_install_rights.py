@@ -48,7 +48,7 @@ def test_cron_lines_for_a_program_that_the_user_cannot_run_are_not_printed(
     (place / "bin").chmod(0o700)
     out, said = cron_lines(place, user, capsys)
     assert out == ""
-    assert said.startswith(f"ERROR skipjack: The user {user} cannot run {place}/bin/skipjack: ")
+    assert said.startswith(f"ERROR skipjack: the user {user} cannot run {place}/bin/skipjack: ")
     assert "Permission denied. Install Skipjack where every user can read it" in said
 
 
@@ -60,7 +60,7 @@ def test_cron_lines_for_settings_that_the_user_cannot_read_are_not_printed(
 ) -> None:
     (place / "runner.yml").chmod(0o600)
     said = cron_lines(place, user, capsys)
-    words = f"The user {user} cannot read the settings {place}/runner.yml. Use {todo} for the file"
+    words = f"the user {user} cannot read the settings {place}/runner.yml. Use {todo} for the file"
     assert (said[0], words in said[1]) == ("", True)
 
 
@@ -69,4 +69,4 @@ def test_a_python_below_a_closed_folder_is_named(place: Path, capsys: pytest.Cap
     (place / "closed/python").symlink_to("/bin/sh")
     (place / "bin/skipjack").write_text(f"#!{place}/closed/python\n")
     out, said = cron_lines(place, "nobody", capsys)
-    assert (out, f"The user nobody cannot run {place}/bin/skipjack" in said) == ("", True)
+    assert (out, f"the user nobody cannot run {place}/bin/skipjack" in said) == ("", True)

@@ -48,7 +48,7 @@ def test_an_address_in_use_is_reported_with_the_program_that_uses_it(
     play(tmp_path, monkeypatch, shown, 3)
     with pytest.raises(SkipjackError) as raised:
         listen_check.require_free(manager(f"{host}:{taken}"))
-    assert raised.value.what.startswith(f"The manager cannot listen on {host}:{taken}: Address already in use")
+    assert raised.value.what.startswith(f"the manager cannot listen on {host}:{taken}: Address already in use")
     assert f"(process {os.getpid()})." in raised.value.what or not shutil.which("ss")
     assert "Change `listen` in /etc/skipjack/manager.yml" in raised.value.todo
 

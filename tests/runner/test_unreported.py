@@ -114,7 +114,7 @@ def test_an_invalid_token_is_rejected_by_the_courier_and_by_install(
     token = tmp_path / "token"
     token.write_text(text)
     words = "contains white space or other characters that no token has. Write only the token into the first line"
-    assert f"The token in {token} {words}" in deliver(settings, tmp_path)
+    assert f"the token in {token} {words}" in deliver(settings, tmp_path)
     assert words in warnings(settings, capsys)[0]
     installed = setup.of_worker(settings, Policy(), str(tmp_path / "runner.yml"), "root", own=True, containers=False)
     assert not secret_check.warn(installed)

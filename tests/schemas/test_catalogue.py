@@ -92,7 +92,7 @@ def test_without_site_or_workers_the_revision_is_refused(missing: str) -> None:
     with pytest.raises(InvalidConfigError) as caught:
         catalogue.load(files)
     assert lines(caught.value.problems) == [f"{missing}:1:1: The file is missing. Create it beside `_defaults.yml`."]
-    assert str(caught.value).startswith("The configuration is invalid:\n_")
+    assert str(caught.value).startswith("the configuration is invalid:\n_")
 
 
 def test_definitions_in_a_folder_of_the_repository_are_found_for_the_reader() -> None:

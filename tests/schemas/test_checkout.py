@@ -212,7 +212,7 @@ def test_locks_stay_as_long_as_the_git_of_a_killed_program_is_at_work(origin: Or
         child = next(iter(_timeouts_below(program.pid)))
         program.send_signal(signal.SIGKILL)
     try:
-        with pytest.raises(SkipjackError, match=r"Another fetch holds the checkout: process [0-9]+ \("):
+        with pytest.raises(SkipjackError, match=r"another fetch holds the checkout: process [0-9]+ \("):
             fetch(origin.record._replace(timeout=1), origin.checkout)
     finally:
         os.kill(child, signal.SIGTERM)

@@ -100,7 +100,7 @@ def test_history_without_the_applied_revision_is_refused_and_the_refusal_lasts(o
     origin.git("reset", "--quiet", "--hard", "HEAD~1")
     for _ in range(2):
         assert refusal(origin.record, origin.checkout, applied) == (
-            f"The branch `main` of {origin.record.url} no longer contains the revision {applied[:12]} that this"
+            f"the branch `main` of {origin.record.url} no longer contains the revision {applied[:12]} that this"
             " machine follows. Its history was rewritten. If that was intended, run `skipjack follow --accept-rewrite`."
         )
     assert fetch(origin.record, origin.checkout).commit == origin.git("rev-parse", "HEAD")
@@ -113,7 +113,7 @@ def test_an_unknown_applied_revision_is_a_rewritten_history(origin: Origin, appl
 
 def test_a_missing_branch_is_reported_with_the_default_branch(origin: Origin) -> None:
     assert refusal(origin.record._replace(branch="nope"), origin.checkout) == (
-        f"The branch `nope` does not exist in {origin.record.url}. "
+        f"the branch `nope` does not exist in {origin.record.url}. "
         "The default branch is `main`: set `repository.branch: main` in the settings."
     )
 
@@ -141,7 +141,7 @@ def test_an_empty_remote_repository_has_no_branch_to_name(origin: Origin, tmp_pa
     origin.git("init", "-q", "--bare", str(tmp_path / "empty.git"))
     url = (tmp_path / "empty.git").as_uri()
     assert refusal(Repository(url), origin.checkout) == (
-        f"The branch `main` does not exist in {url}. "
+        f"the branch `main` does not exist in {url}. "
         "Push it, or set `repository.branch` in the settings to an existing one."
     )
 
@@ -150,7 +150,7 @@ def test_an_empty_remote_repository_has_no_branch_to_name(origin: Origin, tmp_pa
 def test_a_missing_folder_is_reported(origin: Origin, path: str) -> None:
     origin.commit({"config/x.yml": ""})
     assert refusal(origin.record._replace(path=path), origin.checkout) == (
-        f"The branch `main` of {origin.record.url} has no folder `{path}`. Set `repository.path` in the settings."
+        f"the branch `main` of {origin.record.url} has no folder `{path}`. Set `repository.path` in the settings."
     )
 
 
@@ -262,7 +262,7 @@ def test_the_environments_git_variables_are_not_obeyed(origin: Origin, monkeypat
 def test_without_git_the_package_to_install_is_reported(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     assert refusal(origin.record, origin.checkout) == (
-        "The program `git` is not installed. Install the package `git`."
+        "the program `git` is not installed. Install the package `git`."
     )  # fmt: skip
 
 

@@ -263,7 +263,7 @@ def test_every_problem_of_the_settings_is_reported_with_its_place(settings: Path
     with pytest.raises(InvalidConfigError) as caught:
         load_runner(settings)
     assert str(caught.value).splitlines() == [
-        f"The settings {settings} are invalid:",
+        f"the settings {settings} are invalid:",
         f"{settings}:1:1: `repository` is missing."
         ' Write for example `repository: {"url": "https://git.example.org/mirrors.git"}`.',
         f'{settings}:1:9: `worker` cannot be "-w". Write for example `worker: w1`.',
@@ -275,7 +275,7 @@ def test_every_problem_of_the_settings_is_reported_with_its_place(settings: Path
 @pytest.mark.parametrize("text", ["worker: [", "worker: on", "", "\0"])
 def test_bad_yaml_is_reported(settings: Path, text: str) -> None:
     settings.write_text(text)
-    with pytest.raises(InvalidConfigError, match=f"^The settings {settings} are invalid:\n{settings}:[0-9]+:[0-9]+: "):
+    with pytest.raises(InvalidConfigError, match=f"^the settings {settings} are invalid:\n{settings}:[0-9]+:[0-9]+: "):
         load_runner(settings)
 
 
@@ -308,14 +308,14 @@ def test_a_mirrors_password_is_not_a_credential_of_the_worker(tmp_path: Path, mo
     (tmp_path / "mirror_debian").write_text("sesame\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert read_mirror_secret(Secret(credential="debian")) == "sesame"
-    with pytest.raises(SkipjackError, match="The credential `token` does not exist"):
+    with pytest.raises(SkipjackError, match="the credential `token` does not exist"):
         read_mirror_secret(Secret(credential="token"))
 
 
 def test_a_credential_outside_of_a_unit_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     monkeypatch.setattr(secrets, "SOURCE", str(tmp_path))
-    with pytest.raises(SkipjackError, match=r"The credential `token` does not exist.*install --manager"):
+    with pytest.raises(SkipjackError, match=r"the credential `token` does not exist.*install --manager"):
         read_secret(Secret(credential="token"))
 
 

@@ -70,6 +70,6 @@ def test_names_that_no_terminal_should_print_are_spelled_out(tmp_path: Path) -> 
 
 def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(
-        SkipjackError, match=r"The folder .*/nowhere does not exist\. Name the folder that contains `_site.yml`\."
+        SkipjackError, match=r"the folder .*/nowhere does not exist\. Name the folder that contains `_site.yml`\."
     ):
         read_directory(tmp_path / "nowhere")

@@ -31,7 +31,7 @@ def test_a_zone_that_the_system_does_not_have_is_reported() -> None:
         "try:\n    zone('Europe/Berlin')\nexcept Exception as error:\n    print(error)"
     )
     assert lean(code).startswith(
-        "This machine has no data for the time zone `Europe/Berlin`. Install the package tzdata"
+        "this machine has no data for the time zone `Europe/Berlin`. Install the package tzdata"
     )
 
 

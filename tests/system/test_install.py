@@ -236,7 +236,7 @@ def test_an_installation_that_other_users_cannot_run_is_refused(site: Site) -> N
     box.do("sed", "-i", "1s,/opt/,/srv/closed/,", "/srv/closed/skipjack/bin/skipjack")
     done = box.run("/srv/closed/skipjack/bin/skipjack", "install")
     assert done.returncode == 1
-    assert "The user skipjack cannot run /srv/closed/skipjack/bin/skipjack" in done.stderr and "/opt" in done.stderr
+    assert "the user skipjack cannot run /srv/closed/skipjack/bin/skipjack" in done.stderr and "/opt" in done.stderr
 
 
 @pytest.mark.parametrize("folder", ["/tmp", "/home"])
