@@ -17,6 +17,7 @@ from typing import Any, Self
 from sqlalchemy import Connection, exc
 
 from schemas.errors import SkipjackError
+from sitegen.scoped_thread import ScopedThread
 from sitegen.storage.dialects import PUBLISHERS_LOCK, Postgresql
 
 BEAT = 0.5
@@ -37,7 +38,7 @@ class LeaseLost(SkipjackError):  # noqa: N818 - the publisher asks for the next 
     """The lease is lost: nothing may be written any more."""
 
 
-class Lease:
+class Lease(ScopedThread):
     """The lease, held from enter to exit. `wake` is called in a thread when pages have to change and when the lease is
     lost; `standing_by` with the reason while another publisher holds it."""
 
@@ -49,6 +50,8 @@ class Lease:
         wait: bool,
         standing_by: Callable[[str], None] = lambda _why: None,
     ) -> None:
+        # With a limit: the thread may wait for an answer that never comes.
+        super().__init__("lease", patience=2 * BEAT)
         self._place = dialect.place
         self._engine = dialect.engine()
         self._wake = wake
@@ -57,15 +60,13 @@ class Lease:
         self._until = 0.0
         self._renewing = threading.Lock()
         self._changes: object = None
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     def __enter__(self) -> Self:
         """Take the lease, waiting for it if `wait`; else SkipjackError when another publisher holds it."""
         self._connection = self._take()
         began = _now()
         self._until = began + LIFE
-        self._thread.start()
+        super().__enter__()
         while _now() < began + HANDOVER:
             time.sleep(BEAT)
             self.check()
@@ -75,9 +76,7 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._until = 0.0
-        self._ended.set()
-        # With a limit: the thread may wait for an answer that never comes.
-        self._thread.join(2 * BEAT)
+        super().__exit__(kind, error, trace)
         self._connection.invalidate()  # this closes it even while the thread waits for an answer
         self._connection.close()
         self._engine.dispose()
@@ -124,7 +123,7 @@ class Lease:
             return None, f"the database {self._place} does not answer: {' '.join(str(error.orig).split())}"
         return None, f"another publisher is running on {self._place}"
 
-    def _keep(self) -> None:
+    def _work(self) -> None:
         watched = select.poll()
         driver: Any = self._connection.connection.driver_connection
         watched.register(driver.fileno(), select.POLLIN | select.POLLRDHUP)

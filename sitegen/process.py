@@ -8,10 +8,9 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from schemas.backoff import Backoff
+from sitegen.scoped_thread import ScopedThread
 from sitegen.supervised import NOTIFY_SOCKET
 
 _log = logging.getLogger(__name__)
@@ -23,37 +22,29 @@ _GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL."""
 
 
-class PublisherProcess:
+class PublisherProcess(ScopedThread):
     """Runs `skipjack-manager publish` as a child from enter to exit."""
 
     def __init__(self, settings: Path) -> None:
+        super().__init__("publisher", daemon=False)
         # With -P a file in the current folder cannot take the place of a module.
         self._command = [sys.executable, "-P", "-m", "sitegen", "publish", "--as-child"]
         self._command += ["--settings", str(settings.absolute())]
         self._lock = threading.Lock()
-        self._ending = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
-        self._thread = threading.Thread(target=self._watch, name="publisher")
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _end(self) -> None:
         with self._lock:
-            # Under the lock, so that `_watch` does not start a child afterwards.
-            self._ending.set()
+            # Under the lock, so that `_work` does not start a child afterwards.
+            super()._end()
         if self._child is not None:
-            _end(self._child)
-        self._thread.join()
+            _terminate(self._child)
 
-    def _watch(self) -> None:
+    def _work(self) -> None:
         backoff, pause = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), 0.0
-        while not self._ending.wait(pause):
+        while not self._ended.wait(pause):
             with self._lock:
-                if self._ending.is_set():
+                if self._ended.is_set():
                     return
                 self._child = self._start()
             began = time.monotonic()
@@ -61,7 +52,7 @@ class PublisherProcess:
             if time.monotonic() - began > _LONGEST_PAUSE:
                 backoff.reset()
             pause = backoff.after_failure()
-            if not self._ending.is_set():
+            if not self._ended.is_set():
                 _log.error("the publisher exited with %s, restarting in %g s", code, pause)
 
     def _start(self) -> "subprocess.Popen[bytes]":
@@ -73,7 +64,7 @@ class PublisherProcess:
         )
 
 
-def _end(child: "subprocess.Popen[bytes]") -> None:
+def _terminate(child: "subprocess.Popen[bytes]") -> None:
     child.terminate()
     try:
         child.wait(_GRACE)

@@ -1,15 +1,13 @@
 """Deletes expired history, in a background thread of serve and in steps so small that no report waits for one."""
 
 import logging
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from types import TracebackType
-from typing import Self
 
 from schemas.records import ManagerSettings
+from sitegen.scoped_thread import ScopedThread
 from sitegen.storage import audit_store, command_store, history_store
 from sitegen.storage.database import StoreError
 from sitegen.storage.store import Store
@@ -27,26 +25,15 @@ class _Ended(Exception):  # noqa: N818 - it is not a failure
     """The program ends, so the cleanup stops."""
 
 
-class Retention:
+class Retention(ScopedThread):
     """A thread that applies the retention settings (`history`), from enter to exit."""
 
     def __init__(self, store: Store, settings: ManagerSettings) -> None:
+        super().__init__("history")
         self._store = store
         self._history = settings.history
         self._commands_expire = settings.commands_expire
         self._logs_until = 0.0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="history", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        self._thread.join()
 
     def clean_up(self, now: float) -> None:
         """Delete everything that has expired at `now`, Unix seconds."""

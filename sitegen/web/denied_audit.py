@@ -9,8 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,6 +17,7 @@ from starlette.responses import Response
 from schemas.addresses import without_secrets
 from sitegen.messages.envelope import RejectedRequest
 from sitegen.messages.model import TUNASYNC, AuditEntry
+from sitegen.scoped_thread import ScopedThread
 from sitegen.storage import audit_store
 from sitegen.storage.store import Store, StoreError
 from sitegen.web import access, endpoint
@@ -68,26 +68,15 @@ class AttemptTally(NamedTuple):
 _ALL_OTHERS = AttemptKind("-", f"{audit_store.REFUSED}control", OTHERS, "")
 
 
-class DeniedAttempts:
+class DeniedAttempts(ScopedThread):
     """Counts denied attempts, and from enter to exit writes them to the audit in a thread. For any thread."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+        super().__init__("refusals", patience=PARTING)
         self._store = store
         self._clock = clock
         self._lock = threading.Lock()
         self._counted: dict[AttemptKind, AttemptTally] = {}
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="refusals", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        self._thread.join(PARTING)
 
     def watched(self, row: Endpoint, who: Access) -> Endpoint:
         """Return a row whose denied requests are counted, if it is one that controls."""

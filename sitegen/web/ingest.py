@@ -7,13 +7,12 @@ turn of the event loop are queued together, so that the thread does not begin wi
 import asyncio
 import logging
 import queue
-import threading
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from sitegen.messages.envelope import RejectedRequest
 from sitegen.messages.model import Delivery, DeliveryAcknowledgement
+from sitegen.scoped_thread import ScopedThread
 from sitegen.storage import batch
 from sitegen.storage.batch import Change, Changed, PendingWrite
 from sitegen.storage.store import Store, StoreError
@@ -29,28 +28,18 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-class Ingest:
+class Ingest(ScopedThread):
     """The writer's thread, from enter to exit. It calls `announce` after each commit that changes a page."""
 
     def __init__(self, store: Store, announce: Callable[[], None]) -> None:
+        # Not a daemon: what is queued at the end is still committed.
+        super().__init__("ingest", daemon=False)
         self._store = store
         self._announce = announce
         self._queue: queue.SimpleQueue[list[PendingDelivery] | None] = queue.SimpleQueue()
-        # Not a daemon: what is queued at the end is still committed.
-        self._thread = threading.Thread(target=self._work, name="ingest")
         self._pending: PendingDeliveries | None = None
         self.commits = 0
         self.deliveries = 0
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._queue.put(None)
-        self._thread.join()
 
     async def keep(self, delivery: Delivery) -> DeliveryAcknowledgement:
         """Wait until a delivery is on disk; NotKept when it could not be stored, or not in time."""
@@ -95,6 +84,9 @@ class Ingest:
     def announce(self) -> None:
         """Notify the publisher and held requests of a change that was committed elsewhere."""
         self._announce()
+
+    def _end(self) -> None:
+        self._queue.put(None)
 
     def _work(self) -> None:
         while (arrived := self._queue.get()) is not None:
