@@ -1,8 +1,8 @@
-"""Publishes a read-only snapshot of a mirror after each success, so that readers never see a half-done sync.
+"""Publish a read-only snapshot of a mirror after each success, so that readers never see an unfinished sync.
 
-The new snapshot is made beside the published one, and both change names in one step: readers find the old one or the
-new one, never nothing. Whatever ends us in between, one is published, and the next success removes what was left. It
-stands before the hook that would make a plain folder of the mirror's directory.
+The new snapshot is created beside the published one, and both exchange their names in one step. Readers find the old or
+the new one at any time, also if the run is killed; the next success removes the other one. In the table this hook is
+before the one that would create the mirror's directory as a plain folder.
 """
 
 import contextlib
@@ -17,18 +17,19 @@ from schemas.states import FAILED, REFUSED
 OPTIONS = frozenset({"btrfs_snapshot", "snapshot_path"})
 
 _NOT_THERE = frozenset({errno.ENOTTY, errno.EXDEV})
-"""What the kernel says of a snapshot elsewhere than on its subvolume's file system."""
+"""Error numbers of the kernel for a snapshot on another file system than its subvolume."""
 
 _NOT_ALLOWED = frozenset({errno.EPERM, errno.EACCES})
 
 
 def pre_job(job: Job) -> None:
-    """Create the mirror's directory as a subvolume when it is missing; refuse one that is none."""
+    """Create the mirror's directory as a subvolume if it is missing; refuse a directory that is not a subvolume."""
     if not job.mirror.btrfs_snapshot:
         return
     place = directory.real_place(job)
     if _lies_in(place, job.snapshot) or _lies_in(job.snapshot, place):
-        what = f"the snapshot {job.snapshot} and the mirror's directory {place} would lie in each other"
+        # A sync would delete the snapshot, or the snapshot would contain itself.
+        what = f"the snapshot {job.snapshot} and the mirror's directory {place} would be inside one another"
         raise Abort(REFUSED, f"{what}; set another `snapshot_root` in the machine's settings, or `snapshot_path`")
     if not os.path.lexists(place):
         _create(place)
@@ -53,9 +54,9 @@ def _create(place: str) -> None:
 
 
 def post_success(job: Job) -> None:
-    """Publish the mirror as it is now in the place of the snapshot before."""
+    """Publish a snapshot of the mirror in place of the previous one."""
     if job.mirror.btrfs_snapshot:
-        with _telling(job):
+        with _complaining(job):
             _publish(os.path.realpath(job.directory), job.snapshot)
 
 
@@ -65,7 +66,7 @@ def _publish(source: str, published: str) -> None:
     published, aside = os.path.join(folder, name), os.path.join(folder, f".{name}.new")
     if os.path.lexists(published) and not btrfs.is_read_only(published):
         raise OSError(errno.EEXIST, "it is not a read-only snapshot and is not replaced; move it away", published)
-    _remove(aside)
+    _remove(aside)  # left behind by a killed run
     btrfs.snapshot(source, aside)
     if os.path.lexists(published):
         btrfs.exchange(aside, published)
@@ -75,7 +76,7 @@ def _publish(source: str, published: str) -> None:
 
 
 def _remove(aside: str) -> None:
-    """Remove what is no longer published, or never was."""
+    """Delete a snapshot that is not published (any more), if there is one."""
     if not os.path.lexists(aside):
         return
     try:
@@ -88,8 +89,8 @@ def _remove(aside: str) -> None:
 
 
 @contextlib.contextmanager
-def _telling(job: Job) -> Iterator[None]:
-    """A snapshot that cannot be made is told; it is no failure of the mirror."""
+def _complaining(job: Job) -> Iterator[None]:
+    """Report a snapshot that cannot be created beside the run: the mirror itself is up to date."""
     try:
         yield
     except OSError as error:

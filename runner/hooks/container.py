@@ -1,14 +1,14 @@
-"""Lets the provider's programs run in a container, by docker or podman, when a mirror names a `docker_image`.
+"""Run the provider's programs in a container, with docker or podman, if a mirror names a `docker_image`.
 
-A container outlives the program that started it and does not hold our locks. What keeps two of them off one directory
-is the name: nothing begins before no container of that name is left, and each is removed by it in the end. A marker
-file tells the next tick that there may be one, should the run be killed in between.
+A container outlives the program that started it and holds none of our locks. Its name replaces them: an attempt begins
+only when no container has that name, and each container is removed by its name in the end. A marker file shows the next
+tick that there may be a container, in case the run is killed.
 """
 
 import contextlib
 import os
 import re
-from _blake2 import blake2b  # without OpenSSL, which each run would load
+from _blake2 import blake2b  # hashlib would load OpenSSL in each run
 from collections.abc import Iterator
 from functools import partial
 
@@ -23,20 +23,21 @@ from schemas.units import format_size
 OPTIONS = frozenset({"docker_image", "docker_volumes", "docker_options", "memory_limit", "cpu_limit", "exclude_file"})
 
 _STOP_TIMEOUT = 2
-"""Seconds between TERM and KILL when a container is removed; a run that is stopped has had its grace before that."""
+"""Seconds between TERM and KILL when a container is removed. The processes of a stopped run had their grace before."""
 
 NO_LIMITS = (
     "podman without root has no limits on control groups of version 1; boot the machine with"
     " `systemd.unified_cgroup_hierarchy=1`, or use docker"
 )
 
-_TAIL_BYTES = 4096
+_TAIL_BYTES = 4096  # bytes at the log's end in which the container program explains its exit code
+# See docker-run(1), EXIT STATUS. 137 is 128 + SIGKILL.
 _COULD_NOT_START, _NOT_EXECUTABLE, _NOT_FOUND, _KILLED = 125, 126, 127, 137
 _SAID_BY_CLIENT = r"(?m)^(?:docker|Error): (.+)"
 
 
 def pre_exec(job: Job) -> None:
-    """See to it that no container has the name of the mirror's; then wrap commands."""
+    """Remove a container with the mirror's name; then let all commands of the attempt run in a new one."""
     check(job)
     limits = [key for key in ("memory_limit", "cpu_limit") if getattr(job.mirror, key)]
     if limits and not limits_hold(job.machine.container_program):
@@ -48,11 +49,13 @@ def pre_exec(job: Job) -> None:
 
 
 def limits_hold(program: str) -> bool:
-    """Whether containers of this user have the limits that are asked for: podman without root needs version 2 of
-    control groups for that, and otherwise ignores them with a warning."""
+    """Return whether the limits of containers of this user are enforced.
+
+    Rootless podman needs control groups of version 2 for that. With version 1 it ignores limits with a warning.
+    """
     if not _is_rootless_podman(program):
         return True
-    from runner.hooks import control_group  # few runs need it
+    from runner.hooks import control_group  # loaded here, since few runs need it
 
     return control_group.is_unified()
 
@@ -62,25 +65,25 @@ def _is_rootless_podman(program: str) -> bool:
 
 
 def post_exec(job: Job) -> None:
-    """Say in words what the exit codes mean that are the container program's own."""
+    """Explain an exit code that is not the command's but the container program's own."""
     if not job.explanation:
         job.explanation = _explanation(job)
 
 
 def name_of(job: Job, *, preview: bool = False) -> str:
-    """The name of the mirror's container, or of its dry run's, which is no other mirror's and no other worker's.
+    """Return the name of the mirror's container, or of its dry run's; it is unique among all workers of the machine.
 
-    Workers of one machine have their own state folders. A marker of an earlier release has the name of its time.
+    Each worker has its own state directory, whose path is hashed. A marker file of an earlier release keeps its name.
     """
     worker = blake2b(os.path.realpath(job.machine.state_dir).encode(errors="surrogateescape"), digest_size=4)
     return f"{'skipjack_preview' if preview else 'skipjack'}-{job.mirror.name}-{worker.hexdigest()}"
 
 
 def enclosed(job: Job, command: Command, *, preview: bool = False) -> Command:
-    """The command in a container; a preview's has another name and cannot write.
+    """Return the command that runs a command in a container; with `preview` it has another name and cannot write.
 
-    Values of the environment go in by the command line, so that none has power over the container program, but for
-    secrets: those go through its environment.
+    Variables are passed on the command line, so that none affects the container program itself. Secrets are passed
+    through its environment instead, because every user can read command lines.
     """
     mirror = job.mirror
     argv = (
@@ -93,13 +96,13 @@ def enclosed(job: Job, command: Command, *, preview: bool = False) -> Command:
 
 
 def host_side(volume: str, directory: str, log_dir: str) -> str:
-    """The path on the machine of one of `docker_volumes`; `{directory}` and `{log_dir}` are the mirror's own."""
+    """Return the path on the machine of a volume; `{directory}` and `{log_dir}` stand for those of the mirror."""
     source = volume.partition(":")[0]
     return {"{directory}": directory, "{log_dir}": log_dir}.get(source, source)
 
 
 def check(job: Job) -> None:
-    """Refuse volumes that cannot be mounted, and what the policy would refuse now: a sync may have made links."""
+    """Refuse volumes that cannot be mounted, or that the policy denies now: a sync may have created links since."""
     if not job.mirror.docker_image:
         return
     own = (job.directory, job.log_dir)
@@ -119,23 +122,24 @@ def _begin(job: Job, command: Command) -> Command:
     try:
         write_marker(marker_of(job), job.machine.container_program, name_of(job))
     except OSError as error:
-        raise Abort(FAILED, f"the file {marker_of(job)} cannot be written: {error.strerror}") from error
+        # Without the marker a killed run would leave a container that no tick finds.
+        raise Abort(FAILED, f"cannot write the file {marker_of(job)}: {error.strerror}") from error
     return enclosed(job, command)
 
 
 def _finish(job: Job) -> None:
     reason = remove(job.machine.container_program, name_of(job), job.ask)
     if reason:
-        job.complain(f"the container {name_of(job)} may still be there; the next tick tries again: {reason}")
+        job.complain(f"cannot remove the container {name_of(job)}: {reason}; the next tick tries again")
     else:
         remove_marker(marker_of(job))
 
 
 def _user(job: Job) -> Iterator[str]:
-    """The worker's own user, to whom the files shall belong."""
+    """Yield the options for the user in the container: the worker's own, who must own the synced files."""
     yield from ("--user", f"{os.geteuid()}:{os.getegid()}")
     if _is_rootless_podman(job.machine.container_program):
-        yield from ("--userns", "keep-id")  # else who has that number inside is somebody else outside
+        yield from ("--userns", "keep-id")  # otherwise the same id inside is another user outside
 
 
 def _limits(job: Job) -> Iterator[str]:
@@ -143,20 +147,20 @@ def _limits(job: Job) -> Iterator[str]:
         yield from ("--memory", str(job.mirror.memory_limit))
     if job.mirror.cpu_limit:
         wanted = int(job.mirror.cpu_limit.rstrip("%")) / 100
-        yield from ("--cpus", f"{min(wanted, os.cpu_count() or 1):g}")  # docker takes no more than there are
+        yield from ("--cpus", f"{min(wanted, os.cpu_count() or 1):g}")  # docker rejects more than the machine has
 
 
 def _volumes(job: Job, *, preview: bool) -> Iterator[str]:
     own = [job.directory] if preview else [job.directory, job.log_dir]
     if not preview and job.log_file.startswith(f"{job.log_dir}/"):
-        # What is mounted by itself cannot be replaced by a link, which we would follow outside of the container.
+        # A mount of its own cannot be replaced by a link, which we would follow outside of the container.
         own.append(job.log_file)
     found = [(path, path, "") for path in own]
     if job.mirror.exclude_file is not None:
         found.append((job.mirror.exclude_file, job.mirror.exclude_file, "ro"))
     for volume in job.mirror.docker_volumes:
         _source, target, mode = f"{volume}:".split(":")[:3]
-        # Links are followed here, so that what was checked is what is mounted.
+        # Links are followed here, so that the checked path is the one that is mounted.
         found.append((os.path.realpath(host_side(volume, job.directory, job.log_dir)), target, mode))
     for source, target, mode in found:
         words = (source, target, "ro" if preview else mode)
@@ -172,19 +176,19 @@ def _explanation(job: Job) -> str:
     program, limit, code = job.machine.container_program, job.mirror.memory_limit, job.exit_code
     if code == _KILLED:
         limited = limit is not None and limits_hold(program)
-        why = f"over its `memory_limit` of {format_size(limit or 0)}?" if limited else "by hand or for want of memory"
+        why = f"over its `memory_limit` of {format_size(limit or 0)}?" if limited else "by hand or for lack of memory"
         return f"the container was killed (137), {why}; see the kernel's messages, or raise the limit"
     said = _said_by_client(job)
     if code == _COULD_NOT_START:
         return with_remedy(f"{program} did not start the container (125): {said or 'see the log'}")
-    if code in (_NOT_EXECUTABLE, _NOT_FOUND) and "OCI" in said:  # else the exit code is the command's own
+    if code in (_NOT_EXECUTABLE, _NOT_FOUND) and "OCI" in said:  # otherwise it is the exit code of the command
         return with_remedy(f"{program} could not start the program in the container ({code}): {said}")
     return ""
 
 
 def _said_by_client(job: Job) -> str:
-    """The last line of the log that the container program itself wrote."""
-    from schemas.addresses import without_secrets  # few runs have such a line
+    """Return the last line of the log that the container program itself wrote."""
+    from schemas.addresses import without_secrets  # loaded here, since few runs have such a line
 
     found: list[str] = []
     with contextlib.suppress(OSError), open(job.log_file, "rb", opener=regular_itself) as log:

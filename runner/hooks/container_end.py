@@ -1,6 +1,6 @@
-"""How a container is ended: by its name, and by the *marker* file that says which one a mirror may have.
+"""Remove a mirror's container by its name; the *marker* file records that a mirror may have one.
 
-The hook uses this, and so does whoever settles a run that was killed.
+Used by the hook, and by the recovery of crashed runs.
 """
 
 import contextlib
@@ -12,10 +12,10 @@ from runner.plugin_api import Ask, CannotRun
 from schemas.regular_files import regular
 
 PATIENCE = 20.0
-"""Seconds that the removal of a container may take."""
+"""Seconds that the removal of a container may take; a container gets two seconds of them between TERM and KILL."""
 
 _ALL_KILLED = "could not find any running process|cannot re-exec process to join the existing user namespace"
-"""What a podman without root says that has containers on its list and none of their processes: all were killed."""
+"""Messages of a rootless podman whose database lists containers although all its processes were killed."""
 
 _UNREACHABLE = (
     (r"cannot connect to|daemon running|connection refused", "start the daemon, as with `systemctl start docker`"),
@@ -23,13 +23,13 @@ _UNREACHABLE = (
     (r"cannot re-exec process(?! to join)", "let the units start containers: run `skipjack install --containers`"),
     (r"program \S+ was not found", "install it, or correct `container_program` in this machine's settings"),
 )
-"""What a container program says that can do nothing at all, and what to do about it."""
+"""Messages of a container program that cannot work at all, and what to do."""
 
 _OF_A_SESSION = re.compile(r"/run/user/\d+\b.*(?:permission denied|not writable|no such file)", re.I)
-"""What podman says when its database names the folder of a login session, which ended, or which units cannot see."""
+"""Messages of podman if its database names the folder of a login session that has ended or that units cannot see."""
 
 _DATABASES = ("storage/libpod/bolt_state.db", "storage/db.sql")
-"""podman's database of containers, by its age, in the worker's `~/.local/share/containers`; images are elsewhere."""
+"""podman's databases of containers, older format first, below `~/.local/share/containers`; images are elsewhere."""
 
 _REMEDIES = (
     *_UNREACHABLE,
@@ -44,9 +44,9 @@ _REMEDIES = (
 
 
 def remove(program: str, name: str, ask: Ask) -> str:
-    """Remove the container of that name with all its processes; gives why it may still be there, or nothing.
+    """Remove the container of that name with all its processes; return why it may still exist, empty if it is gone.
 
-    It is asked for again until PATIENCE ends, since somebody else may be at it: the client, or the daemon by itself.
+    Tried again for `PATIENCE` seconds, since the client or the daemon may be removing it at the same time.
     """
     deadline = time.monotonic() + PATIENCE
     while True:
@@ -57,21 +57,22 @@ def remove(program: str, name: str, ask: Ask) -> str:
         if code == 0 or "no such container" in said.lower():
             return ""
         reason = f"{program} rm: {_last_line(said)}"
-        told = _with(_UNREACHABLE, reason)
-        if told != reason or time.monotonic() > deadline:
-            return told
-        _put_right(program, said, ask)
-        time.sleep(0.2)
+        message = _with(_UNREACHABLE, reason)
+        if message != reason or time.monotonic() > deadline:  # a known remedy means that another try cannot help
+            return message
+        _recover_podman(program, said, ask)
+        time.sleep(0.2)  # each try starts a program
 
 
-def _put_right(program: str, said: str, ask: Ask) -> None:
+def _recover_podman(program: str, said: str, ask: Ask) -> None:
+    """Run `podman system migrate`, which updates the database after all processes of a user's podman were killed."""
     if re.search(_ALL_KILLED, said):
-        with contextlib.suppress(CannotRun):
+        with contextlib.suppress(CannotRun):  # the next removal fails then, and its reason is returned
             ask((program, "system", "migrate"), PATIENCE)
 
 
 def with_remedy(reason: str) -> str:
-    """Add what to do about something that a container program said, where that is known."""
+    """Add what to do to a message of a container program, if that is known."""
     return _with(_REMEDIES, reason)
 
 
@@ -79,13 +80,13 @@ def _with(remedies: tuple[tuple[str, str], ...], reason: str) -> str:
     if _OF_A_SESSION.search(reason):
         return f"{reason}; {_without_session()}"
     todo = next((todo for pattern, todo in remedies if re.search(pattern, reason, re.I)), "")
-    if reason.endswith("?"):  # as docker says it: "Is the docker daemon running?"
+    if reason.endswith("?"):  # docker asks: "Is the docker daemon running?"
         return f"{reason} {todo[0].upper()}{todo[1:]}" if todo else reason
     return f"{reason}; {todo}" if todo else reason
 
 
 def _without_session() -> str:
-    """What to do about a database that names a session's folder: podman makes a new one, and finds all images again."""
+    """Return what to do about a database that names a session's folder: podman creates a new one and keeps images."""
     folder = os.path.join(os.path.expanduser("~"), ".local/share/containers")
     paths = [os.path.join(folder, name) for name in _DATABASES]
     path = next(filter(os.path.exists, paths), paths[0])
@@ -96,7 +97,10 @@ def _without_session() -> str:
 
 
 def write_marker(path: str, program: str, name: str) -> None:
-    """Say which container there may be from now on."""
+    """Record that a mirror may have this container from now on.
+
+    Not synced to disk: after a crash of the machine no container runs.
+    """
     os.makedirs(os.path.dirname(path), exist_ok=True)
     aside = os.path.join(os.path.dirname(path), f".{name}.new")
     with open(aside, "w", encoding="utf-8", opener=regular) as file:
@@ -105,7 +109,7 @@ def write_marker(path: str, program: str, name: str) -> None:
 
 
 def read_marker(path: str) -> tuple[str, str] | None:
-    """The container program and the container's name; None without a marker, or when the machine's end cut it short."""
+    """Return the container program and the container's name; None without a marker, or for one that is incomplete."""
     try:
         with open(path, encoding="utf-8", opener=regular) as file:
             program, name, _end = file.read().split("\n")
@@ -115,13 +119,13 @@ def read_marker(path: str) -> tuple[str, str] | None:
 
 
 def remove_marker(path: str) -> None:
-    """Say that there is none any more."""
+    """Record that a mirror has no container any more."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
 
 
 def _last_line(said: str) -> str:
-    from schemas.addresses import without_secrets  # few runs have such a line
+    from schemas.addresses import without_secrets  # loaded here, since few runs have such a line
 
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return without_secrets(lines[-1].rstrip("."))[:300] if lines else "it failed without a message"

@@ -1,6 +1,6 @@
-"""Control groups of the kernel: what memory the processes in one may take, and how many were killed for it.
+"""Limit the memory of processes with the kernel's control groups, and count the processes that it killed.
 
-Both versions of the interface are spoken, and told apart by the files that are there (cgroups(7)).
+Works with both versions of the interface, which differ by their files (cgroups(7)).
 """
 
 import contextlib
@@ -9,25 +9,26 @@ import os
 
 _MOUNTED = "/sys/fs/cgroup"
 _NO_LIMIT = {"memory.max": "max", "memory.limit_in_bytes": "-1"}
-"""The files that take a limit, of version 2 and of version 1, and how each says that there is none."""
+"""The files that set a limit, of version 2 and of version 1, with the value that means no limit."""
 
+# Version 2 and version 1; both have a line "oom_kill COUNT".
 _EVENTS = ("memory.events", "memory.oom_control")
 
 
 def _memberships() -> list[tuple[str, str]]:
-    """The groups that this process is in, as controllers (none for version 2) and path."""
+    """Return the groups of this process: controllers (empty for version 2) and path."""
     with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
         lines = [line.rstrip("\n").split(":", 2) for line in file]
     return [(controllers, path) for _number, controllers, path in lines]
 
 
 def is_unit(unit: str) -> bool:
-    """Whether this process runs in the unit of systemd that has this name."""
+    """Return whether this process runs in the systemd unit of this name."""
     return any(path.rpartition("/")[2] == unit for _controllers, path in _memberships())
 
 
 def own() -> str:
-    """The folder of the group that this process takes its memory in; empty when there is none."""
+    """Return the folder of the group that accounts for this process's memory; empty if there is none."""
     memberships = dict(_memberships())
     for controllers, path in memberships.items():
         if "memory" in controllers.split(","):
@@ -36,28 +37,28 @@ def own() -> str:
 
 
 def is_unified() -> bool:
-    """Whether the machine has control groups of version 2 alone."""
+    """Return whether the machine has only control groups of version 2."""
     return os.path.exists(f"{_MOUNTED}/cgroup.controllers")
 
 
 def is_limited(group: str, limit: int) -> bool:
-    """Whether the kernel lets the processes of a group take no more than `limit` bytes together."""
+    """Return whether the kernel limits the processes of a group to at most `limit` bytes together."""
     for name in _NO_LIMIT:
         with contextlib.suppress(OSError), open(os.path.join(group, name), encoding="ascii") as file:
             found = file.read().strip()
-            return found.isdigit() and int(found) <= limit  # "max" means that there is none
+            return found.isdigit() and int(found) <= limit  # "max" means no limit
     return False
 
 
 def make(parent: str, name: str, limit: int) -> str:
-    """Make a group whose processes may take `limit` bytes together; gives its folder. OSError says what hinders."""
+    """Create a group whose processes may use `limit` bytes together; return its folder. OSError if that fails."""
     group = os.path.join(parent, name)
     with contextlib.suppress(OSError):
-        os.rmdir(group)  # what a killed run left: a new group counts from nought
-    with contextlib.suppress(FileExistsError):  # somebody is still in there
+        os.rmdir(group)  # left behind by a killed run; a new group counts from zero
+    with contextlib.suppress(FileExistsError):  # the old one still has processes
         os.mkdir(group)
     try:
-        _hand_down(parent, group)
+        _enable_memory(parent, group)
         _write(os.path.join(group, _limit_file(group)), str(limit))
     except OSError:
         remove(group)
@@ -65,8 +66,8 @@ def make(parent: str, name: str, limit: int) -> str:
     return group
 
 
-def _hand_down(parent: str, group: str) -> None:
-    """See to it that a group of version 2 has the memory controller, which its parent must hand down."""
+def _enable_memory(parent: str, group: str) -> None:
+    """Enable the memory controller of a group of version 2, which is a setting of its parent."""
     switch = os.path.join(parent, "cgroup.subtree_control")
     if os.path.exists(switch) and not os.path.exists(os.path.join(group, "memory.max")):
         _write(switch, "+memory")
@@ -80,16 +81,19 @@ def _limit_file(group: str) -> str:
 
 
 def enter(group: str) -> None:
-    """Move this process into a group, and with it the children that it will have."""
+    """Move this process into a group, where its future children start as well."""
     _write(os.path.join(group, "cgroup.procs"), "0")
 
 
 def leave(group: str, *homes: str) -> None:
-    """Move this process to the first of the homes that takes it, and remove the group; else lift the group's limit, so
-    that what this process starts from now on is not under it. OSError when not even that can be done.
+    """Move this process to the first of the `homes` that accepts it, and remove the group.
+
+    If none does, lift the group's limit, so that it does not apply to later processes. OSError if that fails as well.
     """
     for home in homes:
-        with contextlib.suppress(OSError):  # an ordinary user may be taken in by a group and not let back
+        with contextlib.suppress(
+            OSError
+        ):  # a user may have the right to enter a group and not to return to the old one
             enter(home)
             return remove(group)
     name = _limit_file(group)
@@ -97,13 +101,13 @@ def leave(group: str, *homes: str) -> None:
 
 
 def remove(group: str) -> None:
-    """Remove a group that nobody is in; any other stays."""
+    """Remove a group without processes; one with processes stays."""
     with contextlib.suppress(OSError):
         os.rmdir(group)
 
 
 def kills(group: str) -> int:
-    """How many processes of a group the kernel has killed for want of memory; 0 where nobody counts."""
+    """Return how many processes of a group the kernel has killed for lack of memory; 0 if it does not count them."""
     for name in _EVENTS:
         with contextlib.suppress(OSError), open(os.path.join(group, name), encoding="ascii") as file:
             counts = dict(line.split() for line in file)
@@ -112,7 +116,7 @@ def kills(group: str) -> int:
 
 
 def _write(path: str, text: str) -> None:
-    """Write to a file of the kernel's, which must be there, in one go; OSError names it."""
+    """Write to an existing file of the kernel in one call; OSError has the path."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(descriptor, text.encode())

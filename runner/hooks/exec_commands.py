@@ -1,7 +1,7 @@
-"""Runs the command lines that a mirror wants to have run after a success or a failure.
+"""Run a mirror's own command lines after a success or a failure (`exec_on_success`, `exec_on_failure`).
 
-It stands first in the table, so its commands come after what the other hooks do at the end. They find the attempt's log
-under its last name, their output goes there, and nothing that they do changes the run's result.
+This hook is the first of the table, so its commands run after all other hooks. The attempt's log has its final name
+then, and gets their output. The commands never change the result of the run.
 """
 
 import shlex
@@ -16,25 +16,28 @@ OPTIONS = frozenset({
 
 
 def post_success(job: Job) -> None:
-    """Run what is to be run after a success."""
+    """Run the commands for a success."""
     _run_all(job, "success", job.mirror.exec_on_success + job.mirror.exec_on_success_extra)
 
 
 def post_fail(job: Job) -> None:
-    """Run what is to be run after a failure: once when there is no other attempt, and never in a shutdown."""
+    """Run the commands for a failure: after the last attempt, or each one if the definition says so.
+
+    Not after an interruption: a shutdown must not wait for them.
+    """
     if job.outcome.status != INTERRUPTED and (job.is_last_attempt or job.mirror.exec_on_each_failure):
         _run_all(job, "failure", job.mirror.exec_on_failure + job.mirror.exec_on_failure_extra)
 
 
 def _run_all(job: Job, status: str, lines: tuple[str, ...]) -> None:
-    told = {f"{prefix}_JOB_EXIT_STATUS": status for prefix in ("TUNASYNC", "SKIPJACK")}
-    # The variables of a container are for its programs alone; these run on the machine.
-    env = job.facts | told | ({} if job.mirror.docker_image else dict(job.mirror.env))
+    result = {f"{prefix}_JOB_EXIT_STATUS": status for prefix in ("TUNASYNC", "SKIPJACK")}
+    # A container's variables are only for its programs. These commands run on the machine.
+    env = job.facts | result | ({} if job.mirror.docker_image else dict(job.mirror.env))
     for line in lines:
         shown = _shown(line)
         job.note(f"running {shown}")
         words = tuple(shlex.split(line))
-        if why := job.refusal(words):
+        if why := job.refusal(words):  # links and passwords may have changed since follow checked them
             job.complain(f"after the {status}: `{shown}` was not started: {why}")
             continue
         try:
@@ -47,7 +50,7 @@ def _run_all(job: Job, status: str, lines: tuple[str, ...]) -> None:
 
 
 def _shown(line: str) -> str:
-    from schemas.addresses import without_secrets  # few runs have such a line
+    from schemas.addresses import without_secrets  # loaded here, since few runs have such commands
 
     return without_secrets(" ".join(line.split()))
 

@@ -1,6 +1,6 @@
-"""Refuses a run that would fetch everything again, since the files are still where a former name has them.
+"""Refuse a run of a renamed mirror that would fetch everything again, since its files are in the old directory.
 
-It stands before the hooks that create what is missing.
+In the table this hook is before those that create missing directories.
 """
 
 from runner.base.mirror_paths import left_behind, moving
@@ -11,7 +11,7 @@ OPTIONS = frozenset({"formerly", "mirror_dir"})
 
 
 def pre_job(job: Job) -> None:
-    """Refuse while the directory has no files and that of a former name has some; a person moves them, or says so."""
+    """Refuse if the directory has no files and that of a previous name has some: an operator must move them."""
     old = left_behind(job.mirror, job.paths)
     if old:
         todo = f"move them with `{moving(job.mirror, old, job.directory)}`, or set `mirror_dir: {old}`"

@@ -1,4 +1,4 @@
-"""Refuses a run that would fill the disk: it stands after the hook that sees to the mirror's directory."""
+"""Refuse a run that could fill the disk. In the table this hook is after the one that creates the directory."""
 
 import os
 
@@ -10,7 +10,7 @@ OPTIONS = frozenset({"min_free_space"})
 
 
 def pre_job(job: Job) -> None:
-    """Refuse when the directory's file system has too little space, or no room for another file."""
+    """Refuse if the directory's file system has too little free space, or no free inode."""
     least = job.mirror.min_free_space
     if least == 0:
         return
@@ -19,5 +19,5 @@ def pre_job(job: Job) -> None:
     if free < least:
         what = f"{format_size(free)} free, less than `min_free_space` {format_size(least)}; make room or lower it"
         raise Abort(REFUSED, f"{job.directory} has {what}")
-    if found.f_files and not found.f_favail:  # some file systems do not count what files they have room for
+    if found.f_files and not found.f_favail:  # file systems without a fixed number of inodes report 0 for both
         raise Abort(REFUSED, f"{job.directory} has no free inode; remove some files")

@@ -1,8 +1,7 @@
-"""Keeps the logs: a file of its own for each attempt, `latest` pointing to the newest, the old ones compressed and at
-last removed.
+"""Keep the logs of a mirror: one file for each attempt, `latest` as a link to the newest; compress and remove old ones.
 
-Each mirror has a folder of its own, so that one mirror's logs are never taken for another's. Whatever else lies there
-is left alone. Old logs are compressed when a run is over: then no provider waits for it.
+Each mirror has its own folder, so that logs of different mirrors cannot be confused. Other files there stay untouched.
+Old logs are compressed at the end of a run, when no provider waits for it.
 """
 
 import contextlib
@@ -22,11 +21,11 @@ OPTIONS = frozenset({"log_keep", "log_max_age", "log_max_size", "log_compress"})
 _ENDINGS = r"(_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\dZ?_\d\d)\.log(?:\.fail)?(\.gz)?"
 _CHUNK = 256 * 1024
 _LEVEL = 1
-"""Of zlib: logs shrink to a tenth even so, at several times the speed."""
+"""zlib's fastest level: logs still shrink to a tenth, several times faster than with the default."""
 
 
 class _Log(NamedTuple):
-    """One log file: its name, its time and attempt, which no other log shares, and whether it is compressed."""
+    """A log file: its name, its unique stem (time and attempt), and whether it is compressed."""
 
     name: str
     stem: str
@@ -34,7 +33,7 @@ class _Log(NamedTuple):
 
 
 def pre_exec(job: Job) -> None:
-    """Create the attempt's log, `NAME_2026-01-31_23-59-59Z_01.log` in UTC, and remove the old ones."""
+    """Create the attempt's log, `NAME_2026-01-31_23-59-59Z_01.log` in UTC, and remove old logs."""
     try:
         if not os.path.isdir(job.log_dir):
             os.makedirs(job.log_dir, mode=0o755, exist_ok=True)
@@ -43,17 +42,17 @@ def pre_exec(job: Job) -> None:
         os.close(os.open(job.log_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
         _point_latest(job)
     except OSError as error:
-        raise Abort(FAILED, f"the log {job.log_file or job.log_dir} cannot be written: {error.strerror}") from error
+        raise Abort(FAILED, f"cannot write the log {job.log_file or job.log_dir}: {error.strerror}") from error
     _tidy(job, partial(_remove_old, others=others))
 
 
 def post_success(job: Job) -> None:
-    """Compress what earlier attempts left."""
+    """Compress the logs of earlier attempts."""
     _tidy(job, _compress_others)
 
 
 def post_fail(job: Job) -> None:
-    """Mark the log of a failed attempt, and compress the others unless another attempt or a shutdown waits."""
+    """Mark the log of a failed attempt; compress the others, unless another attempt follows or the run was stopped."""
     failed = f"{job.log_file}.fail"
     os.replace(job.log_file, failed)
     job.log_file = failed
@@ -63,15 +62,15 @@ def post_fail(job: Job) -> None:
 
 
 def _tidy(job: Job, step: Callable[[Job], None]) -> None:
-    """Take a step that concerns old logs alone, so that its failure is none of the run's."""
+    """Do a step that concerns only old logs; its failure is reported beside the run."""
     try:
         step(job)
     except OSError as error:
-        job.complain(f"the old logs in {job.log_dir} could not be tidied up: {error.strerror}")
+        job.complain(f"cannot compress or remove old logs in {job.log_dir}: {error.strerror}")
 
 
 def _logs(job: Job) -> list[_Log]:
-    """The mirror's logs, oldest first: plain files named exactly as they are named here, now or formerly."""
+    """Return the mirror's logs, oldest first: regular files with exactly such names, for its current or an old name."""
     names = "|".join(map(re.escape, (job.mirror.name, *job.mirror.formerly)))
     pattern = re.compile(f"(?:{names}){_ENDINGS}")
     found = []
@@ -84,7 +83,7 @@ def _logs(job: Job) -> list[_Log]:
 
 
 def _free_stem(job: Job, others: list[_Log]) -> str:
-    """The name of a log that begins now; of the next second that has none, should runs follow upon each other fast."""
+    """Return the stem of a log that begins now, or at the next free second if one attempt follows another quickly."""
     taken = {log.stem for log in others}
     moment = time.time()
     while True:
@@ -96,6 +95,7 @@ def _free_stem(job: Job, others: list[_Log]) -> str:
 
 
 def _point_latest(job: Job) -> None:
+    """Point the link `latest` to the attempt's log, by a rename: a reader always finds one."""
     aside = os.path.join(job.log_dir, ".latest.new")
     _remove(aside)
     os.symlink(os.path.basename(job.log_file), aside)
@@ -103,13 +103,13 @@ def _point_latest(job: Job) -> None:
 
 
 def _others(job: Job) -> list[_Log]:
-    """All logs but the attempt's own, which is the newest whatever the clock said before."""
+    """Return all logs except the attempt's own, which is the newest even if the clock was set back."""
     own = os.path.basename(job.log_file)
     return [log for log in _logs(job) if log.name != own]
 
 
 def _remove_old(job: Job, others: list[_Log]) -> None:
-    """Remove what is too much or too old; a log that is there both plain and compressed counts once."""
+    """Remove logs beyond the number or the age to keep; one that exists both plain and compressed counts once."""
     kept = sorted({log.stem for log in others}, reverse=True)[: job.mirror.log_keep - 1]
     for log in others:
         path = os.path.join(job.log_dir, log.name)
@@ -129,21 +129,21 @@ def _compress_others(job: Job) -> None:
 
 
 def _compress(path: str, aside: str) -> None:
-    """Put `PATH.gz` in the place of the log at `path`; whenever this is cut short, the next time does it again."""
+    """Replace the log at `path` by `PATH.gz`; if it is interrupted, the next run does it again."""
     _remove(aside)
     try:
         _pack(path, aside)
         os.replace(aside, f"{path}.gz")
     except OSError:
-        _remove(aside)  # what it takes up may be just what the disk lacks
+        _remove(aside)  # the disk may be full because of it
         raise
-    os.unlink(path)
+    os.unlink(path)  # last, and after the fsync of the copy: a crash never leaves the log without its contents
 
 
 def _pack(path: str, aside: str) -> None:
-    import zlib  # not in the memory of a run that has nothing to compress
+    import zlib  # loaded here, since many runs have nothing to compress
 
-    packer = zlib.compressobj(_LEVEL, wbits=16 + zlib.MAX_WBITS)  # gzip's own form
+    packer = zlib.compressobj(_LEVEL, wbits=16 + zlib.MAX_WBITS)  # 16 more selects the gzip format
     with open(path, "rb", buffering=0, opener=regular_itself) as plain, open(aside, "xb") as packed:
         while data := plain.read(_CHUNK):
             packed.write(packer.compress(data))
@@ -151,8 +151,8 @@ def _pack(path: str, aside: str) -> None:
         packed.flush()
         status = os.fstat(plain.fileno())
         os.fchmod(packed.fileno(), status.st_mode & 0o777)
-        os.utime(packed.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
-        os.fsync(packed.fileno())
+        os.utime(packed.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))  # `log_max_age` counts from it
+        os.fsync(packed.fileno())  # the plain log is deleted next
 
 
 def _remove(path: str) -> None:

@@ -1,7 +1,7 @@
-"""Keeps a run's processes within its `memory_limit`, and tells when one was killed for it.
+"""Limit the memory of a run's processes to its `memory_limit`, and report if the kernel killed one for it.
 
-Under systemd the run's own unit has the limit, and a container has its own; elsewhere the run moves into a control
-group of its own for each attempt. It stands last in the table: what other hooks do at the end is no longer in there.
+Under systemd the run's unit has the limit, in a container the container. Elsewhere the run moves into a control group
+of its own for each attempt. This hook is the last of the table, so `post_*` functions of other hooks are not limited.
 """
 
 import os
@@ -17,11 +17,11 @@ OPTIONS = frozenset({"memory_limit", "docker_image"})
 NO_CONTROLLER = (
     "install the units as root, without `--user`, or boot the machine with `systemd.unified_cgroup_hierarchy=1`"
 )
-"""What to do where control groups of version 1 give a user's own units no memory controller."""
+"""What to do if control groups of version 1 give the units of a user no memory controller."""
 
 
 class _Confined(NamedTuple):
-    """An attempt under a limit: its group, how many were killed there before, and where to go in the end."""
+    """An attempt with a limit: its group, the number of processes killed there before, and the groups to return to."""
 
     group: str
     killed: int
@@ -29,7 +29,7 @@ class _Confined(NamedTuple):
 
 
 def pre_exec(job: Job) -> None:
-    """Set the limit for what the attempt starts."""
+    """Set the limit for the processes that the attempt starts."""
     limit = job.mirror.memory_limit
     if limit is None or job.mirror.docker_image:
         return
@@ -38,13 +38,13 @@ def pre_exec(job: Job) -> None:
         _in_unit(job, unit, limit)
     elif job.machine.cgroup is None:
         todo = "let systemd start the runs, or name a control group by `cgroup` in the machine's settings"
-        job.complain(f"`memory_limit` is not enforced, since nothing here can do it; {todo}")
+        job.complain(f"`memory_limit` is not enforced: there is neither systemd nor a control group; {todo}")
     else:
         _confine(job, job.machine.cgroup, limit)
 
 
 def _in_unit(job: Job, unit: str, limit: int) -> None:
-    """Watch the unit's own group if the limit is in force there; in that of all units others are killed as well."""
+    """Count kills in the unit's own group, if the limit is in force there. A group above also counts other units."""
     own = control_group.own()
     if os.path.basename(own) != unit:
         job.complain(f"`memory_limit` is not enforced: {unit} has no memory controller; {NO_CONTROLLER}")
@@ -70,7 +70,7 @@ def _confine(job: Job, parent: str, limit: int) -> None:
 
 
 def post_exec(job: Job) -> None:
-    """Find out whether the limit was why the attempt failed, and leave its group."""
+    """Explain a failure by the limit if the kernel killed a process, and leave the group of the attempt."""
     confined: _Confined | None = job.kept.pop("memory", None)
     if confined is None:
         return
@@ -82,5 +82,5 @@ def post_exec(job: Job) -> None:
 
 
 def post_fail(job: Job) -> None:
-    """Leave the group when the attempt ended before its processes did, or had none."""
+    """Leave the group after an attempt that was aborted, whose `post_exec` was not called."""
     post_exec(job)

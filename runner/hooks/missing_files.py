@@ -1,8 +1,8 @@
-"""Refuses a run in a missing or empty directory in which the last success left files.
+"""Refuse a run in a missing or empty directory in which the last success left files.
 
-A disk that is not mounted and a folder that was moved look like this; the run would fetch everything again, perhaps
-onto the wrong disk. A directory with nothing but empty folders is empty: other disks may have been mounted on them. It
-stands before the hooks that create what is missing.
+An unmounted disk and a moved folder look like this. The run would fetch everything again, perhaps onto the wrong disk.
+A directory with only empty folders counts as empty: they may be mount points. In the table this hook is before those
+that create missing directories.
 """
 
 import os
@@ -17,7 +17,7 @@ OPTIONS = frozenset({"mirror_dir", "mirror_subdir"})
 
 
 def pre_job(job: Job) -> None:
-    """Refuse, unless the operator allows it for this run or the run before emptied this very directory."""
+    """Refuse, unless the operator allows it for this run or the previous run itself emptied this directory."""
     past, directory = job.past, job.directory
     if not past.had_files or not is_missing_or_empty(directory):
         return

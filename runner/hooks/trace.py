@@ -1,7 +1,7 @@
-"""Writes a trace file as Debian's mirrors do: `project/trace/HOST` tells when the mirror was last brought up to date.
+"""Write a trace file as Debian's mirrors do: `project/trace/HOST` shows when the mirror was last updated.
 
-While an attempt is under way, `Archive-Update-in-Progress-HOST` stands at the mirror's top. What lies in the mirror
-comes from its upstream, so no link there is followed. That rsync deletes neither file is its provider's business.
+During an attempt the file `Archive-Update-in-Progress-HOST` is at the top of the mirror. The mirror's contents come
+from its upstream, so no link in it is followed. The rsync providers protect both files from deletion.
 """
 
 import contextlib
@@ -23,29 +23,29 @@ _MASTER_BYTES = 64 * 1024
 
 
 def pre_exec(job: Job) -> None:
-    """Show that the mirror is being changed."""
+    """Create the file that shows an update in progress."""
     if job.mirror.trace:
-        with _telling(job, _in_progress(job)), _below(job, ()) as top:
+        with _complaining(job, _in_progress(job)), _below(job, ()) as top:
             _write(top, _in_progress(job), _day(time.time()) + "\n")
 
 
 def post_success(job: Job) -> None:
-    """Write the trace file, and no longer show that the mirror is being changed."""
+    """Write the trace file, and remove the file that shows an update in progress."""
     if job.mirror.trace:
-        with _telling(job, f"project/trace/{job.mirror.trace}"), _below(job, ("project", "trace")) as folder:
+        with _complaining(job, f"project/trace/{job.mirror.trace}"), _below(job, ("project", "trace")) as folder:
             _write(folder, job.mirror.trace, _content(job, folder, time.time()))
         _finish(job)
 
 
 def post_fail(job: Job) -> None:
-    """No longer show that the mirror is being changed."""
+    """Remove the file that shows an update in progress."""
     if job.mirror.trace:
         _finish(job)
 
 
 def _finish(job: Job) -> None:
     gone = contextlib.suppress(FileNotFoundError, IsADirectoryError)  # a folder there is the upstream's
-    with _telling(job, _in_progress(job)), _below(job, ()) as top, gone:
+    with _complaining(job, _in_progress(job)), _below(job, ()) as top, gone:
         os.unlink(_in_progress(job), dir_fd=top)
 
 
@@ -54,21 +54,21 @@ def _in_progress(job: Job) -> str:
 
 
 @contextlib.contextmanager
-def _telling(job: Job, path: str) -> Iterator[None]:
-    """A trace that cannot be written is told; it is no failure of the mirror."""
+def _complaining(job: Job, path: str) -> Iterator[None]:
+    """Report a trace that cannot be written beside the run: the mirror itself is up to date."""
     try:
         yield
     except OSError as error:
         if in_the_way := _in_the_way(job.directory, path.split("/")):
             what = f"cannot write the trace `{path}`: the upstream has {in_the_way} in its way"
-            job.complain(f"{what}. Remove `trace:` from the definition, or ask the upstream to make way")
+            job.complain(f"{what}. Remove `trace:` from the definition, or ask the upstream to remove it")
         else:
             where = os.path.join(job.directory, error.filename or "")
-            job.complain(f"the trace cannot be written: {where}: {error.strerror}")
+            job.complain(f"cannot write the trace: {where}: {error.strerror}")
 
 
 def _in_the_way(directory: str, parts: list[str]) -> str:
-    """What stands where a folder of a path or its file belongs; empty when nothing does."""
+    """Return the entry of another type that is in the place of a folder of the path or its file; empty if none is."""
     for number in range(1, len(parts) + 1):
         path = "/".join(parts[:number])
         try:
@@ -83,9 +83,9 @@ def _in_the_way(directory: str, parts: list[str]) -> str:
 
 @contextlib.contextmanager
 def _below(job: Job, folders: tuple[str, ...]) -> Iterator[int]:
-    """A descriptor of a folder below the mirror's, made when it is missing, and reached through no link."""
+    """Open a folder below the mirror's directory, created if it is missing and reached through no link."""
     with contextlib.ExitStack() as stack:
-        # The mirror's own directory may be a link: where that leads was looked at before the run.
+        # The mirror's own directory may be a link, whose target was checked before the run.
         current = os.open(os.path.realpath(job.directory), _FOLDER)
         stack.callback(os.close, current)
         for folder in folders:
@@ -97,7 +97,7 @@ def _below(job: Job, folders: tuple[str, ...]) -> Iterator[int]:
 
 
 def _write(folder: int, name: str, text: str) -> None:
-    """Put a file in the place of whatever has its name; readers see the old one or the new one, never a part."""
+    """Replace the file of that name by a rename; readers see the old or the new one, never a part."""
     aside = f".{name}.new"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(aside, dir_fd=folder)
@@ -105,7 +105,7 @@ def _write(folder: int, name: str, text: str) -> None:
     with open(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
-        os.fsync(descriptor)
+        os.fsync(descriptor)  # otherwise a crash of the machine could leave an empty file under the final name
     try:
         os.replace(aside, name, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError:
@@ -114,7 +114,7 @@ def _write(folder: int, name: str, text: str) -> None:
 
 
 def _content(job: Job, folder: int, now: float) -> str:
-    """The lines that Debian's mirror checkers read; the first is what `date -u` prints."""
+    """Return the lines that Debian's mirror checkers read; the first is in the format of `date -u`."""
     fields = {
         "Date": _date(now),
         "Date-Started": _date(job.started_at),
@@ -135,14 +135,15 @@ def _date(moment: float) -> str:
 
 
 def _host(upstream: str) -> str:
-    """The upstream's host without user, port and path; nothing for a command's upstream that names none."""
+    """Return the upstream's host without user, port and path; empty if a command's upstream names none."""
     found = _HOST.match(upstream)
     return found.group(1) if found else ""
 
 
 def _serial(folder: int) -> str:
-    """The archive's serial number, which the trace of the archive's own master tells; nothing where there is none."""
+    """Return the archive's serial number from the trace of its master; empty if there is none."""
     try:
+        # Not through a link, and without waiting for the other end of a pipe: the upstream chooses what this is.
         master = os.open("master", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
         with open(master, encoding="utf-8", errors="replace") as file:
             found = _SERIAL.search(file.read(_MASTER_BYTES))

@@ -1,7 +1,7 @@
-"""Sees to it that the ZFS dataset of a mirror is mounted before anything is written.
+"""Check that the ZFS dataset of a mirror is mounted before anything is written.
 
-After a pool was not imported, its mount points are plain folders on another disk, and a sync would fill that one. What
-is mounted is the kernel's to tell, so no program of ZFS is needed.
+If a pool was not imported, its mount points are plain folders on another disk, which a sync would fill. The kernel's
+list of mounts shows that, so no program of ZFS is needed.
 """
 
 import os
@@ -20,7 +20,7 @@ _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 class _Mount(NamedTuple):
-    """A line of /proc/self/mountinfo: where, of which device (`MAJOR:MINOR`) and type, and what."""
+    """A line of /proc/self/mountinfo: mount point, device (`MAJOR:MINOR`), type and source; see proc(5)."""
 
     place: str
     device: str
@@ -29,7 +29,7 @@ class _Mount(NamedTuple):
 
 
 def pre_job(job: Job) -> None:
-    """Refuse while the mirror's directory is not the mount point of a dataset below `zpool`."""
+    """Refuse if the mirror's directory is not the mount point of a dataset below `zpool`."""
     pool = job.mirror.zpool
     if not pool:
         return
@@ -46,7 +46,7 @@ def pre_job(job: Job) -> None:
 
 
 def _dataset_at(directory: str) -> str | None:
-    """The dataset that is mounted on a directory, if one is and nothing else hides it."""
+    """Return the dataset that is mounted on a directory, None if there is none or another mount hides it."""
     try:
         found = os.stat(directory)
     except OSError:
@@ -66,5 +66,5 @@ def _mounts() -> Iterator[_Mount]:
 
 
 def _plain(field: bytes) -> str:
-    """A field without the kernel's escapes: a space is written as `\\040`."""
+    """Return a field without the kernel's escapes, such as `\\040` for a space."""
     return os.fsdecode(_ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), field))

@@ -47,7 +47,7 @@ def values(words: list[str], option: str) -> list[str]:
     return [words[number + 1] for number, word in enumerate(words) if word == option]
 
 
-def test_the_words_are_the_clients_then_the_definitions_then_the_image_then_the_commands(job: Job) -> None:
+def test_the_order_of_arguments_is_options_image_command(job: Job) -> None:
     change(job, docker_options=("--network=host", "--init"))
     own = f"{os.geteuid()}:{os.getegid()}"
     assert told(job) == [
@@ -58,7 +58,7 @@ def test_the_words_are_the_clients_then_the_definitions_then_the_image_then_the_
     ]  # fmt: skip
 
 
-def test_workers_of_one_machine_never_share_the_name_of_a_container(job: Job, tmp_path: Path) -> None:
+def test_workers_of_one_machine_use_different_container_names(job: Job, tmp_path: Path) -> None:
     before = container.name_of(job)
     assert before.startswith("skipjack-debian-")
     (tmp_path / "link").symlink_to("state")
@@ -69,7 +69,7 @@ def test_workers_of_one_machine_never_share_the_name_of_a_container(job: Job, tm
     assert container.name_of(job, preview=True) not in (before, container.name_of(job))
 
 
-def test_a_podman_without_root_keeps_the_users_number(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rootless_podman_keeps_the_id_of_the_user(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert values(told(job), "--userns") == []
     job.machine = job.machine._replace(container_program="/usr/bin/podman")
@@ -78,7 +78,7 @@ def test_a_podman_without_root_keeps_the_users_number(job: Job, monkeypatch: pyt
     assert values(told(job), "--userns") == []
 
 
-def test_limits_are_given_in_bytes_and_processors(job: Job) -> None:
+def test_limits_are_passed_in_bytes_and_processors(job: Job) -> None:
     assert values(told(job), "--memory") + values(told(job), "--cpus") == []
     change(job, memory_limit=64 * 1024**2, cpu_limit="25%")
     assert values(told(job), "--memory") + values(told(job), "--cpus") == ["67108864", "0.25"]
@@ -103,7 +103,7 @@ def test_the_log_is_mounted_by_itself_so_that_no_link_can_take_its_place(job: Jo
     assert len(values(told(job, preview=True), "--volume")) == 1
 
 
-def test_a_preview_has_a_name_of_its_own_and_writes_nowhere(job: Job) -> None:
+def test_the_container_of_a_dry_run_has_its_own_name_and_cannot_write(job: Job) -> None:
     change(job, docker_volumes=("{directory}:/data", "{directory}:/more:rw"))
     words = told(job, preview=True)
     assert values(words, "--name") == [container.name_of(job, preview=True)] != [container.name_of(job)]
@@ -111,7 +111,7 @@ def test_a_preview_has_a_name_of_its_own_and_writes_nowhere(job: Job) -> None:
     assert not any(job.log_dir in word for word in words), "it need not be there yet"
 
 
-def test_secrets_go_through_the_clients_environment_and_all_else_by_value(job: Job, tmp_path: Path) -> None:
+def test_secrets_are_passed_through_the_environment_and_other_variables_by_value(job: Job, tmp_path: Path) -> None:
     (tmp_path / "password").write_text("open sesame\n")
     env = {"PATH": "/evil", "DOCKER_HOST": "tcp://evil.example", "WORD": "a b"}
     upstream = "rsync://rsync.example/debian/"
@@ -128,7 +128,7 @@ def test_secrets_go_through_the_clients_environment_and_all_else_by_value(job: J
     assert wrapped.goes_on == bare.goes_on, "nor do its exit codes mean anything else"
 
 
-def test_without_an_image_nothing_is_wrapped_or_asked(job: Job) -> None:
+def test_without_an_image_no_container_program_is_started(job: Job) -> None:
     change(job, docker_image="")
     for hook in hooks.of(job.mirror):
         assert hook is not container
@@ -137,23 +137,23 @@ def test_without_an_image_nothing_is_wrapped_or_asked(job: Job) -> None:
     assert job.wrap(command) is command
 
 
-def test_a_missing_program_ends_the_run_with_what_to_do(job: Job) -> None:
+def test_a_missing_container_program_ends_the_run_with_a_remedy(job: Job) -> None:
     with pytest.raises(Abort, match=r"/nowhere/docker was not found; .*correct `container_program`") as aborted:
         container.pre_exec(job)
     assert aborted.value.status == "failed"
 
 
-def test_a_container_that_was_left_ends_the_run_even_without_an_image(job: Job) -> None:
+def test_a_leftover_container_that_cannot_be_removed_ends_the_run(job: Job) -> None:
     marker = container_left.marker_of(job)
     container_end.write_marker(marker, NOWHERE, "skipjack-debian")
     change(job, docker_image="")
-    with pytest.raises(Abort, match="a container skipjack-debian may still be at work"):
+    with pytest.raises(Abort, match="cannot remove the container skipjack-debian of an earlier run"):
         container_left.pre_exec(job)
     assert container_end.read_marker(marker) == (NOWHERE, "skipjack-debian")
 
 
 @pytest.mark.parametrize("content", ["", "/nowhere/docker", "/nowhere/docker\nskipjack-debian"])
-def test_a_marker_that_the_machines_end_cut_short_is_none(job: Job, content: str) -> None:
+def test_an_incomplete_marker_is_ignored(job: Job, content: str) -> None:
     """The container ended with the machine."""
     marker = Path(container_left.marker_of(job))
     marker.parent.mkdir(parents=True)
@@ -163,7 +163,7 @@ def test_a_marker_that_the_machines_end_cut_short_is_none(job: Job, content: str
     assert not marker.exists()
 
 
-def test_the_marker_is_there_before_the_container_and_stays_while_that_may_be(job: Job) -> None:
+def test_the_marker_exists_as_long_as_the_container_may_exist(job: Job) -> None:
     marker = container_left.marker_of(job)
     wrapped = container._begin(job, Command(("sync",), {}, job.directory))
     assert container_end.read_marker(marker) == (NOWHERE, container.name_of(job))
@@ -172,17 +172,17 @@ def test_the_marker_is_there_before_the_container_and_stays_while_that_may_be(jo
     container._finish(job)
 
     assert os.path.exists(marker)  # noqa: PTH110
-    assert "may still be there; the next tick tries again" in job.complaints[0]
+    assert "the next tick tries again" in job.complaints[0]
 
 
 def test_a_marker_that_cannot_be_written_ends_the_run(job: Job) -> None:
     Path(job.machine.state_dir).write_text("no folder")
-    with pytest.raises(Abort, match="cannot be written: Not a directory"):
+    with pytest.raises(Abort, match=r"cannot write the file .*: Not a directory"):
         container._begin(job, Command(("sync",), {}, job.directory))
 
 
 @pytest.mark.parametrize("link", ["mirrors/debian/link", "keys/link"])
-def test_a_link_that_was_made_since_the_policy_was_asked_is_refused(job: Job, tmp_path: Path, link: str) -> None:
+def test_a_link_created_after_the_policy_check_is_refused(job: Job, tmp_path: Path, link: str) -> None:
     (tmp_path / link).symlink_to("/etc")
     change(job, docker_volumes=(f"{tmp_path / link}:/x",))
     with pytest.raises(Abort, match="is really /etc") as aborted:
@@ -190,7 +190,7 @@ def test_a_link_that_was_made_since_the_policy_was_asked_is_refused(job: Job, tm
     assert aborted.value.status == "refused"
 
 
-def test_a_volume_that_is_not_there_is_told_before_docker_makes_it(job: Job) -> None:
+def test_a_missing_volume_is_reported_before_docker_creates_it(job: Job) -> None:
     change(job, docker_volumes=("{directory}:/data", f"{job.directory}/missing:/x"))
     with pytest.raises(Abort, match="missing, which `docker_volumes` names, does not exist"):
         container.check(job)
@@ -225,12 +225,12 @@ DOCKER, PODMAN = "docker: Error response from daemon: ", "Error: "
         (127, f'{PODMAN}runc: exec: "x": executable file not found in $PATH: OCI runtime\n', "add it to the image"),
         (127, "sh: x: not found\n", ""),
         (126, "Error: of its own\n", ""),
-        (137, "", "or for want of memory"),
+        (137, "", "or for lack of memory"),
         (1, f"{DOCKER}x\n", ""),
         (0, "", ""),
     ],
 )
-def test_exit_codes_of_the_client_are_told_in_words(
+def test_exit_codes_of_the_container_program_are_explained(
     job: Job, tmp_path: Path, code: int, log: str, expected: str
 ) -> None:
     (tmp_path / "log").write_text("hello\n" * 2000 + log)
@@ -239,14 +239,14 @@ def test_exit_codes_of_the_client_are_told_in_words(
     assert (expected in job.explanation) if expected else (job.explanation == "")
 
 
-def test_a_kill_names_the_limit_where_there_is_one(job: Job) -> None:
+def test_the_reason_of_a_kill_names_the_limit(job: Job) -> None:
     change(job, memory_limit=64 * 1024**2)
     job.exit_code = 137
     container.post_exec(job)
     assert "over its `memory_limit` of 64.0 MiB?" in job.explanation
 
 
-def test_a_limit_that_nobody_set_is_told_and_not_blamed_for_a_kill(
+def test_a_limit_that_is_not_enforced_is_reported_and_not_named_as_the_reason_of_a_kill(
     job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Podman without root ignores limits on control groups of version 1."""
@@ -270,18 +270,18 @@ def test_a_limit_that_nobody_set_is_told_and_not_blamed_for_a_kill(
         "RunRoot is pointing to a path (/run/user/995/containers) which is not writable.",
     ],
 )
-def test_a_database_of_a_login_session_is_named_and_not_asked_for_long(said: str) -> None:
+def test_a_podman_database_of_a_login_session_is_named_without_further_tries(said: str) -> None:
     reason = container_end.remove("podman", "skipjack-m", lambda _argv, _timeout: (125, f"WARN x\n{said}\n"))
     assert "/.local/share/containers/storage/libpod/bolt_state.db (images stay)" in reason
 
 
-def test_units_that_may_start_no_container_say_how_they_may_and_are_not_asked_for_long() -> None:
+def test_units_that_may_not_start_containers_get_a_remedy_without_further_tries() -> None:
     said = "Error: cannot re-exec process\n"
     reason = container_end.remove("podman", "skipjack-m", lambda _argv, _timeout: (125, said))
     assert reason.endswith("; let the units start containers: run `skipjack install --containers`")
 
 
-def test_no_run_is_settled_while_its_container_may_be_there(tmp_path: Path) -> None:
+def test_no_crashed_run_is_ended_while_its_container_may_exist(tmp_path: Path) -> None:
     layout = StateLayout(str(tmp_path))
     marker = f"{layout.containers}/m"
     with journal.opened(layout.journal) as book:
@@ -299,7 +299,7 @@ def test_no_run_is_settled_while_its_container_may_be_there(tmp_path: Path) -> N
         assert layout.containers_left() == [] == crash_recovery.mirrors_with_orphans(layout, book)
 
 
-def test_a_podman_whose_helpers_were_all_killed_is_put_right_and_asked_again() -> None:
+def test_a_podman_whose_processes_were_killed_is_migrated_and_tried_again() -> None:
     """What podman 4.3 said without root after a kill of everything; its own advice is followed."""
     broken = (
         'level=error msg="invalid internal status, try resetting the pause process with \\"podman system migrate\\": '
@@ -315,7 +315,7 @@ def test_a_podman_whose_helpers_were_all_killed_is_put_right_and_asked_again() -
     assert [words[1:3] for words in asked] == [("rm", "--force"), ("system", "migrate"), ("rm", "--force")]
 
 
-def test_what_fails_without_a_known_reason_is_asked_again() -> None:
+def test_a_removal_that_fails_for_an_unknown_reason_is_tried_again() -> None:
     """Docker's words when its client, which dies at this moment, has asked for the removal as well."""
     answers = [(1, "Error response from daemon: removal of container x is already in progress\n"), (0, "")]
     assert container_end.remove("docker", "skipjack-m", lambda _argv, _timeout: answers.pop(0)) == ""

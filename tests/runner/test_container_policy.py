@@ -33,7 +33,7 @@ def test_no_container_runs_unless_the_policy_names_its_image() -> None:
         "registry.example/team/tools@sha256:" + "0" * 64, "mirror-tools:3@sha256:" + "0" * 64,
     ],
 )  # fmt: skip
-def test_an_image_of_a_pattern_is_allowed(image: str) -> None:
+def test_an_image_that_matches_a_pattern_is_allowed(image: str) -> None:
     assert told(docker_image=image) == ""
 
 
@@ -46,7 +46,7 @@ def test_an_image_of_a_pattern_is_allowed(image: str) -> None:
         "registry.example:5000/team/tools", "registry.example/Team/tools", "localhost/mirror-tools:3",
     ],
 )  # fmt: skip
-def test_another_image_is_not(image: str) -> None:
+def test_an_image_that_matches_no_pattern_is_denied(image: str) -> None:
     assert f"`{image}` is not allowed" in told(docker_image=image)
 
 
@@ -71,11 +71,11 @@ def test_another_image_is_not(image: str) -> None:
         "--pidfile=/etc/x", "--requires=other", "--hooks-dir=/x", "--conmon-pidfile=/x", "--workdir=/", "-w/",
     ],
 )  # fmt: skip
-def test_options_that_lead_out_or_hide_the_image_are_forbidden(word: str) -> None:
+def test_options_that_leave_the_container_or_replace_the_image_are_denied(word: str) -> None:
     assert word.partition("=")[0] in told(docker_options=(word,)) != ""
 
 
-def test_an_option_that_is_split_in_two_does_not_slip_through() -> None:
+def test_an_option_split_into_two_words_is_denied() -> None:
     """`--hostname IMAGE WORD` would make the first word of the command the image."""
     assert "would take the next word" in told(docker_options=("--hostname",), command="evil:1 sh")
     for words in (("--network", "host"), ("--label", "--privileged"), ("--init", "evil:1"), ("--read-only", "-v/:/x")):
@@ -91,22 +91,22 @@ def test_an_option_that_is_split_in_two_does_not_slip_through() -> None:
         "--hostname=mirrors.example", "--shm-size=1g", "--pids-limit=100", "--memory-swap=-1",
     ],
 )  # fmt: skip
-def test_everyday_options_are_allowed(word: str) -> None:
+def test_common_options_are_allowed(word: str) -> None:
     assert told(docker_options=(word,)) == ""
 
 
-def test_the_machines_own_network_must_be_listed_as_it_is() -> None:
+def test_the_network_of_the_machine_must_be_listed_with_its_value() -> None:
     said = told(ALLOWING._replace(docker_options=("--network",)), docker_options=("--network=host",))
     assert "the container can reach services on 127.0.0.1 of this machine" in said
     assert told(ALLOWING._replace(docker_options=("--network=host",)), docker_options=("--network=host",)) == ""
 
 
-def test_the_policy_can_allow_other_options_and_fewer() -> None:
+def test_the_policy_can_allow_more_or_fewer_options() -> None:
     assert told(ALLOWING._replace(docker_options=("--device",)), docker_options=("--device=/dev/fuse",)) == ""
     assert told(ALLOWING._replace(docker_options=()), docker_options=("--init",)) != ""
 
 
-def test_the_policy_can_allow_an_option_with_one_value_alone() -> None:
+def test_the_policy_can_allow_an_option_with_one_value_only() -> None:
     policy = ALLOWING._replace(docker_options=("--device=/dev/fuse", "--network=container:x"))
 
     assert told(policy, docker_options=("--device=/dev/fuse",)) == ""
@@ -124,7 +124,7 @@ def test_the_policy_can_allow_an_option_with_one_value_alone() -> None:
         "/var/log/skipjack:/x", "/var/log/skipjack/other:/x",
     ],
 )  # fmt: skip
-def test_volumes_elsewhere_are_forbidden(volume: str) -> None:
+def test_volumes_elsewhere_are_denied(volume: str) -> None:
     assert "`docker_volumes` shows" in told(docker_volumes=(volume,))
 
 
@@ -135,7 +135,7 @@ def test_volumes_elsewhere_are_forbidden(volume: str) -> None:
         "/srv/mirror/debian/pool:/pool:rw", "{log_dir}:/log", "/var/log/skipjack/debian:/log",
     ],
 )  # fmt: skip
-def test_volumes_of_its_own_and_of_the_policy_are_allowed(volume: str) -> None:
+def test_volumes_of_the_mirror_and_of_the_policy_are_allowed(volume: str) -> None:
     assert told(docker_volumes=(volume,)) == ""
 
 
@@ -146,12 +146,12 @@ def test_a_link_does_not_lead_out_of_a_volume(tmp_path: Path) -> None:
     assert "resolves to /etc, to" in told(policy, docker_volumes=(f"{tmp_path}/keys/out:/x",))
 
 
-def test_programs_of_the_machine_are_not_those_of_an_image() -> None:
+def test_programs_in_a_container_need_no_entry_of_programs() -> None:
     policy = ALLOWING._replace(programs=("/opt/scripts/",))
     assert told(policy, command="/sync.sh") == ""
     assert "`exec_on_success` runs" in told(policy, exec_on_success=("/bin/sh",))
     assert "`command` runs" in told(policy, command="/sync.sh", docker_image="")
 
 
-def test_without_a_container_its_other_keys_mean_nothing() -> None:
+def test_without_an_image_the_other_container_keys_are_not_checked() -> None:
     assert told(docker_image="", docker_volumes=("/:/x",), docker_options=("--privileged",)) == ""

@@ -354,7 +354,7 @@ def test_a_folder_of_the_trace_makes_way_for_a_file_or_a_link_of_the_upstream(
         what = "a file" if becomes is become_file else "a link"
         assert job.complaints == [
             f"cannot write the trace `{TRACE}`: the upstream has {what} `{place}` in its way."
-            " Remove `trace:` from the definition, or ask the upstream to make way"
+            " Remove `trace:` from the definition, or ask the upstream to remove it"
         ]
 
     (site.upstream / place).unlink()
@@ -404,7 +404,7 @@ def test_a_directory_of_the_upstream_in_the_place_of_the_trace_is_mirrored(site:
     assert not list(site.directory.rglob("*.new"))
     assert job.complaints == [
         f"cannot write the trace `{path}`: the upstream has a directory `{path}` in its way."
-        " Remove `trace:` from the definition, or ask the upstream to make way"
+        " Remove `trace:` from the definition, or ask the upstream to remove it"
     ]
     shutil.rmtree(site.upstream / path)
     become_file(site.upstream / path)

@@ -80,7 +80,7 @@ def test_two_logs_of_one_second_are_two_files(job: Job, monkeypatch: pytest.Monk
     assert Path(job.log_dir, "latest").readlink().name == "debian_2020-01-01_00-00-01Z_01.log.fail"
 
 
-def test_the_newest_logs_are_kept_whatever_their_form(job: Job) -> None:
+def test_the_newest_logs_are_kept_compressed_or_not(job: Job) -> None:
     for number, ending in enumerate([".log", ".log.fail", ".log.gz", ".log.fail.gz"] * 2):
         put(job, old(number, ending))
     change(job, log_keep=4)
@@ -91,7 +91,7 @@ def test_the_newest_logs_are_kept_whatever_their_form(job: Job) -> None:
     assert logs(job) == [old(5, ".log.fail"), old(6, ".log.gz"), old(7, ".log.fail.gz"), own]
 
 
-def test_a_log_that_is_there_twice_counts_once(job: Job) -> None:
+def test_a_log_that_exists_plain_and_compressed_counts_once(job: Job) -> None:
     for ending in (".log", ".log.gz"):
         put(job, old(1, ending))
     put(job, old(0))
@@ -102,7 +102,7 @@ def test_a_log_that_is_there_twice_counts_once(job: Job) -> None:
     assert len(logs(job)) == 4
 
 
-def test_the_newest_log_is_its_own_even_if_the_clock_went_back(job: Job) -> None:
+def test_the_log_of_the_attempt_is_the_newest_even_if_the_clock_was_set_back(job: Job) -> None:
     put(job, old(0).replace("2020", "2999"))
     change(job, log_keep=1)
 
@@ -129,7 +129,7 @@ FOREIGN = [
 ]  # fmt: skip
 
 
-def test_what_is_no_log_of_this_mirror_is_left_alone(job: Job, tmp_path: Path) -> None:
+def test_other_files_in_the_log_folder_are_left_alone(job: Job, tmp_path: Path) -> None:
     for name in FOREIGN:
         put(job, name, age=10**6)
     Path(job.log_dir, old(1)).mkdir()
@@ -145,7 +145,7 @@ def test_what_is_no_log_of_this_mirror_is_left_alone(job: Job, tmp_path: Path) -
     assert (tmp_path / "precious").read_text() == "keep me"
 
 
-def test_a_dot_in_a_mirrors_name_is_a_dot(job: Job) -> None:
+def test_a_dot_in_a_mirror_name_matches_only_a_dot(job: Job) -> None:
     put(job, old(0, mirror="a-b"))
     change(job, name="a.b", log_keep=1)
 
@@ -155,7 +155,7 @@ def test_a_dot_in_a_mirrors_name_is_a_dot(job: Job) -> None:
 
 
 @pytest.mark.parametrize("ending", [".log", ".log.fail"])
-def test_all_but_the_newest_are_compressed_when_the_run_is_over(job: Job, ending: str) -> None:
+def test_all_logs_but_the_newest_are_compressed_at_the_end_of_a_run(job: Job, ending: str) -> None:
     text = "".join(f"line {number}\n" for number in range(100_000))
     path = put(job, old(0, ending), text, age=5000)
     path.chmod(0o640)
@@ -184,7 +184,7 @@ def test_logs_stay_plain_if_the_definition_says_so(job: Job) -> None:
 
 @pytest.mark.parametrize(("retry", "status", "waits"), [(2, "failed", True), (1, "interrupted", True),
                                                         (1, "failed", False), (2, "refused", False)])  # fmt: skip
-def test_neither_another_attempt_nor_a_shutdown_waits_for_compression(
+def test_neither_another_attempt_nor_a_stopped_run_waits_for_compression(
     job: Job, retry: int, status: str, waits: bool
 ) -> None:
     put(job, old(0))
@@ -195,7 +195,7 @@ def test_neither_another_attempt_nor_a_shutdown_waits_for_compression(
     assert job.log_file.endswith(".log.fail")
 
 
-def test_what_a_crash_left_is_compressed_again(job: Job) -> None:
+def test_an_interrupted_compression_is_done_again(job: Job) -> None:
     """Cut short between the new file's name and the removal of the old, or in the midst of writing it."""
     put(job, old(0), "whole\n")
     put(job, old(0, ".log.gz"), "whole in another form")
@@ -208,14 +208,14 @@ def test_what_a_crash_left_is_compressed_again(job: Job) -> None:
     assert gzip.decompress(Path(job.log_dir, old(0, ".log.gz")).read_bytes()) == b"whole\n"
 
 
-def test_trouble_with_old_logs_is_told_and_changes_nothing(job: Job) -> None:
+def test_a_failure_with_old_logs_is_reported_beside_the_run(job: Job) -> None:
     put(job, old(0))
     Path(job.log_dir, old(0, ".log.gz")).mkdir()
     log_keeper.pre_exec(job)
 
     succeed(job)
 
-    assert job.complaints == [f"the old logs in {job.log_dir} could not be tidied up: Is a directory"]
+    assert job.complaints == [f"cannot compress or remove old logs in {job.log_dir}: Is a directory"]
     assert logs(job) == [old(0), old(0, ".log.gz"), Path(job.log_file).name]
     assert Path(job.log_file).read_text() == f"skipjack: {job.complaints[0]}\n"
 
@@ -266,7 +266,7 @@ def test_commands_run_in_their_order_after_a_success_with_their_output_in_the_lo
 
 
 @pytest.mark.parametrize(("command", "status", "ending"), [("true", "success", ".log"), ("false", "failure", ".fail")])
-def test_commands_are_told_what_scripts_rely_on(job: Job, command: str, status: str, ending: str) -> None:
+def test_commands_get_the_variables_that_scripts_rely_on(job: Job, command: str, status: str, ending: str) -> None:
     change(job, command=command, exec_on_success=("env",), exec_on_failure=("env",), env={"MINE": "yes"})
 
     run(job)
@@ -281,14 +281,14 @@ def test_commands_are_told_what_scripts_rely_on(job: Job, command: str, status: 
     assert told["MINE"] == "yes"
 
 
-def test_the_mirrors_own_environment_wins(job: Job) -> None:
+def test_the_environment_of_the_mirror_takes_precedence(job: Job) -> None:
     change(job, exec_on_success=("env",), env={"TUNASYNC_JOB_EXIT_STATUS": "mine"})
     run(job)
     assert "TUNASYNC_JOB_EXIT_STATUS=mine" in said(job)
 
 
 @pytest.mark.parametrize(("each", "times"), [(False, 1), (True, 3)])
-def test_after_failures_commands_run_once_unless_they_are_wanted_each_time(
+def test_commands_run_after_the_last_failure_or_after_each_one(
     job: Job, tmp_path: Path, each: bool, times: int
 ) -> None:
     change(
@@ -315,7 +315,7 @@ def test_a_success_after_a_failure_is_a_success(job: Job, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("command", ["true", "false"])
-def test_trouble_with_commands_is_told_and_changes_nothing(job: Job, command: str) -> None:
+def test_failed_commands_are_reported_beside_the_run(job: Job, command: str) -> None:
     lines = ("false", "no-such-program", "sh -c 'kill -9 $$'", "sleep 100", "echo last")
     change(job, command=command, exec_on_success=lines, exec_on_failure=lines, exec_timeout=1)
 
@@ -337,7 +337,7 @@ def test_trouble_with_commands_is_told_and_changes_nothing(job: Job, command: st
     assert ending.log_tail.endswith("\n".join(job.complaints))
 
 
-def test_nothing_is_run_for_a_shutdown(job: Job, stop: supervisor.Stop) -> None:
+def test_no_command_runs_after_an_interruption(job: Job, stop: supervisor.Stop) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     change(job, command="sleep 100", exec_on_failure=("echo never",), exec_on_each_failure=True)
 
@@ -347,7 +347,7 @@ def test_nothing_is_run_for_a_shutdown(job: Job, stop: supervisor.Stop) -> None:
     assert job.complaints == []
 
 
-def test_a_shutdown_in_the_midst_of_commands_ends_them(job: Job, stop: supervisor.Stop, tmp_path: Path) -> None:
+def test_a_stop_signal_during_commands_ends_them(job: Job, stop: supervisor.Stop, tmp_path: Path) -> None:
     """The first of them is what tells us to stop."""
     change(job, exec_on_success=(f"sh -c 'kill -TERM {os.getpid()}'", "sleep 100", f"touch {tmp_path}/never"))
 
@@ -358,7 +358,7 @@ def test_a_shutdown_in_the_midst_of_commands_ends_them(job: Job, stop: superviso
     assert not (tmp_path / "never").exists()
 
 
-def test_a_missing_secret_is_a_failure_that_is_told_to_somebody(job: Job) -> None:
+def test_a_missing_secret_is_a_failure_with_a_reason(job: Job) -> None:
     change(job, exec_on_failure=("echo told",), password=Secret(file="/no/such/file"))
 
     ending = run(job, provider="rsync")
@@ -368,7 +368,7 @@ def test_a_missing_secret_is_a_failure_that_is_told_to_somebody(job: Job) -> Non
     assert f"skipjack: {ending.reason}" in said(job)
 
 
-def test_a_run_is_refused_when_there_is_too_little_space(job: Job) -> None:
+def test_a_run_is_refused_without_enough_free_space(job: Job) -> None:
     change(job, min_free_space=2**60)
     ending = run(job)
     assert (ending.status, ending.attempts) == ("refused", 0)
@@ -389,7 +389,7 @@ def test_a_run_is_refused_when_there_is_too_little_space(job: Job) -> None:
         (0, 0, 5, 0, False),
     ],
 )
-def test_what_counts_as_too_little_space(
+def test_free_blocks_and_free_inodes_are_checked(
     job: Job, monkeypatch: pytest.MonkeyPatch, least: int, blocks: int, files: int, left: int, refused: bool
 ) -> None:
     """Blocks are what others than root may use; a file system without a table of files has none to run out of."""
@@ -439,7 +439,7 @@ def test_a_success_leaves_a_trace(job: Job) -> None:
     assert job.complaints == []
 
 
-def test_the_first_line_is_what_date_prints() -> None:
+def test_the_first_line_of_a_trace_is_in_the_format_of_date() -> None:
     words = ["date", "-u", "-d", "@1456650029", "+%a %b %e %H:%M:%S UTC %Y"]
     printed = subprocess.run(words, env=os.environ | {"LC_ALL": "C"}, check=True, capture_output=True, text=True).stdout
     assert trace._day(1456650029) == printed.strip()
@@ -453,11 +453,11 @@ def test_the_first_line_is_what_date_prints() -> None:
         ("[2001:db8::1]::m/", "[2001:db8::1]"), ("https://u:p@h.example:8443/x", "h.example"), ("", ""), ("/srv/x", ""),
     ],
 )  # fmt: skip
-def test_an_upstreams_host_is_told_and_nothing_else_of_it(upstream: str, host: str) -> None:
+def test_a_trace_shows_only_the_host_of_the_upstream(upstream: str, host: str) -> None:
     assert trace._host(upstream) == host
 
 
-def test_a_failure_leaves_no_trace_and_keeps_the_former_one(job: Job) -> None:
+def test_a_failure_writes_no_trace_and_keeps_the_previous_one(job: Job) -> None:
     change(job, trace=HOST)
     run(job)
     before = Path(job.directory, "project/trace", HOST).read_text()
@@ -470,7 +470,7 @@ def test_a_failure_leaves_no_trace_and_keeps_the_former_one(job: Job) -> None:
     assert Path(job.directory, "project/trace", HOST).read_text() == before
 
 
-def test_what_a_crash_left_is_gone_after_the_next_run(job: Job) -> None:
+def test_the_next_run_removes_the_progress_file_of_a_crashed_one(job: Job) -> None:
     change(job, trace=HOST)
     for name in (IN_PROGRESS, f".{IN_PROGRESS}.new"):
         Path(job.directory, name).write_text("left")
@@ -479,7 +479,7 @@ def test_what_a_crash_left_is_gone_after_the_next_run(job: Job) -> None:
     assert job.complaints == []
 
 
-def test_without_the_key_nothing_is_written(job: Job) -> None:
+def test_without_the_key_no_trace_is_written(job: Job) -> None:
     change(job, command="ls")
     run(job)
     assert (said(job), contents(job)) == ([], [])
@@ -499,7 +499,7 @@ def test_no_link_in_the_mirror_leads_a_trace_out_of_it(job: Job, tmp_path: Path,
     assert [path.name for path in outside.rglob("*")] == ["trace"]
     assert job.complaints == [
         f"cannot write the trace `project/trace/{HOST}`: the upstream has a link `{link}` in its way."
-        " Remove `trace:` from the definition, or ask the upstream to make way"
+        " Remove `trace:` from the definition, or ask the upstream to remove it"
     ]
 
 
@@ -529,7 +529,7 @@ def test_a_mirrors_directory_may_be_a_link_within_the_root(job: Job, tmp_path: P
     assert (real / "project/trace" / HOST).is_file()
 
 
-def test_logs_of_a_former_name_are_counted_by_their_time_and_tidied_with_the_others(job: Job) -> None:
+def test_logs_of_a_previous_name_count_by_their_time_with_the_others(job: Job) -> None:
     change(job, formerly=("zebra",), log_keep=3)
     for name in ("zebra_2026-01-01_00-00-00_01.log", "zebra_2026-01-03_00-00-00_01.log.gz", "zebra.log"):
         put(job, name)
@@ -541,7 +541,7 @@ def test_logs_of_a_former_name_are_counted_by_their_time_and_tidied_with_the_oth
     )
 
 
-def test_a_wait_between_attempts_may_be_longer_than_the_system_waits_at_once(job: Job, stop: supervisor.Stop) -> None:
+def test_a_wait_between_attempts_may_be_longer_than_one_poll(job: Job, stop: supervisor.Stop) -> None:
     change(job, command="false", retry=2, retry_delay=60 * 86400)
     threading.Timer(0.3, signal.raise_signal, [signal.SIGTERM]).start()
 
@@ -550,9 +550,7 @@ def test_a_wait_between_attempts_may_be_longer_than_the_system_waits_at_once(job
     assert (ending.status, ending.attempts) == ("interrupted", 1)
 
 
-def test_a_bug_fails_the_run_with_a_report_and_no_other_end_is_made_up_for_it(
-    job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_bug_fails_the_run_and_writes_a_bug_report(job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     job.machine = job.machine._replace(state_dir=str(tmp_path))
     monkeypatch.setattr(log_keeper, "pre_exec", lambda _job: int("nought"))
 
@@ -565,7 +563,7 @@ def test_a_bug_fails_the_run_with_a_report_and_no_other_end_is_made_up_for_it(
     assert "Traceback" in report.read_text()
 
 
-def test_a_name_that_is_no_text_does_not_keep_its_refusal_from_being_told(job: Job) -> None:
+def test_a_refusal_is_reported_for_a_name_that_is_not_valid_text(job: Job) -> None:
     Path(job.directory).rmdir()
     Path(job.directory).symlink_to(os.fsdecode(b"/nowhere/\xff\xfe"))
 

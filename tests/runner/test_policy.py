@@ -61,7 +61,7 @@ def test_options_that_run_programs_or_reach_other_files_are_denied(key: str, wor
         ("--contimeout=60",),
     ],
 )  # fmt: skip
-def test_everyday_options_are_allowed(words: tuple[str, ...]) -> None:
+def test_common_options_are_allowed(words: tuple[str, ...]) -> None:
     assert told(rsync_options=words) == ""
 
 

@@ -43,7 +43,7 @@ def run(job: Job, *more: ModuleType) -> Ending:
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_directory_that_is_no_zfs_dataset_is_never_filled(job: Job, tmp_path: Path, there: bool) -> None:
+def test_a_directory_that_is_not_a_zfs_dataset_is_refused(job: Job, tmp_path: Path, there: bool) -> None:
     job.directory = str(tmp_path / "mirrors/o'b  x")
     if there:
         Path(job.directory).mkdir()
@@ -75,14 +75,14 @@ def test_mounts_are_read_as_they_are_named(mounted: Path) -> None:
     assert found == [("tmpfs", "skip jack")]
 
 
-def test_a_mount_of_another_kind_is_no_dataset(job: Job, mounted: Path) -> None:
+def test_a_mount_of_another_type_is_not_a_dataset(job: Job, mounted: Path) -> None:
     job.directory = str(mounted)
     change(job, zpool="skip")
     with pytest.raises(Abort, match="is not the mount point of a ZFS dataset"):
         zfs.pre_job(job)
 
 
-def test_a_missing_directory_elsewhere_than_on_btrfs_is_not_made_a_plain_one(job: Job) -> None:
+def test_a_missing_directory_outside_btrfs_is_not_created_as_a_plain_one(job: Job) -> None:
     change(job, btrfs_snapshot=True)
     ending = run(job)
     assert ending.status == "failed"
@@ -102,37 +102,37 @@ def test_a_plain_directory_is_not_taken_for_a_subvolume(job: Job) -> None:
 
 
 @pytest.mark.parametrize("snapshot", ["mirrors/debian", "mirrors/debian/x", "mirrors", "link/debian"])
-def test_a_snapshot_and_its_mirror_do_not_lie_in_each_other(job: Job, tmp_path: Path, snapshot: str) -> None:
+def test_a_snapshot_and_its_mirror_must_not_be_inside_one_another(job: Job, tmp_path: Path, snapshot: str) -> None:
     (tmp_path / "link").symlink_to("mirrors")
     job.snapshot = str(tmp_path / snapshot)
     change(job, btrfs_snapshot=True)
     ending = run(job)
     assert ending.status == "refused"
-    assert re.search("would lie in each other; set another `snapshot_root`", ending.reason)
+    assert re.search("would be inside one another; set another `snapshot_root`", ending.reason)
 
 
-def test_no_subvolume_is_made_where_links_lead_out_of_the_root(job: Job, tmp_path: Path) -> None:
+def test_no_subvolume_is_created_where_links_lead_out_of_the_root(job: Job, tmp_path: Path) -> None:
     Path(job.directory).symlink_to(tmp_path / "elsewhere")
     change(job, btrfs_snapshot=True)
     ending = run(job)
     assert ending.status == "refused" and "is really" in ending.reason
 
 
-def test_a_snapshot_that_cannot_be_made_is_told_beside_the_success(job: Job) -> None:
+def test_a_snapshot_that_cannot_be_created_is_reported_beside_the_success(job: Job) -> None:
     job.snapshot = "/dev/null/x"
     change(job, btrfs_snapshot=True)
     btrfs_snapshot.post_success(job)
     assert job.complaints == ["the snapshot is not up to date: /dev/null: File exists"]
 
 
-def test_a_limit_that_nothing_enforces_is_told_once_and_in_each_log(job: Job) -> None:
+def test_a_limit_that_nothing_enforces_is_reported_once_and_in_each_log(job: Job) -> None:
     change(job, memory_limit=64 * MIB, command="false", retry=2, log_compress=False)
 
     ending = run(job)
 
     line = (
-        "`memory_limit` is not enforced, since nothing here can do it; let systemd start the runs, or name a control"
-        " group by `cgroup` in the machine's settings"
+        "`memory_limit` is not enforced: there is neither systemd nor a control group; let systemd start the runs, or"
+        " name a control group by `cgroup` in the machine's settings"
     )
     assert (ending.reason, job.complaints) == ("the command exited with 1", [line])
     logs = [path.read_text() for path in Path(job.log_dir).glob("*.fail")]
@@ -149,7 +149,7 @@ def test_a_limit_that_nothing_enforces_is_told_once_and_in_each_log(job: Job) ->
         ("user.slice", str(MIB), "has no memory controller; install the units as root, without `--user`"),
     ],
 )
-def test_a_unit_that_does_not_limit_memory_is_told_and_no_kill_is_laid_to_the_limit(
+def test_a_unit_without_a_memory_limit_is_reported_and_not_named_as_the_reason_of_a_kill(
     job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, group: str, limit: str, told: str
 ) -> None:
     """As a user's own units on control groups of version 1, which share the memory group of all of them."""
@@ -190,9 +190,7 @@ def test_limits_that_nothing_enforces_are_found(
 
 
 @pytest.mark.parametrize("fields", [{}, {"memory_limit": 64 * MIB, "docker_image": "mirror-tools:3"}])
-def test_nothing_is_told_without_a_limit_or_of_a_container_which_has_its_own(
-    job: Job, fields: dict[str, object]
-) -> None:
+def test_nothing_is_reported_without_a_limit_or_for_a_container(job: Job, fields: dict[str, object]) -> None:
     change(job, **fields)
     memory.pre_exec(job)
     memory.post_exec(job)
@@ -201,7 +199,7 @@ def test_nothing_is_told_without_a_limit_or_of_a_container_which_has_its_own(
 
 @pytest.mark.parametrize(("parent", "why"), [("groups", "groups/debian: it has no memory controller"),
                                              ("missing", "missing/debian: No such file or directory")])  # fmt: skip
-def test_a_group_that_cannot_enforce_a_limit_is_told_and_the_run_goes_on(
+def test_a_group_that_cannot_enforce_a_limit_is_reported_and_the_run_continues(
     job: Job, tmp_path: Path, parent: str, why: str
 ) -> None:
     (tmp_path / "groups").mkdir()
@@ -216,7 +214,7 @@ def test_a_group_that_cannot_enforce_a_limit_is_told_and_the_run_goes_on(
     assert list((tmp_path / "groups").iterdir()) == [], "no group is left"
 
 
-def test_a_group_of_version_2_is_handed_the_controller_first(tmp_path: Path) -> None:
+def test_the_controller_of_a_group_of_version_2_is_enabled_first(tmp_path: Path) -> None:
     """The kernel makes `memory.max` once the parent hands the controller down; here nobody does."""
     switch = tmp_path / "cgroup.subtree_control"
     switch.touch()
@@ -236,7 +234,7 @@ def test_kills_are_counted_in_both_versions(tmp_path: Path, name: str, text: str
     assert control_group.kills(str(tmp_path)) == count
 
 
-def test_nothing_is_counted_where_there_is_no_group(tmp_path: Path) -> None:
+def test_no_kills_are_counted_without_a_group(tmp_path: Path) -> None:
     assert control_group.kills(str(tmp_path)) == control_group.kills("") == 0
 
 
@@ -259,10 +257,10 @@ def knowing(text: str) -> ModuleType:
 
 
 @pytest.mark.parametrize(("retry", "reason"), [(1, "the moon"), (2, "the command exited with 1")])
-def test_a_hook_may_explain_a_failure_of_its_own_attempt_alone(job: Job, retry: int, reason: str) -> None:
+def test_a_hook_explains_only_a_failure_of_its_own_attempt(job: Job, retry: int, reason: str) -> None:
     change(job, command="false", retry=retry)
     assert run(job, knowing("the moon")).reason == reason
 
 
-def test_an_explanation_makes_no_failure_of_a_success(job: Job) -> None:
+def test_an_explanation_does_not_change_a_success(job: Job) -> None:
     assert run(job, knowing("the moon"))[:2] == ("success", "")

@@ -399,7 +399,7 @@ def test_a_marker_whose_container_cannot_be_removed_keeps_the_directory_for_itse
     assert f"does not exist any more, remove {marker}" in told
     refused = worker.command("run", "m", check=False)
     assert refused.returncode == 1
-    assert "may still be at work" in worker.run_of("m").reason
+    assert "cannot remove the container " in worker.run_of("m").reason
     assert [name[: len(PREFIX)] for name in engine.running()] == [PREFIX]
 
     marker.write_text(right)
