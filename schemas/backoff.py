@@ -1,4 +1,7 @@
-"""Exponential back-off: how long to wait after each of several failures in a row."""
+"""Exponential back-off: how long to wait after each of several failures in a row.
+
+Mirrors are delayed by counts of failures from the journal: see `runner/plan/schedule.py`, which is a pure function.
+"""
 
 
 class Backoff:

@@ -193,6 +193,7 @@ ALONE = [
     (("requests", "urllib.request", "urllib3", "http.client", "httpx", "aiohttp"), {
         "schemas.http_client",
     }),
+    (("AF_UNIX", "socket.AF_UNIX", "_socket.AF_UNIX"), {"schemas.wakeup", "sitegen.supervised"}),
     (("fcntl",), {"runner.base.locks", "runner.subprocesses.pipes"}),
     (("fcntl.flock", "fcntl.lockf"), {"runner.base.locks"}),
     (("print", "input", "sys.stdout", "sys.stderr", "sys.__stderr__"), {"sitegen.output", "schemas.standard_streams"}),

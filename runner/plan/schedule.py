@@ -187,7 +187,7 @@ def retry_at(mirror: Due, state: State, rules: Rules) -> float:
 
 def _pause(mirror: Due, unreached: int) -> int:
     """Return the seconds to wait after so many failures in a row to reach the upstream; 0 without any."""
-    return mirror.retry_after_failure << min(unreached - 1, _DOUBLINGS) if unreached else 0
+    return _doubled(mirror.retry_after_failure, unreached) if unreached else 0
 
 
 def _fixed(mirror: Due, rules: Rules, begun: float, now: float) -> float:
@@ -209,7 +209,7 @@ def _recovery(mirror: Due, state: State) -> float:
     first = RECOVERY_DELAY if mirror.cron else min(RECOVERY_DELAY, mirror.interval)
     if state.status != LAUNCH_FAILED:
         return first
-    return min(first << min(max(0, state.failures - 1), _DOUBLINGS), _DAY)
+    return min(_doubled(first, state.failures), _DAY)
 
 
 def _wait(mirror: Due, state: State) -> float:
@@ -222,7 +222,12 @@ def _wait(mirror: Due, state: State) -> float:
     if failures < 2:
         return mirror.interval
     limit = min(8 * mirror.interval, _DAY) if mirror.backoff_limit is None else mirror.backoff_limit
-    return max(mirror.interval, min(limit, mirror.interval << min(failures - 1, _DOUBLINGS)))
+    return max(mirror.interval, min(limit, _doubled(mirror.interval, failures)))
+
+
+def _doubled(seconds: int, failures: int) -> int:
+    """Return a delay, doubled by each failure after the first."""
+    return seconds << min(max(0, failures - 1), _DOUBLINGS)
 
 
 def _put_off(mirror: Due, rules: Rules, limit: float | None = None) -> float:

@@ -121,12 +121,10 @@ def _as_of(delivery: Delivery, receipt: clocks.Receipt) -> Delivery:
     return delivery if limited == progress else delivery._replace(envelope=delivery.envelope._replace(progress=limited))
 
 
-def _is_news(delivery: Delivery, before: Condition | None) -> bool:
-    envelope = delivery.envelope
-    if envelope.reports or before is None or delivery.received_at - before.last_seen > SILENCE:
-        return True
-    now = Condition(
-        before.last_seen,
+def condition(envelope: Envelope, last_seen: float) -> Condition:
+    """Return a worker's condition as its envelope has it."""
+    return Condition(
+        last_seen,
         envelope.journal,
         envelope.version,
         envelope.revision,
@@ -136,7 +134,13 @@ def _is_news(delivery: Delivery, before: Condition | None) -> bool:
         codec.encode_progress(envelope.progress),
         envelope.held,
     )
-    return now != before
+
+
+def _is_news(delivery: Delivery, before: Condition | None) -> bool:
+    envelope = delivery.envelope
+    if envelope.reports or before is None or delivery.received_at - before.last_seen > SILENCE:
+        return True
+    return condition(envelope, before.last_seen) != before
 
 
 def _apply(result: BatchPlan, envelope: Envelope, report: Report, receipt: clocks.Receipt) -> None:

@@ -9,7 +9,7 @@ from schemas.states import ENDS, SUCCESS
 from schemas.terminal import plain
 from sitegen.messages.model import Delivery, WorkerState
 from sitegen.storage import codec, corruption
-from sitegen.storage.accept import JournalKey
+from sitegen.storage.accept import Condition, JournalKey, condition
 
 RowMapping = dict[str, Any]
 Values = tuple[Any, ...]
@@ -27,17 +27,9 @@ _RUN_AT = _RUN + 1
 REPORTED_WORKER = (
     "name",
     "first_seen",
-    "last_seen",
     "sent_at",
-    "journal",
-    "version",
-    "revision",
-    "slots_total",
-    "slots_busy",
-    "problems",
-    "progress",
     "replaced",
-    "held",
+    *Condition._fields,
 )
 REPORTED_STATE = (
     "worker",
@@ -55,21 +47,7 @@ _ENDS_WITH_LOG = ENDS - {SUCCESS}
 def of_worker(delivery: Delivery) -> Values:
     """Return a worker's row. `first_seen` and `replaced` are stored only for a new worker."""
     envelope, at = delivery.envelope, delivery.received_at
-    return (
-        envelope.worker,
-        at,
-        at,
-        envelope.sent_at,
-        envelope.journal,
-        envelope.version,
-        envelope.revision,
-        envelope.slots_total,
-        envelope.slots_busy,
-        codec.encode_problems(envelope.problems),
-        codec.encode_progress(envelope.progress),
-        0,
-        envelope.held,
-    )
+    return (envelope.worker, at, envelope.sent_at, 0, *condition(envelope, at))
 
 
 def of_state(key: tuple[str, str], held: tuple[str, MirrorStatus], changed: int) -> Values:
