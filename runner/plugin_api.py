@@ -349,22 +349,17 @@ class Provider(Protocol):
     OPTIONS: frozenset[str]
     UNREACHED: frozenset[int]
 
-    @staticmethod
-    def commands(job: Job) -> Iterator[Command]:
+    def commands(self, job: Job) -> Iterator[Command]:
         """Yield the processes that fetch the files."""
 
-    @staticmethod
-    def argument_lists(mirror: Mirror, directory: str) -> Iterator[tuple[str, ...]]:
+    def argument_lists(self, mirror: Mirror, directory: str) -> Iterator[tuple[str, ...]]:
         """Yield the arguments of each rsync that a run may start."""
 
-    @staticmethod
-    def is_success(job: Job, code: int) -> bool:
+    def is_success(self, job: Job, code: int) -> bool:
         """Return whether an exit code means success."""
 
-    @staticmethod
-    def explain(code: int) -> str:
+    def explain(self, code: int) -> str:
         """Return what an exit code means, in a few words."""
 
-    @staticmethod
-    def reader(job: Job) -> Reader:
+    def reader(self, job: Job) -> Reader:
         """Return a reader for the log."""

@@ -22,7 +22,8 @@ ARROWS = {"schemas": {"schemas"}, "runner": {"runner", "schemas"}, "sitegen": {"
 ORDER = {
     "schemas": ("", "rsync", "clock", "config", "git"),
     "runner": (
-        "base", "plan", "journal", "error_boundary", "subprocesses", "plugin_api", "providers", "hooks", "containers",
+        "base", "plan", "journal", "error_boundary", "subprocesses", "plugin_api", "plugin_loader", "plugin_errors",
+        "providers", "hooks", "containers",
         "policy", "importing", "follow", "overrides", "run", "tick", "courier", "install", "",
     ),
     "sitegen": ("scoped_thread", "messages", "storage", "site", "web", ""),

@@ -185,7 +185,7 @@ def _in_force(layout: StateLayout) -> InForce | None:
     if not os.path.exists(layout.plan):
         return None
     try:
-        with plan.opened(layout.plan) as opened:
+        with plan.opened(layout.plan, former=True) as opened:
             mirrors = {planned.mirror.name: planned for planned in opened.mirrors()}
             return InForce(opened.header, mirrors, {due.name: due for due in opened.due()})
     except SkipjackError:

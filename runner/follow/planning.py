@@ -66,6 +66,7 @@ def _header(local: LocalConfig, fingerprint: str, revision: Revision) -> Header:
         home=environment.safe_home(private_paths.account_home(), StateLayout(settings.state_dir).home, roots),
         env=tuple([entry.name for entry in policy_lists.env_entries(policy)]),
         judged=policy.programs is not None,
+        programs=policy.programs,
         passwords=tuple(file_policy.passwords(policy, settings)),
     )  # fmt: skip
 

@@ -1,11 +1,11 @@
-"""The hooks, one module each. A new one is a module and its line here.
+"""The built-in hooks, one module each. A new one is a module and its line here.
 
-pre_* functions run in this order, post_* functions in reverse.
+pre_* functions run in this order, those of plug-ins after them, and post_* functions in reverse.
 """
 
-import sys
 from types import ModuleType
 
+from runner import plugin_loader
 from schemas.mirror_record import Mirror
 
 HOOKS: dict[str, str] = {
@@ -32,6 +32,4 @@ def of(mirror: Mirror) -> tuple[ModuleType, ...]:
 
 def load(name: str) -> ModuleType:
     """The module of a hook."""
-    full = f"{__name__}.{name}"
-    __import__(full)
-    return sys.modules[full]
+    return plugin_loader.load(f"{__name__}.{name}")

@@ -12,7 +12,7 @@ import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 from runner.base.mirror_paths import Paths
@@ -23,7 +23,13 @@ from schemas.mirror_record import Mirror, SyncWindows
 from schemas.serialization import decode_mirror, encode_mirror
 from schemas.standard_streams import WARNING
 
-FORMAT = 7
+if TYPE_CHECKING:
+    from schemas.plugins import Plugin
+
+FORMAT = 8
+
+FORMER = (7,)
+"""Formats of earlier releases that differ in nothing but missing facts of the header."""
 
 PlanProblem = tuple[str | None, str, str, str]
 """A problem in the plan: its mirror or None, the place, what is wrong, what to do."""
@@ -64,6 +70,9 @@ class Header(NamedTuple):
       `Machine`.
     - `unmoved`: mirrors whose files must still be moved from the directory of a previous name.
     - `held`: the settings keep runs from starting; see `runner/overrides/hold.py`.
+    - `programs`: the programs that the policy allows, None if it allows any.
+    - `plugins`: the plug-ins that the mirrors use. `broken`: those that their mirrors cannot use because their trial
+      failed, with the reason.
     """
 
     worker: str
@@ -86,6 +95,9 @@ class Header(NamedTuple):
     held: bool = False
     judged: bool = False
     passwords: tuple[Any, ...] | None = None
+    programs: tuple[str, ...] | None = None
+    plugins: tuple["Plugin", ...] = ()
+    broken: tuple[tuple["Plugin", str], ...] = ()
 
 
 class Planned(NamedTuple):
@@ -289,12 +301,24 @@ def _decode_header(text: str) -> Header:
     plain["unmoved"] = tuple(plain.get("unmoved", ()))
     plain |= {key: tuple(plain.get(key, ())) for key in ("volumes", "pattern_files", "roots", "env")}
     plain["problems"] = tuple(tuple(each) for each in plain["problems"])
+    if plain.get("programs") is not None:
+        plain["programs"] = tuple(plain["programs"])
+    if plain.get("plugins") or plain.get("broken"):
+        from schemas.plugins import Plugin  # most workers have none
+
+        plain["plugins"] = tuple(Plugin(*each) for each in plain["plugins"])
+        plain["broken"] = tuple((Plugin(*each), why) for each, why in plain["broken"])
+    else:
+        plain["plugins"] = plain["broken"] = ()
     return Header(**{key: plain[key] for key in Header._fields if key in plain})
 
 
 @contextmanager
-def opened(path: str) -> Iterator[Plan]:
-    """Open the plan for reading; SkipjackError if it is missing, damaged or of another version."""
+def opened(path: str, *, former: bool = False) -> Iterator[Plan]:
+    """Open the plan for reading; SkipjackError if it is missing, damaged or of another version.
+
+    `former` also opens one of an earlier release, from which the next plan can be made, but no run.
+    """
     try:
         found = os.stat(path)
     except FileNotFoundError as error:
@@ -311,9 +335,12 @@ def opened(path: str) -> Iterator[Plan]:
         connection = sqlite_database.connect(path, "mode=ro&immutable=1")
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version != FORMAT:
+            if version not in (FORMAT, *(FORMER if former else ())):
                 raise SkipjackError(f"the plan {path} was written by another version.", "Run `skipjack follow`.")
-            yield Plan(connection)
+            read = Plan(connection)
+            if version != FORMAT:
+                read.header = read.header._replace(fingerprint="")  # a follow makes a new plan
+            yield read
         finally:
             connection.close()
     except sqlite3.DatabaseError as error:

@@ -7,9 +7,9 @@ import os
 import shlex
 from collections.abc import Iterator
 
-from runner.base import file_policy, private_paths
+from runner.base import file_policy, private_paths, program_list
 from runner.base.file_policy import Violation
-from runner.base.mirror_paths import Paths, lies_in
+from runner.base.mirror_paths import Paths
 from runner.base.private_paths import Private, is_below, is_within
 from runner.containers import container_policy
 from runner.policy import env_policy, rsync_policy
@@ -124,13 +124,7 @@ def program_lines(mirror: Mirror) -> Iterator[tuple[str, list[str]]]:
 
 def is_covered(program: str, policy: Policy) -> bool:
     """Whether a policy allows a program."""
-    return policy.programs is None or any(_covers(allowed, program) for allowed in policy.programs)
-
-
-def _covers(allowed: str, program: str) -> bool:
-    if allowed.endswith("/"):
-        return program.startswith("/") and lies_in(program, allowed)
-    return program == allowed
+    return program_list.allows(policy.programs, program)
 
 
 def _upstream(mirror: Mirror, paths: Paths, policy: Policy) -> Iterator[Violation]:

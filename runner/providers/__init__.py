@@ -1,10 +1,10 @@
-"""The providers, one module each. A new one is a module and its line here."""
+"""The built-in providers, one module each. A new one is a module and its line here."""
 
-import sys
 from collections.abc import Iterator, Mapping
 from typing import cast
 
 from runner.plugin_api import Provider
+from runner.plugin_loader import load
 
 
 class _Providers(Mapping[str, Provider]):
@@ -17,9 +17,7 @@ class _Providers(Mapping[str, Provider]):
     }
 
     def __getitem__(self, name: str) -> Provider:
-        full = f"{__name__}.{self._modules[name]}"
-        __import__(full)
-        return cast("Provider", sys.modules[full])
+        return cast("Provider", load(f"{__name__}.{self._modules[name]}"))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._modules)

@@ -96,5 +96,5 @@ class Watchdog:
 
     def _look(self, _number: int, _frame: FrameType | None) -> None:
         if self.lines == self._seen:
-            raise Stuck
+            raise Stuck(f"it did not finish line {self.lines} of the log within {LINE_SECONDS:g} s")
         self._seen = self.lines

@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from types import ModuleType
 from typing import NamedTuple
 
 from runner import error_boundary
@@ -42,7 +41,7 @@ class Means(NamedTuple):
     """
 
     provider: Provider
-    hooks: Sequence[ModuleType]
+    hooks: Sequence[object]
     keep: Sequence[int]
     stop: supervisor.Stop
     on_attempt: Callable[[int], None]
@@ -372,7 +371,7 @@ def _ending(status: str, reason: str, exited: supervisor.Exit, job: Job, found: 
     )
 
 
-def _call(hooks: Sequence[ModuleType], stage: str, job: Job) -> None:
+def _call(hooks: Sequence[object], stage: str, job: Job) -> None:
     for hook in hooks if stage.startswith("pre_") else hooks[::-1]:
         function = getattr(hook, stage, None)
         if function is not None:

@@ -6,9 +6,9 @@ Each run is a lean process of its own, so that a crash, a leak or a hang affects
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner import hooks
 from runner.base import locks
@@ -20,7 +20,7 @@ from runner.journal.last_success import left_in
 from runner.plan import plan, schedule
 from runner.plan.deletion_limits import limits_of
 from runner.plan.plan import Header, Planned
-from runner.plugin_api import Abort, Job, Machine
+from runner.plugin_api import Abort, Job, Machine, Provider
 from runner.providers import PROVIDERS
 from runner.run import pipeline, progress, run_locks
 from runner.run.directory_lock import DirectoryLock, InUse
@@ -33,11 +33,17 @@ from schemas.names import is_name
 from schemas.standard_streams import ERROR, INFO, WARNING
 from schemas.states import INTERRUPTED, LAUNCHING, REFUSED, STOPPED, SUCCESS, SYNCING
 
+if TYPE_CHECKING:
+    from schemas.plugins import Plugin
+
 UMASK = 0o022
 """The umask of runs and of all their processes, so that a web server can read the synced files."""
 
 _BEYOND = 1000
 """Slots beyond the worker's own for forced runs: more than anybody starts by hand, so that no forced run waits."""
+
+_IN_PLACE = ("rsync", "two-stage-rsync")
+"""Providers that never put another directory in the place of the mirror's."""
 
 
 class Allowed(NamedTuple):
@@ -141,7 +147,19 @@ def machine_of(layout: StateLayout, header: Header) -> Machine:
     return Machine(
         layout.state_dir, header.container_program, header.cgroup, header.volumes, header.pattern_files,
         header.home or layout.home, header.roots, header.env, header.judged, header.passwords,
+        header.programs,
     )  # fmt: skip
+
+
+def parts_of(mirror: Mirror, plugins: Collection["Plugin"]) -> tuple[Provider, tuple[object, ...]]:
+    """Return the provider and the hooks of a mirror."""
+    if mirror.provider in PROVIDERS and not (plugins and mirror.plugins):
+        return PROVIDERS[mirror.provider], hooks.of(mirror)
+    from runner.run import plugin_guard  # most mirrors use no plug-in
+
+    guarded: Provider = plugin_guard.provider(mirror, plugins)
+    provider = PROVIDERS.get(mirror.provider, guarded)
+    return provider, (*hooks.of(mirror), *plugin_guard.hooks(mirror, plugins))
 
 
 def _job(planned: Planned, layout: StateLayout, header: Header, book: Journal, allowed: Allowed) -> Job:
@@ -199,7 +217,7 @@ def _check_place(job: Job, directory: DirectoryLock) -> tuple[int, ...]:
     A `command` may replace its directory by another one, to publish all files at once. The new one is then locked.
     """
     if moved := directory.moved():
-        if job.mirror.provider != "command" or not directory.is_exchanged():
+        if job.mirror.provider in _IN_PLACE or not directory.is_exchanged():
             raise Abort(REFUSED, moved)
         try:
             directory.take()
@@ -236,7 +254,7 @@ def _supervise(
         wakeup.send(header.run_dir, wakeup.COURIER)
         log(f"attempt {attempt} of {job.mirror.retry}, log {job.log_file}", about=name)
 
-    provider, ours = PROVIDERS[job.mirror.provider], hooks.of(job.mirror)
+    provider, ours = parts_of(job.mirror, header.plugins)
     claim = partial(_claim, job, book, held.directory)
     check = partial(_check_place, job, held.directory)
     means = pipeline.Means(provider, ours, held.inherited, stop, on_attempt, place.publish, claim, check, rest)

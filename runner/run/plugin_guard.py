@@ -1,0 +1,253 @@
+"""Call a plug-in's functions, so that whatever its code does wrong ends the run of this mirror alone.
+
+A provider plug-in may have `commands` alone; the defaults of the other functions are here. Its module is imported when
+the first function is called: a failed import is then a failed run, with the reason.
+"""
+
+import contextlib
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from types import ModuleType
+from typing import Any, TypeVar
+
+from runner.base import program_list
+from runner.plugin_api import Abort, Command, Findings, Job, Reader
+from runner.plugin_errors import described, named
+from runner.plugin_loader import load
+from schemas.errors import SkipjackError
+from schemas.mirror_record import Mirror
+from schemas.plugins import HOOK, PROVIDER, Plugin
+from schemas.problems import shown
+from schemas.states import FAILED, INTERRUPTED, REFUSED, TIMED_OUT
+
+_Result = TypeVar("_Result")
+
+_STATUSES = (FAILED, INTERRUPTED, REFUSED, TIMED_OUT)
+_UNREACHED = frozenset({75})  # EX_TEMPFAIL of sysexits(3)
+_LARGEST, _LARGEST_CODE = 2**62, 255
+_END = object()
+
+
+def provider(mirror: Mirror, plugins: Collection[Plugin]) -> "GuardedProvider":
+    """Return the plug-in that syncs a mirror."""
+    own = (each for each in plugins if (each.kind, each.name) == (PROVIDER, mirror.provider))
+    return GuardedProvider(next(own, Plugin(PROVIDER, mirror.provider, "", "", "")))
+
+
+def hooks(mirror: Mirror, plugins: Collection[Plugin]) -> "tuple[GuardedHook, ...]":
+    """Return the hook plug-ins of a mirror, sorted by name."""
+    own = [each for each in plugins if each.kind == HOOK and each.name in mirror.plugins]
+    return tuple([GuardedHook(each) for each in sorted(own)])
+
+
+class _Guard:
+    """One plug-in of one run."""
+
+    def __init__(self, plugin: Plugin) -> None:
+        self.plugin = plugin
+        self._module: ModuleType | None = None
+
+    def module(self) -> ModuleType:
+        """Return the plug-in's module; Abort if it cannot be imported."""
+        if not self.plugin.module:
+            what = f"the plan does not have the {self.plugin.kind} plug-in `{self.plugin.name}`"
+            raise Abort(FAILED, f"{what}. Run `skipjack follow --again`")
+        if self._module is None:
+            try:
+                self._module = load(self.plugin.module, self.plugin.path)
+            except BaseException as error:
+                what = f"{named(self.plugin)} cannot be imported: {described(error)}"
+                raise Abort(FAILED, f"{what}. Reinstall it, or run `skipjack follow`") from error
+        return self._module
+
+    def call(self, job: Job, function: Callable[[], _Result]) -> _Result:
+        """Call the plug-in's code. Raises Abort alone: as it asks for, or because it failed."""
+        try:
+            return function()
+        except Abort as abort:
+            raise self._checked_abort(abort) from abort
+        except SkipjackError as error:
+            raise self.failure(str(error)) from error
+        except BaseException as error:
+            _write_traceback(job, error)
+            raise self.failure(described(error)) from error
+
+    def failure(self, why: str) -> Abort:
+        """Return the end of a run in which the plug-in fails."""
+        return Abort(FAILED, f"{named(self.plugin)} failed: {' '.join(why.split())}")
+
+    def _checked_abort(self, abort: Abort) -> Abort:
+        if abort.status not in _STATUSES or not isinstance(abort.reason, str):
+            return self.failure("it aborted the run with a status that is not one of a failed run")
+        return abort
+
+
+class GuardedHook(_Guard):
+    """A hook plug-in, with all functions of a hook."""
+
+    def pre_job(self, job: Job) -> None:
+        """Before the first attempt."""
+        self._stage("pre_job", job)
+
+    def pre_exec(self, job: Job) -> None:
+        """Before each attempt."""
+        self._stage("pre_exec", job)
+
+    def post_exec(self, job: Job) -> None:
+        """After the processes of an attempt."""
+        self._stage("post_exec", job)
+
+    def post_success(self, job: Job) -> None:
+        """After an attempt that is a success."""
+        self._stage("post_success", job)
+
+    def post_fail(self, job: Job) -> None:
+        """After any other attempt."""
+        self._stage("post_fail", job)
+
+    def _stage(self, name: str, job: Job) -> None:
+        function = getattr(self.module(), name, None)
+        if function is not None:
+            self.call(job, partial(function, job))
+
+
+class GuardedProvider(_Guard):
+    """A provider plug-in, with all functions of a provider."""
+
+    OPTIONS: frozenset[str] = frozenset()
+
+    def __init__(self, plugin: Plugin) -> None:
+        super().__init__(plugin)
+        self.UNREACHED = _UNREACHED
+        self._failure = ""
+
+    def commands(self, job: Job) -> Iterator[Command]:
+        """Yield the plug-in's processes, each after the machine's policy has allowed it."""
+        self._failure = ""
+        module = self.module()
+        self.UNREACHED = self.call(job, lambda: frozenset(getattr(module, "UNREACHED", _UNREACHED)))
+        made: Iterator[Any] = self.call(job, lambda: iter(module.commands(job)))
+        try:
+            while (command := self._next(job, made)) is not _END:
+                yield self._allowed(job, self._checked(command))
+        finally:
+            with contextlib.suppress(BaseException):
+                getattr(made, "close", lambda: None)()
+
+    def _next(self, job: Job, made: Iterator[Any]) -> Any:
+        """Return the plug-in's next command, _END after the last one."""
+        found = self.call(job, partial(next, made, _END))
+        job.deletions_judged, job.contents = False, None  # else the loss of files would not be noticed
+        if not isinstance(job.exit_code, int) or abs(job.exit_code) > _LARGEST_CODE:
+            job.exit_code = 1
+            raise self.failure(f"it set an exit code that is not a number from -{_LARGEST_CODE} to {_LARGEST_CODE}")
+        return found
+
+    def argument_lists(self, _mirror: Mirror, _directory: str) -> Iterator[tuple[str, ...]]:
+        """Yield nothing: the policy judges each rsync of a plug-in before it starts."""
+        yield from ()
+
+    def is_success(self, job: Job, code: int) -> bool:
+        """Return whether an exit code means success; False after a function of the plug-in has failed."""
+        function = getattr(self.module(), "is_success", None)
+        if not self._failure and function is not None:
+            success = self.otherwise(job, lambda: bool(function(job, code)), default=False)
+        else:
+            success = code == 0 or code in job.mirror.success_exit_codes
+        if self._failure:
+            job.explanation = self._failure
+        return success and not self._failure
+
+    def explain(self, code: int) -> str:
+        """Return what an exit code means."""
+        default = f"the command was ended by signal {-code}" if code < 0 else f"the command exited with {code}"
+        function = getattr(self._module, "explain", None)
+        if function is None:
+            return default
+        try:
+            return " ".join(str(function(code)).split()) or default
+        except BaseException as error:
+            return f"{default}, and {named(self.plugin)} failed: {described(error)}"
+
+    def reader(self, job: Job) -> Reader:
+        """Return a reader of the log that does not fail."""
+        function = getattr(self._module, "reader", None)
+        found = None if function is None else self.otherwise(job, partial(function, job), default=None)
+        return _GuardedReader(self, job, found)
+
+    def otherwise(self, job: Job, function: Callable[[], _Result], default: _Result) -> _Result:
+        """Return a function's result, or the default after a failure, which `is_success` then reports."""
+        if self._failure:
+            return default
+        try:
+            return self.call(job, function)
+        except Abort as abort:
+            self._failure = abort.reason
+            return default
+
+    def _checked(self, command: Any) -> Command:
+        """Return a command with values of the right types; Abort for anything else."""
+        if not isinstance(command, Command):
+            raise self.failure(f"`commands` yielded a {type(command).__name__} instead of a Command")
+        words: Any = command.argv
+        try:
+            argv, env = (words,) if isinstance(words, str) else tuple(words), dict(command.env)
+            goes_on = frozenset(command.goes_on)
+        except (TypeError, ValueError) as error:
+            raise self.failure(f"`commands` yielded a Command that cannot be used: {described(error)}") from error
+        texts = (*argv, *env, *env.values(), command.cwd)
+        if not argv or isinstance(words, str) or not all(map(_is_text, texts)) or not command.cwd:
+            raise self.failure("`commands` yielded a Command whose words are not all texts")
+        return Command(argv, env, command.cwd, goes_on, bool(command.progress))
+
+    def _allowed(self, job: Job, command: Command) -> Command:
+        """Return a command that the machine's policy allows; Abort for any other one."""
+        if job.mirror.docker_image:  # no program of the machine
+            return command
+        if not program_list.allows(job.machine.programs, command.argv[0]):
+            what = f"{named(self.plugin)} would run `{shown(command.argv[0])}`, which this machine does not allow"
+            raise Abort(REFUSED, f"{what}. Ask the administrator to add its absolute path to `programs` of the policy")
+        if why := job.refusal(command.argv):
+            raise Abort(REFUSED, f"{named(self.plugin)}: {why}")
+        return command
+
+
+class _GuardedReader:
+    """A plug-in's reader of a log; after its first failure it reads nothing more."""
+
+    def __init__(self, guard: GuardedProvider, job: Job, reader: Any) -> None:
+        self._guard, self._job, self._reader = guard, job, reader
+
+    def line(self, text: str) -> None:
+        """Read the next line."""
+        if self._reader is not None:
+            self._guard.otherwise(self._job, partial(self._reader.line, text), default=None)
+
+    def findings(self) -> Findings:
+        """Return the figures; none after a failure."""
+        if self._reader is None:
+            return Findings()
+        return self._guard.otherwise(self._job, self._checked_findings, default=Findings())
+
+    def _checked_findings(self) -> Findings:
+        found = self._reader.findings()
+        if not isinstance(found, Findings):
+            raise TypeError(f"`findings` returned a {type(found).__name__} instead of Findings")
+        figures = (found.bytes, found.files, found.size, found.transferred)
+        if not all(each is None or (isinstance(each, int) and 0 <= each <= _LARGEST) for each in figures):
+            raise ValueError("`findings` returned a figure that is not a number from 0 to 2^62")
+        return found._replace(remark=str(found.remark), by_name=bool(found.by_name))
+
+
+def _is_text(value: object) -> bool:
+    """Return whether a value can be a word of a command line or a variable."""
+    return isinstance(value, str) and "\0" not in value
+
+
+def _write_traceback(job: Job, error: BaseException) -> None:
+    """Append an error's traceback to the attempt's log, for the plug-in's author."""
+    import traceback  # only after a failure
+
+    if job.log_file:
+        with contextlib.suppress(Exception):
+            job.write("".join(traceback.format_exception(error)))
