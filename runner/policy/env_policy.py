@@ -1,6 +1,6 @@
-"""The checks of a definition's environment variables against the machine's policy.
+"""Check a definition's environment variables against the machine's policy.
 
-Variables matter since scripts and the programs that they start take options, files and addresses from them.
+Scripts and their programs take options, files and addresses from variables, so a variable can change what runs.
 """
 
 import fnmatch
@@ -15,12 +15,12 @@ from schemas.problems import shown
 from schemas.records import PLAIN_ENV, Mirror, Policy
 
 OURS = ("PATH", "HOME")
-"""Variables that the runner itself sets for every program."""
+"""Variables that Skipjack itself sets for every program."""
 
 _ASK = "Ask the administrator of this machine to add `{}` to `{}` of the policy, or remove it."
 
 _PLAIN = re.compile(r"(?!-)(?:(?! -)[^\x00-\x1f\x7f$`\\'\";&|<>()\[\]{}#!])*")
-"""A value that a shell, an `eval` in a script or a parser of options reads as one or more plain words."""
+"""A value that a shell, an `eval` in a script or an option parser reads as plain words, and nothing else."""
 
 _LOCALE = re.compile(r"[A-Za-z0-9_.@:-]*")
 _ZONE = re.compile(r"(?![:/])(?!.*\.\.)[A-Za-z0-9_+/,.:<>-]*")
@@ -29,14 +29,14 @@ _ADDRESSES = (
     "CONDA_REPO_URL", "MIRROR_BASE_URL", "NIX_MIRROR_*URL", "NIX_MIRROR_UPSTREAM", "PYPI_MASTER", "SHADOWMIRE_UPSTREAM",
     "TUNASYNC_S3_ENDPOINT", "TUNASYNC_TSUMUGU_TIMEZONEFILE", "TUNASYNC_UPSTREAM_URL",
 )  # fmt: skip
-"""Variables with addresses that scripts fetch from; a file of this machine there would be published."""
+"""Variables with addresses that scripts fetch from. If one named a file of this machine, that would be published."""
 
 _PATH = re.compile(r"(?:^|[\s,=@]|:(?!//))(?:/|~|\.\.?(?:/|$))|/\.\.(?:/|$)|:///|file:", re.IGNORECASE)
 """A part of a value that names a file of this machine."""
 
 
 def violations(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
-    """A violation for each variable of a definition that the policy denies."""
+    """Yield a violation for each variable of a definition that the policy denies."""
     for name, value in mirror.env.items():
         yield from _in_container(name, value, policy) if mirror.docker_image else _on_machine(name, value, policy)
 
@@ -50,7 +50,7 @@ def _in_container(name: str, value: str, policy: Policy) -> Iterator[Violation]:
 def _on_machine(name: str, value: str, policy: Policy) -> Iterator[Violation]:
     if name in OURS:
         yield (
-            f"`env` sets {name}, which the runner sets itself.",
+            f"`env` sets {name}, which Skipjack sets itself.",
             "Remove it, and write absolute paths in the definition.",
         )
         return
@@ -78,24 +78,22 @@ def entry_for(name: str, value: str) -> str:
 
 
 _FACT = re.compile(r"(?!-)(?:(?! -)[^\x00-\x1f\x7f$`\\'\";&|<>(){}])*")
-"""The same for an address or a path, which may contain `[::1]` and `#`."""
+"""Plain words in an address or a path, which may also contain `[::1]` and `#`."""
 
 
 def fact_violations(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
-    """A violation for each key whose value, which the runner passes to programs as a variable, could control a script.
+    """Yield a violation for each key whose value is passed to programs as a variable and could control a script.
 
-    Only for a policy that lists programs: without a list, a definition can run anything anyhow.
+    Nothing for a policy that lists no programs: definitions can run any program then.
     """
     for key, entry in facts(mirror, policy):
         name, _equals, value = entry.partition("=")
         if value == "*":
-            what = f"`{key}` has a value with more than plain words, which programs get as {name}."
+            what = f"`{key}` has a value with more than plain words, which programs get in the variable {name}."
             yield what, _ASK.format(entry, "allowed_env")
         else:
             what = f"`{key}` is `{shown(value)}`, which a program could take for a file of this machine and publish."
-            todo = (
-                f"Write the address of another host, for example `{key}: https://files.example.org/`. If it is meant,"
-            )
+            todo = f"Write the address of another host, such as `{key}: https://files.example.org/`. If it is intended,"
             yield (
                 what,
                 f"{todo} ask the administrator of this machine to add `{name}=VALUE` to `allowed_env` of the policy.",
@@ -103,7 +101,7 @@ def fact_violations(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
 
 
 def facts(mirror: Mirror, policy: Policy) -> Iterator[tuple[str, str]]:
-    """The keys of such values, with the narrowest entries of `allowed_env` that would allow them."""
+    """Yield the keys of such values, with the narrowest entries of `allowed_env` that would allow them."""
     if policy.programs is None:
         return
     entries = [entry for entry in policy_lists.env_entries(policy) if entry.value is not None]
@@ -127,9 +125,10 @@ def _matches(text: str, pattern: str) -> bool:
 
 
 def is_plain(name: str, value: str) -> bool:
-    """Whether a value is only data. A locale and a time zone must be names, since programs open paths in them.
+    """Return whether a value is only data.
 
-    The variables that a policy allows by default must not name files of this machine.
+    A locale and a time zone must be names, since the C library opens paths in them. Variables that a policy allows by
+    default must not name files of this machine.
     """
     if name in ("LANG", "LANGUAGE") or name.startswith("LC_"):
         return _LOCALE.fullmatch(value) is not None

@@ -1,6 +1,6 @@
-"""The checks of a definition against the machine's policy and roots; `follow` quarantines what they deny.
+"""Check a definition against the machine's policy and roots; `follow` quarantines a definition that they deny.
 
-The config repository decides what runs on this machine; the policy limits that, whatever is merged.
+The config repository decides what runs on this machine. The policy limits that, whatever is merged.
 """
 
 import os
@@ -33,9 +33,9 @@ EXEC_KEYS = ("exec_on_success", "exec_on_failure", "exec_on_success_extra", "exe
 def violations(
     mirror: Mirror, paths: Paths, settings: RunnerSettings, policy: Policy, private: Private | None = None
 ) -> Iterator[Violation]:
-    """All violations of a definition.
+    """Yield all violations of a definition.
 
-    `private` are the private paths of all definitions of the worker; by default, of this one alone.
+    `private` are the private paths of all definitions of the worker; by default, of this one only.
     """
     private = private or private_paths.private(settings, [mirror])
     yield from _folders(paths, settings, policy, private)
@@ -45,7 +45,7 @@ def violations(
     yield from _programs(mirror, paths, policy, files)
     yield from file_policy.password_violations(mirror, file_policy.passwords(policy, settings))
     yield from env_policy.violations(mirror, policy)
-    if next(program_lines(mirror), None):
+    if next(program_lines(mirror), None):  # only programs of the machine get the facts as variables
         yield from env_policy.fact_violations(mirror, policy)
     yield from rsync_policy.violations(mirror, paths.directory, policy, files.violations)
     yield from _upstream(mirror, paths, policy)
@@ -60,7 +60,7 @@ def _folders(paths: Paths, settings: RunnerSettings, policy: Policy, private: Pr
         yield f"{_shown(paths.directory, directory)} is, or is in, a folder of the system.", "Choose another directory."
     elif paths.root == settings.mirror_root and not system_folders.is_mirror_root(real(paths.root)):
         what = f"This worker's `mirror_root` {_shown(paths.root, real(paths.root))} is a folder of the system."
-        yield what, "Set `mirror_root` in the machine's settings to a folder for data alone."
+        yield what, "Set `mirror_root` in the machine's settings to a folder for data only."
     if not is_below(directory, real(paths.root)):
         what = f"The directory {paths.directory} does not lie below this worker's `mirror_root` {paths.root}."
         yield what, f"Choose another `mirror_dir`, or leave it out. {_ASK}"
@@ -85,7 +85,7 @@ def _shown(path: str, real: str) -> str:
 
 
 def _swallowed(paths: Paths, directory: str, log_dir: str, private: Private) -> Iterator[Violation]:
-    """Folders and files of the machine inside a mirror's directory, which a sync would delete."""
+    """Yield folders and files of the machine inside a mirror's directory, which a sync would delete."""
     own = private.folders
     found = [f"this machine's `{key}` {folder}" for key, folder, real in own if is_within(real, directory)]
     if not found and is_within(log_dir, directory):
@@ -113,7 +113,7 @@ def _programs(mirror: Mirror, paths: Paths, policy: Policy, files: file_policy.P
 
 
 def program_lines(mirror: Mirror) -> Iterator[tuple[str, list[str]]]:
-    """The command lines of a definition that start programs of the machine: each key, and the words."""
+    """Yield the command lines of a definition that start programs of the machine: the key and the words."""
     # A command in a container is not a program of the machine; `container_policy` checks the image.
     if mirror.command and not mirror.docker_image:
         # The rsync providers use the whole text as the name of a program.
@@ -123,12 +123,12 @@ def program_lines(mirror: Mirror) -> Iterator[tuple[str, list[str]]]:
 
 
 def is_covered(program: str, policy: Policy) -> bool:
-    """Whether a policy allows a program."""
+    """Return whether a policy allows a program."""
     return program_list.allows(policy.programs, program)
 
 
 def _upstream(mirror: Mirror, paths: Paths, policy: Policy) -> Iterator[Violation]:
-    """An upstream's address must not make rsync read a path of the machine or start a program that is denied."""
+    """Yield why an upstream's address would let rsync read a path of the machine or start a denied program."""
     found = _transports(mirror, paths)
     if rsync_hosts.LOCAL in found or (found and mirror.upstream.startswith("-")):
         what = f"The upstream `{shown(mirror.upstream)}` is not an address for rsync."
@@ -140,7 +140,7 @@ def _upstream(mirror: Mirror, paths: Paths, policy: Policy) -> Iterator[Violatio
 
 
 def starts_ssh(mirror: Mirror, paths: Paths) -> bool:
-    """Whether rsync starts ssh on this machine to reach the upstream, for a sync or for the freshness check."""
+    """Return whether rsync starts ssh on this machine to reach the upstream, for a sync or for the freshness check."""
     on_machine = not mirror.docker_image or _is_probed(mirror)
     return on_machine and rsync_hosts.SHELL in _transports(mirror, paths)
 
@@ -157,9 +157,9 @@ def _is_probed(mirror: Mirror) -> bool:
 
 
 def allows_ssh(policy: Policy) -> bool:
-    """Whether a policy allows the ssh that rsync starts."""
+    """Return whether a policy allows the ssh that rsync starts."""
     try:
         path = spawn.find_program("ssh", os.environ.get("PATH", os.defpath))
-    except spawn.CannotStart:
+    except spawn.CannotStart:  # it may be installed before the next run
         path = SSH
     return any(is_covered(each, policy) for each in (path, SSH))

@@ -51,11 +51,11 @@ def container_env_entries(policy: Policy) -> tuple[EnvEntry, ...]:
 
 
 def is_forbidden(name: str, policy: Policy) -> bool:
-    """Whether `forbidden_env` of earlier releases denies a variable."""
+    """Return whether `forbidden_env` of earlier releases denies a variable."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in policy.forbidden_env or ())
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # called for each of thousands of mirrors, with the same few lists
 def _entries(texts: Sequence[str]) -> tuple[EnvEntry, ...]:
     parts = [text.partition("=") for text in texts]
     return tuple([EnvEntry(name, value if equals else None) for name, equals, value in parts])
@@ -72,7 +72,7 @@ def rsync_options(policy: Policy) -> Mapping[str, frozenset[str | None]]:
     for entry in (*expanded(policy.allowed_rsync_options, records.RSYNC_OPTIONS), *let_through):
         spelling, equals, value = entry.partition("=")
         found.setdefault(canonical(spelling) or spelling, set()).add(value if equals else None)
-    for entry in former or ():
+    for entry in former or ():  # a denial of an earlier release also applies to the defaults of this one
         found.pop(canonical(entry) or entry, None)
     return {name: frozenset(values) for name, values in found.items()}
 
@@ -97,7 +97,7 @@ def _names(spelling: str) -> set[str]:
 
 
 def warnings(policy: Policy) -> Iterator[tuple[str, str]]:
-    """A warning for each out-of-date key of a policy: what, and what to do."""
+    """Yield a warning for each outdated key of a policy: what is wrong, and what to do."""
     for key in ("forbidden_env", "forbidden_rsync_options"):
         if getattr(policy, key) is not None:
             new = key.replace("forbidden", "allowed")

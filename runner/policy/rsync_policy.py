@@ -1,6 +1,7 @@
-"""The checks of each rsync command line that a run may start against the machine's policy.
+"""Check each rsync command line that a run may start against the machine's policy.
 
-An argument list is judged as a whole, as rsync reads it: the provider's own words together with those of all keys.
+An argument list is judged as a whole, parsed as rsync parses it: the provider's own words and those of all keys. Judged
+key by key, the last word of one list could take the first word of the next as its value.
 """
 
 import re
@@ -19,7 +20,7 @@ from schemas.rsync import rsync_filters, rsync_hosts, rsync_options, rsync_outpu
 from schemas.rsync.rsync_options import Option
 
 FileJudge = Callable[[str, str], Iterator[Violation]]
-"""Returns the violations of a file of patterns that a key names."""
+"""A function that yields the violations of a pattern file that a key names."""
 
 KEYS = ("rsync_options", "rsync_options_extra", "rsync_override")
 """The keys whose words become arguments of rsync."""
@@ -27,14 +28,14 @@ KEYS = ("rsync_options", "rsync_options_extra", "rsync_override")
 _ASK = "Ask the administrator of this machine to add it to `allowed_rsync_options` of the policy, or remove it."
 
 _FOR = re.compile("([DFaguo]*)(.*)")
-"""The classes of a mode and the rest. `D` (folders) and `F` (files) stand anywhere among the letters, also repeated."""
+"""The classes of a mode and the rest. `D` (folders) and `F` (files) may be anywhere among the letters, repeatedly."""
 
 _SPECIAL = re.compile("0*[2-7][0-7]{3}|.*[+=][^-+=]*s.*")
 """Modes with set-user-ID or set-group-ID, in numbers and in letters."""
 
 _FAULTS = {
     rsync_options.UNKNOWN: "holds `{}`, which rsync does not know",
-    rsync_options.NO_VALUE: "ends in `{}` without its value, so that rsync would take the upstream's address for it",
+    rsync_options.NO_VALUE: "ends in `{}` without its value, so rsync would take the upstream's address as the value",
     rsync_options.UNWANTED_VALUE: "gives a value to `{}`, which takes none",
     rsync_options.NOT_A_NUMBER: "gives `{}` a value that is not a number",
     rsync_options.OTHER_MODE: "holds `{}`, which makes rsync a server",
@@ -64,7 +65,7 @@ class Needed(NamedTuple):
 
 
 def needed(mirror: Mirror, directory: str, policy: Policy) -> Iterator[Needed]:
-    """The entries that the policy would need so that a mirror's rsync may use all its options and files."""
+    """Yield the entries that the policy lacks for a mirror's rsync to use all its options and files."""
     for complaint in _complaints(mirror, directory, policy):
         if complaint.entry or complaint.file.startswith("/"):
             yield Needed(_key(mirror, complaint.word), complaint.entry, complaint.file)
@@ -73,7 +74,7 @@ def needed(mirror: Mirror, directory: str, policy: Policy) -> Iterator[Needed]:
 
 
 def violations(mirror: Mirror, directory: str, policy: Policy, judge_file: FileJudge) -> Iterator[Violation]:
-    """A violation for each word of a mirror's rsync command lines that the policy denies."""
+    """Yield a violation for each word of a mirror's rsync command lines that the policy denies."""
     for key in KEYS:
         # A kept definition may be older than the schema rule that checks this.
         fault = rsync_options.read(getattr(mirror, key)).fault
@@ -104,9 +105,9 @@ def transports(mirror: Mirror, directory: str) -> set[str]:
 def line_violations(
     key: str, words: Sequence[str], directory: str, policy: Policy, judge_file: FileJudge, *, ssh: bool
 ) -> Iterator[Violation]:
-    """A violation for each denied part of a definition's command line that starts rsync itself.
+    """Yield a violation for each denied part of a definition's command line that starts rsync itself.
 
-    An allowed program must not become a way around the rules for rsync. `ssh`: the policy allows ssh.
+    Otherwise `command: rsync …` would bypass the rules for the rsync providers. `ssh` means that the policy allows ssh.
     """
     for complaint in _judge(tuple(words), frozenset(), policy, with_operands=True):
         if complaint.file:
@@ -115,7 +116,7 @@ def line_violations(
             yield f"`{key}` {complaint.what}.", complaint.todo
     for option in rsync_options.read(words).options:
         if option.name in rsync_lines.FOLLOWING:
-            todo = "Remove it: a link of the upstream could then lead out of the mirror."
+            todo = "Remove it: with it a link of the upstream could lead out of the mirror."
             yield f"`{key}` starts rsync with `{option.spelling}`.", todo
     for word in rsync_lines.operands(words):
         if not _may_be_reached(word, directory, ssh=ssh):
@@ -125,7 +126,7 @@ def line_violations(
 
 
 def reaches_by_ssh(words: Sequence[str], directory: str) -> bool:
-    """Whether such a command line has an operand that is allowed only if the policy allows ssh."""
+    """Return whether such a command line has an operand that is allowed only if the policy allows ssh."""
     places = rsync_lines.operands(words)
     return any(
         _may_be_reached(word, directory, ssh=True) and not _may_be_reached(word, directory, ssh=False)
@@ -134,7 +135,7 @@ def reaches_by_ssh(words: Sequence[str], directory: str) -> bool:
 
 
 def lines_needed(words: Sequence[str], policy: Policy) -> Iterator[tuple[str, str]]:
-    """The options and files that the policy would have to list for such a command line; one of each pair is empty."""
+    """Yield the options and files that the policy lacks for such a command line; one of each pair is empty."""
     following = [name for option in rsync_options.read(words).options if (name := option.name) in rsync_lines.FOLLOWING]
     for complaint in _judge(tuple(words), frozenset(), policy, with_operands=True):
         if complaint.entry not in following and (complaint.entry or complaint.file.startswith("/")):
@@ -150,13 +151,13 @@ def _may_be_reached(word: str, directory: str, *, ssh: bool) -> bool:
 
 
 def _own(mirror: Mirror, directory: str) -> Iterator[tuple[str, str | None]]:
-    """The options that the provider itself uses, for a mirror that sets none."""
+    """Yield the options that the provider itself uses for a mirror without options; they need no entry."""
     bare = mirror._replace(rsync_options=(), rsync_options_extra=(), rsync_override=(), rsync_override_only=False)
     for words in PROVIDERS[mirror.provider].argument_lists(bare, directory):
         yield from _pairs(words[:-2])
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)  # most mirrors share one of a few option lists
 def _pairs(words: tuple[str, ...]) -> tuple[tuple[str, str | None], ...]:
     return tuple([(option.name, option.value) for option in rsync_options.read(words).options])
 
@@ -170,7 +171,7 @@ def _judge(
     found = [complaint for option in reading.options for complaint in _option(option, words, own, allowed)]
     if not with_operands:
         todo = "Write only options; the provider adds source and target."
-        what = "holds `{}`, which rsync would take for a source or a target"
+        what = "holds `{}`, which rsync would take as a source or a target"
         found += [_Complaint(words[each], what.format(shown(words[each])), todo) for each in reading.operands]
     if fault := reading.fault:
         what = _FAULTS[fault.kind].format(shown(fault.spelling))
@@ -201,7 +202,7 @@ def _option(
 
 
 def _sets_id(modes: str) -> bool:
-    """Whether a value of `--chmod` sets set-user-ID or set-group-ID on files; on folders these are harmless."""
+    """Return whether a value of `--chmod` sets set-user-ID or set-group-ID on files; on folders they are harmless."""
     parts = [_FOR.fullmatch(mode) for mode in modes.split(",")]
     return any(part and "D" not in part[1] and _SPECIAL.fullmatch(part[2]) for part in parts)
 
@@ -212,7 +213,7 @@ def _filter(word: str, value: str) -> Iterator[_Complaint]:
         what = f"has a filter rule that reads files of the mirror: `{shown(value)}`"
         yield _Complaint(word, what, "Write the rules themselves.")
     elif rule.kind == rsync_filters.MERGE and not rule.pattern:
-        what = f"has a filter rule that rsync does not take: `{shown(value)}`"
+        what = f"has a filter rule that rsync does not accept: `{shown(value)}`"
         yield _Complaint(word, what, "Write `merge PATH` with one space.")
     elif rule.kind == rsync_filters.MERGE:
         yield _Complaint(word, "", "", rule.pattern)

@@ -1,4 +1,4 @@
-"""What is asked of docker and podman, and what follows when they cannot do it; the real ones are in tests/system."""
+"""The command lines for docker and podman, and their failures. tests/system has tests with the real programs."""
 
 import os
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def change(job: Job, **fields: object) -> None:
 
 
 def told(job: Job, command: Command | None = None, *, preview: bool = False) -> list[str]:
-    """The words that the container program is given."""
+    """Return the arguments of the container program."""
     command = command or Command(("sync", "--now"), {}, job.directory)
     return list(container.enclosed(job, command, preview=preview).argv)
 
@@ -154,7 +154,7 @@ def test_a_leftover_container_that_cannot_be_removed_ends_the_run(job: Job) -> N
 
 @pytest.mark.parametrize("content", ["", "/nowhere/docker", "/nowhere/docker\nskipjack-debian"])
 def test_an_incomplete_marker_is_ignored(job: Job, content: str) -> None:
-    """The container ended with the machine."""
+    """The container ended when the machine crashed."""
     marker = Path(container_left.marker_of(job))
     marker.parent.mkdir(parents=True)
     marker.write_text(content)
@@ -249,7 +249,7 @@ def test_the_reason_of_a_kill_names_the_limit(job: Job) -> None:
 def test_a_limit_that_is_not_enforced_is_reported_and_not_named_as_the_reason_of_a_kill(
     job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Podman without root ignores limits on control groups of version 1."""
+    """Rootless podman ignores limits with control groups of version 1."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(control_group, "is_unified", lambda: False)
     change(job, memory_limit=64 * 1024**2)
@@ -300,7 +300,7 @@ def test_no_crashed_run_is_ended_while_its_container_may_exist(tmp_path: Path) -
 
 
 def test_a_podman_whose_processes_were_killed_is_migrated_and_tried_again() -> None:
-    """What podman 4.3 said without root after a kill of everything; its own advice is followed."""
+    """The messages of a rootless podman 4.3 after all its processes were killed; it advises the migration itself."""
     broken = (
         'level=error msg="invalid internal status, try resetting the pause process with \\"podman system migrate\\": '
     )
@@ -316,7 +316,7 @@ def test_a_podman_whose_processes_were_killed_is_migrated_and_tried_again() -> N
 
 
 def test_a_removal_that_fails_for_an_unknown_reason_is_tried_again() -> None:
-    """Docker's words when its client, which dies at this moment, has asked for the removal as well."""
+    """Docker's message if its client, which is just ending, has requested the removal as well."""
     answers = [(1, "Error response from daemon: removal of container x is already in progress\n"), (0, "")]
     assert container_end.remove("docker", "skipjack-m", lambda _argv, _timeout: answers.pop(0)) == ""
     assert answers == []

@@ -1,4 +1,4 @@
-"""Every way out of a container by configuration alone is turned away, and honest definitions are not."""
+"""Definitions that could leave the container are denied, and common ones are allowed."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ ALLOWING = Policy(images=("mirror-tools:*", "registry.example/team/*"), volumes=
 
 
 def told(policy: Policy = ALLOWING, **fields: Any) -> str:
-    """What the policy says to a mirror, as one text; empty when it is allowed."""
+    """Return why the policy denies a mirror, as one text; empty if it is allowed."""
     image = fields.pop("docker_image", "mirror-tools:3")
     mirror = Mirror("debian", "w1", "command", "https://files.example/", command="sync", docker_image=image)
     mirror = mirror._replace(**fields)

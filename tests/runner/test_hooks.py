@@ -1,4 +1,4 @@
-"""What each hook does on its own, with real files and small real processes."""
+"""Tests of single hooks, with real files and small real processes."""
 
 import gzip
 import os
@@ -41,7 +41,7 @@ def change(job: Job, **fields: object) -> None:
 
 
 def logs(job: Job) -> list[str]:
-    """What lies in the log folder, links aside."""
+    """Return the files in the log folder, without links."""
     return sorted(path.name for path in Path(job.log_dir).iterdir() if not path.is_symlink())
 
 
@@ -196,7 +196,7 @@ def test_neither_another_attempt_nor_a_stopped_run_waits_for_compression(
 
 
 def test_an_interrupted_compression_is_done_again(job: Job) -> None:
-    """Cut short between the new file's name and the removal of the old, or in the midst of writing it."""
+    """Interrupted between the rename of the new file and the removal of the old one, or while it was written."""
     put(job, old(0), "whole\n")
     put(job, old(0, ".log.gz"), "whole in another form")
     put(job, ".compressed.new", "half")
@@ -221,7 +221,7 @@ def test_a_failure_with_old_logs_is_reported_beside_the_run(job: Job) -> None:
 
 
 def run(job: Job, stop: supervisor.Stop | None = None, provider: str = "command") -> Ending:
-    """Take the job through the whole pipeline with its hooks; its provider's command is `true` if nothing else."""
+    """Run the job through the whole pipeline with its hooks; the default of its command is `true`."""
     job.attempt = 0
     change(job, command=job.mirror.command or "true")
     ours, stop = hooks.of(job.mirror), stop or UNSTOPPED
@@ -231,7 +231,7 @@ def run(job: Job, stop: supervisor.Stop | None = None, provider: str = "command"
 
 @pytest.fixture
 def stop() -> Iterator[supervisor.Stop]:
-    """What a run learns from that it shall stop; this process listens as long as the test takes."""
+    """Return the object that receives stop signals; this process listens during the test."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     listening = supervisor.Stop()
     listening.listen()
@@ -348,7 +348,7 @@ def test_no_command_runs_after_an_interruption(job: Job, stop: supervisor.Stop) 
 
 
 def test_a_stop_signal_during_commands_ends_them(job: Job, stop: supervisor.Stop, tmp_path: Path) -> None:
-    """The first of them is what tells us to stop."""
+    """The first of the commands sends the signal."""
     change(job, exec_on_success=(f"sh -c 'kill -TERM {os.getpid()}'", "sleep 100", f"touch {tmp_path}/never"))
 
     ending = run(job, stop)
@@ -392,7 +392,7 @@ def test_a_run_is_refused_without_enough_free_space(job: Job) -> None:
 def test_free_blocks_and_free_inodes_are_checked(
     job: Job, monkeypatch: pytest.MonkeyPatch, least: int, blocks: int, files: int, left: int, refused: bool
 ) -> None:
-    """Blocks are what others than root may use; a file system without a table of files has none to run out of."""
+    """Only blocks for ordinary users count; a file system without a fixed number of inodes has no limit of them."""
     found = os.statvfs_result((1024, 4096, 100, 90, blocks, files, 3, left, 0, 255))
     monkeypatch.setattr(os, "statvfs", lambda _path: found)
     change(job, min_free_space=least)

@@ -43,18 +43,18 @@ def test_a_foreign_package_in_the_current_folder_is_named(other: Path, module: s
     assert f"`{other}/schemas/__init__.py` is imported in place of" in said and said.count("\n") == 1
 
 
-def test_a_module_of_that_name_is_named_too(tmp_path: Path) -> None:
+def test_a_foreign_module_of_that_name_is_named(tmp_path: Path) -> None:
     (tmp_path / "schemas.py").write_text("")
     said = failure([sys.executable, "-m", "runner.cli", "--version"], tmp_path)
     assert f"`{tmp_path}/schemas.py` is imported in place of" in said
 
 
-def test_a_tick_names_it_as_well(other: Path) -> None:
+def test_a_tick_names_the_foreign_package(other: Path) -> None:
     words = [sys.executable, "-I", "-S", "-c", ENTRY, str(other), str(ROOT / "runner/tick/entry.py"), str(other)]
     assert f"`{other}/schemas/__init__.py` is imported in place of" in failure(words, other)
 
 
-def test_a_folder_of_that_name_without_a_module_does_no_harm(tmp_path: Path) -> None:
+def test_a_folder_of_that_name_without_a_module_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "schemas").mkdir()
     words = [sys.executable, "-m", "runner.cli", "--version"]
     assert subprocess.run(words, cwd=tmp_path, capture_output=True, check=True).stdout.startswith(b"skipjack ")

@@ -21,7 +21,7 @@ from runner.base.mirror_paths import real_paths
         ("root", "root"),
     ],
 )
-def test_real_paths_are_those_that_links_lead_to(tmp_path: Path, directory: str, root: str) -> None:
+def test_real_paths_follow_all_links(tmp_path: Path, directory: str, root: str) -> None:
     for name in ("root/m", "rooted/m", "elsewhere/below"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "linked").symlink_to("root")
@@ -31,13 +31,11 @@ def test_real_paths_are_those_that_links_lead_to(tmp_path: Path, directory: str,
 
 
 @pytest.mark.parametrize("root", ["", "/"])
-def test_a_root_that_every_path_begins_with_is_looked_up(root: str) -> None:
+def test_an_empty_root_and_slash_are_resolved(root: str) -> None:
     assert real_paths("/usr", root) == ("/usr", os.path.realpath(root))
 
 
-def test_a_root_is_not_looked_up_when_no_link_leads_to_the_directory_below_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_root_is_not_resolved_if_the_directory_has_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_up, realpath = [], os.path.realpath
 
     def counted(path: str) -> str:

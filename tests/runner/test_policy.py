@@ -20,7 +20,7 @@ SETTINGS = RunnerSettings("w1", Repository("u"), mirror_root=ROOT)
 
 
 def told(policy: Policy = DEFAULT, directory: str = f"{ROOT}/debian", **fields: Any) -> str:
-    """What the policy says to a mirror, as one text; empty when it is allowed."""
+    """Return why the policy denies a mirror, as one text; empty if it is allowed."""
     mirror = Mirror("debian", "w1", "rsync", "rsync://rsync.example.org/debian/")._replace(**fields)
     return " ".join(what for what, _todo in violations(mirror, at(directory, mirror), SETTINGS, policy))
 
@@ -73,7 +73,7 @@ def test_variables_that_load_code_are_denied(name: str) -> None:
     assert f"`env` sets {name}" in told(env={name: "x"})
 
 
-def test_everyday_variables_are_allowed() -> None:
+def test_common_variables_are_allowed() -> None:
     env = {"LANG": "C.UTF-8", "LC_ALL": "zh_CN.UTF-8", "TZ": "Asia/Shanghai", "HTTP_PROXY": "http://p.example:3128"}
     scripts = {"USE_IPV6": "1", "PYPI_EXCLUDE": "tf-nightly tf_gpu", "NIX_MIRROR_THREADS": "8"}
     assert told(env=env | scripts) == ""

@@ -19,7 +19,7 @@ from schemas.records import Bound, FreshnessFile, ManagerAddress, Mirror, Policy
 
 
 def told(policy: Policy, settings: RunnerSettings | None = None, **fields: Any) -> str:
-    """What the policy says to a mirror, as one text; empty when it is allowed."""
+    """Return why the policy denies a mirror, as one text; empty if it is allowed."""
     settings = settings or RunnerSettings("w1", Repository("u"))
     mirror = Mirror("debian", "w1", "rsync", "rsync://rsync.example.org/debian/")._replace(**fields)
     paths = paths_of(mirror, settings, policy)
@@ -62,7 +62,7 @@ def test_entries_that_allow_nothing_are_errors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["rsync_options", "rsync_options_extra", "rsync_override"])
-def test_a_list_of_a_kept_definition_cannot_swallow_the_next_word(key: str) -> None:
+def test_the_last_option_of_a_list_cannot_take_the_next_word_as_its_value(key: str) -> None:
     fields: dict[str, Any] = {key: ("-a", "--exclude")}
     assert f"`{key}` ends in `--exclude` without its value" in told(Policy(), **fields)
 
@@ -183,7 +183,7 @@ def test_values_passed_to_programs_as_variables_must_be_plain(key: str, value: s
     fields: dict[str, Any] = {"provider": "command", "command": "/opt/scripts/x", key: value}
     policy = Policy(programs=("/opt/scripts/",))
     said = told(policy, **fields)
-    assert f"`{key}` has a value with more than plain words, which programs get as {name}" in said
+    assert f"`{key}` has a value with more than plain words, which programs get in the variable {name}" in said
     assert f"add `{name}=*` to `allowed_env`" in said
     mirror = Mirror("debian", "w1", "rsync", "rsync://rsync.example.org/debian/")._replace(**fields)
     decision = decide([mirror], settings, policy)
@@ -236,7 +236,7 @@ SHELL_PROBE = {"upstream": "h.example:/x/", "freshness": FreshnessFile("trace")}
     ],
 )  # fmt: skip
 def test_a_suggested_policy_allows_everything_that_a_policy_can_allow(fields: dict[str, Any]) -> None:
-    """Each refusal whose remedy names the policy, with the least policy that there is."""
+    """Every denial whose remedy names the policy, with a policy that allows as little as possible."""
     mirror = Mirror("debian", "w1", "rsync", "rsync://h.example/debian/")._replace(**fields)
     settings = RunnerSettings("w1", Repository("u"))
     fields = {"upstream": mirror.upstream} | fields
@@ -261,7 +261,7 @@ def test_the_advice_of_each_violation_works(tmp_path: Path) -> None:
     policy = Policy(pattern_files=(str(tmp_path),))
     assert "use that path in `rsync_options`" in told(policy, rsync_options=("--include-from=/x/y",))
     for rule in ("merge\t/x", ".=/x"):
-        assert "has a filter rule that rsync does not take" in told(policy, rsync_options=(f"--filter={rule}",))
+        assert "has a filter rule that rsync does not accept" in told(policy, rsync_options=(f"--filter={rule}",))
     assert "add `OWN=*` to `allowed_env`" in told(policy, env={"OWN": "-x $y"})
     assert "add `OWN` to `allowed_env`" in told(policy, env={"OWN": "x"})
     assert "is not a regular file" in told(policy, exclude_file=str(tmp_path))
@@ -306,7 +306,7 @@ def test_rsync_in_a_command_line_reaches_only_the_mirror(tmp_path: Path) -> None
 
 
 def test_the_rsync_program_of_a_mirror_is_judged_as_one_program() -> None:
-    """The providers take the whole text for one program, and so does the policy."""
+    """The providers use the whole text as one program, and so does the policy."""
     policy = Policy(programs=("/usr/bin/rsync",))
     assert told(policy, command="/usr/bin/rsync") == ""
     assert "`command` runs" in told(policy, command="/usr/bin/rsync /../../../srv/mirror/evil/sh")

@@ -152,7 +152,7 @@ def test_a_limit_that_nothing_enforces_is_reported_once_and_in_each_log(job: Job
 def test_a_unit_without_a_memory_limit_is_reported_and_not_named_as_the_reason_of_a_kill(
     job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, group: str, limit: str, told: str
 ) -> None:
-    """As a user's own units on control groups of version 1, which share the memory group of all of them."""
+    """Like a user's units with control groups of version 1, which share one group for memory."""
     folder = tmp_path / group
     folder.mkdir()
     (folder / "memory.max").write_text(f"{limit}\n")
@@ -215,7 +215,7 @@ def test_a_group_that_cannot_enforce_a_limit_is_reported_and_the_run_continues(
 
 
 def test_the_controller_of_a_group_of_version_2_is_enabled_first(tmp_path: Path) -> None:
-    """The kernel makes `memory.max` once the parent hands the controller down; here nobody does."""
+    """The kernel creates `memory.max` when the parent enables the controller; here nothing creates it."""
     switch = tmp_path / "cgroup.subtree_control"
     switch.touch()
     with pytest.raises(OSError, match="no memory controller"):
@@ -245,7 +245,7 @@ def test_a_process_knows_whether_it_is_a_unit() -> None:
 
 
 def knowing(text: str) -> ModuleType:
-    """A hook that knows why the first attempt fails, whatever the command says."""
+    """A hook that explains the failure of the first attempt."""
     hook = ModuleType("knowing")
 
     def post_exec(job: Job) -> None:

@@ -73,7 +73,7 @@ def test_no_variable_of_the_default_names_a_file(value: str) -> None:
     assert told(SCRIPT._replace(env={"OWN": value}), Policy(allowed_env=("OWN",))) == "", "a name that is listed"
 
 
-def test_everyday_values_name_no_file() -> None:
+def test_common_values_name_no_file() -> None:
     env = {
         "no_proxy": ".example.org,10.0.0.0/8,::1", "http_proxy": "http://proxy.example:3128", "TMPDIR": "/var/tmp",
         "UPSTREAM_BRANCH": "release/1.0", "DEBMIRROR_HOST": "deb.example.org", "SYNC_USER_AGENT": "mirror/1.0 x.org",
@@ -82,7 +82,7 @@ def test_everyday_values_name_no_file() -> None:
     assert told(SCRIPT._replace(env=env), LISTED) == ""
 
 
-def test_env_does_not_replace_what_the_runner_sets() -> None:
+def test_env_does_not_replace_variables_that_skipjack_sets() -> None:
     for prefix in ("TUNASYNC", "SKIPJACK"):
         for fact in ("MIRROR_NAME", "WORKING_DIR", "UPSTREAM_URL", "LOG_DIR", "LOG_FILE"):
             mirror = SCRIPT._replace(env={f"{prefix}_{fact}": "https://h.example/"})
@@ -110,7 +110,7 @@ def test_which_values_may_be_read_as_a_path(text: str) -> None:
     "mode", ["FF4755", "FFF2755", "FuF+s", "uFF+s", "DD4755", "DDu+s", "uDD+s", "FFug-s", "Fu=rwxs,u-s", "D2775,FF644"]
 )
 def test_no_allowed_mode_sets_set_user_id_on_a_file(tmp_path: Path, mode: str) -> None:
-    """What the real rsync makes of it."""
+    """With the real rsync."""
     (tmp_path / "from").mkdir()
     (tmp_path / "from/file").touch(0o644)
     words = ["rsync", "-rp", f"--chmod={mode}", f"{tmp_path}/from/", f"{tmp_path}/to/"]

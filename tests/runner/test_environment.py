@@ -1,4 +1,4 @@
-"""Which of the worker's variables and folders a program gets: quick tests that mean the same as the slow ones."""
+"""Which of the worker's variables and folders does a program get?"""
 
 import os
 from fnmatch import fnmatchcase
@@ -14,7 +14,7 @@ TEXTS = st.text("AB_*?[]", max_size=4)
 
 
 @given(st.dictionaries(TEXTS, st.just("x"), max_size=4), st.lists(TEXTS, max_size=3))
-def test_a_variable_is_passed_on_if_its_name_fits_a_pattern(own: dict[str, str], patterns: list[str]) -> None:
+def test_a_variable_is_passed_on_if_its_name_matches_a_pattern(own: dict[str, str], patterns: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "environ", own)
         found = environment("/home", [], patterns, {})
@@ -22,7 +22,7 @@ def test_a_variable_is_passed_on_if_its_name_fits_a_pattern(own: dict[str, str],
     assert found.keys() == wanted | {"PATH", "HOME"}
 
 
-def test_no_folder_of_a_mirror_is_searched_wherever_links_lead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_has_no_folder_of_a_mirror_also_through_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, links = tmp_path / "mirror", tmp_path / "links"
     (root / "debian/bin").mkdir(parents=True)
     (tmp_path / "mirror2/bin").mkdir(parents=True)

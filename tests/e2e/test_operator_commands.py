@@ -1,4 +1,4 @@
-"""What a person orders on the worker, with real runs: start, stop, disable, restart, enable, and what `next` says."""
+"""Operator commands with real runs: start, stop, disable, restart and enable, and what `next` shows."""
 
 import time
 from typing import Any
