@@ -131,6 +131,11 @@ def _sync(path: str) -> None:
         os.close(descriptor)
 
 
+def path_of(connection: sqlite3.Connection) -> str:
+    """Return the path of the file that a connection has open."""
+    return str(connection.execute("PRAGMA database_list").fetchone()[2])
+
+
 def connect(path: str, options: str) -> sqlite3.Connection:
     """Open a database with options of SQLite's addresses such as `mode=ro`; no transaction begins by itself."""
     quoted = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")

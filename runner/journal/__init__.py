@@ -11,4 +11,5 @@ Each table has one module that writes it:
 | `command`, `told_by_manager` | `command_table` | commands of the manager, and its revision |
 
 `journal` makes transactions of them, `sqlite_file` opens the file, `migrations` has the definitions of the tables.
+Seldom needed: `damage` (is the file damaged?), `readonly_copy`, `migration_backup`, `unused_space`.
 """

@@ -22,18 +22,6 @@ T = TypeVar("T")
 HELD_BACK = 256 * 1024
 """Bytes reserved on the disk for the ends of runs, enough for some dozens."""
 
-GIVEN_BACK, KEPT = 4 * 1024**2, 1024**2
-"""Unused bytes in the file from which on some are returned to the disk, and how many are kept for new rows."""
-
-REWRITTEN = 64 * 1024**2
-"""Largest size in bytes of a journal that VACUUM rewrites as a whole, which takes a few seconds at most."""
-
-_STEP = 256
-"""Pages that are returned in one transaction."""
-
-_INCREMENTAL = 2
-"""SQLite's value of `auto_vacuum` for files whose unused pages can be returned one by one."""
-
 
 @contextmanager
 def opened(path: str) -> Iterator[sqlite3.Connection]:
@@ -204,7 +192,7 @@ def _prepare(connection: sqlite3.Connection, path: str, keep: "Keep") -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
         what = f"cannot use the journal {path}: it was written by a newer version, or by another program."
-        raise SkipjackError(what, f"Install that version again, or {_BACKUP}{_own_copy(path)}.")
+        raise SkipjackError(what, f"Install that version again, or {_BACKUP}{_such_as(path)}.")
     if version == len(MIGRATIONS):
         _use_wal(connection)
         return
@@ -246,41 +234,18 @@ def _keep_nothing(_connection: sqlite3.Connection, _version: int) -> None:
     """Keep no backup: the tables are a copy in memory, or empty."""
 
 
-def backup_path(path: str, version: int) -> str:
-    """Return the path of the journal's backup before its tables of that version are migrated."""
-    return f"{path}-of-version-{version}"
-
-
-def _own_copy(path: str) -> str:
-    """Return text that names the newest backup of a migration that this release can read, if there is one."""
-    kept = (backup_path(path, version) for version in range(len(MIGRATIONS), 0, -1))
-    return next((f", such as `{each}`" for each in kept if os.path.exists(each)), "")
-
-
 def _back_up(connection: sqlite3.Connection, version: int) -> None:
-    """Back up the journal before a migration, for a downgrade to the release that wrote it.
+    from runner.journal import migration_backup  # only the first program after an upgrade needs it
 
-    No other process writes meanwhile, since the transaction of the migration has begun. SkipjackError if the disk is
-    full.
-    """
-    from runner.journal import readonly_copy  # seldom needed
+    migration_backup.make(connection, version)
 
-    path = _file(connection)
-    target = backup_path(path, version)
-    aside = f"{target}.new"
-    try:
-        sqlite_database.remove(aside)  # left by one that was killed
-        with contextlib.closing(readonly_copy.connected(path)) as source:
-            source.execute("VACUUM INTO ?", (aside,))
-        with contextlib.closing(sqlite_database.connect(aside, "mode=rw")) as copy:
-            copy.execute("PRAGMA journal_mode=WAL")  # which VACUUM INTO does not keep, and earlier releases do not set
-        os.chmod(aside, os.stat(path).st_mode & 0o777)
-        sqlite_database.replace(aside, target)
-    except (OSError, sqlite3.Error) as error:
-        why = getattr(error, "strerror", None) or error
-        what = f"cannot back up the journal {path} to {target}, so it was not migrated to this release: {why}."
-        todo = "Check whether the disk is full or read-only; the earlier release still works."
-        raise SkipjackError(what, todo) from error
+
+def _such_as(path: str) -> str:
+    """Return text that names the newest backup of a migration that this release can read, if there is one."""
+    from runner.journal import migration_backup
+
+    found = migration_backup.newest(path, len(MIGRATIONS))
+    return f", such as `{found}`" if found else ""
 
 
 def hold_back(connection: sqlite3.Connection) -> None:
@@ -313,55 +278,7 @@ def with_room(connection: sqlite3.Connection, change: Callable[[], T]) -> T:
 
 
 def _held_back(connection: sqlite3.Connection) -> str:
-    return _file(connection) + "-reserve"
-
-
-def _file(connection: sqlite3.Connection) -> str:
-    return str(connection.execute("PRAGMA database_list").fetchone()[2])
-
-
-def give_back(connection: sqlite3.Connection) -> None:
-    """Return unused space of the journal to the disk, as after a week's reports were delivered.
-
-    In small steps, so that others can write in between. If the disk is full or another process reads, the rest is left
-    for later.
-    """
-    if _unused(connection) < GIVEN_BACK:
-        return
-    with suppress(sqlite3.OperationalError):
-        if _pragma(connection, "auto_vacuum") != _INCREMENTAL:
-            _make_incremental(connection)
-        before = None  # a large journal of an earlier release returns nothing: stop when a step has no effect
-        while before != (left := _unused(connection)) and left > KEPT and _free_on_disk(connection) > 2 * GIVEN_BACK:
-            before = left
-            connection.execute(f"PRAGMA incremental_vacuum({_STEP:d})").fetchall()
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        connection.execute("PRAGMA busy_timeout=1000")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    connection.execute(f"PRAGMA busy_timeout={sqlite_database.PATIENCE * 1000:.0f}")
-
-
-def _make_incremental(connection: sqlite3.Connection) -> None:
-    """Rewrite a journal of an earlier release, if that is quick and there is space: it blocks other writers."""
-    used = (_pragma(connection, "page_count") - _pragma(connection, "freelist_count")) * _pragma(
-        connection, "page_size"
-    )
-    if used <= REWRITTEN and _free_on_disk(connection) > 3 * used + GIVEN_BACK:
-        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        connection.execute("VACUUM")
-
-
-def _unused(connection: sqlite3.Connection) -> int:
-    return _pragma(connection, "freelist_count") * _pragma(connection, "page_size")
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
-
-
-def _free_on_disk(connection: sqlite3.Connection) -> int:
-    found = os.statvfs(os.path.dirname(_file(connection)))
-    return found.f_bavail * found.f_frsize
+    return sqlite_database.path_of(connection) + "-reserve"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.journal import journal, sqlite_file
+from runner.journal import journal, unused_space
 from runner.journal.journal import Ending, Journal, Subject
 
 MIB = 1024**2
@@ -89,7 +89,7 @@ def test_an_earlier_releases_journal_that_would_take_long_to_write_is_left_as_it
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of_an_earlier_release(path)
-    monkeypatch.setattr(sqlite_file, "REWRITTEN", MIB // 8)
+    monkeypatch.setattr(unused_space, "REWRITTEN", MIB // 8)
     with journal.opened(path) as book:
         offline_for_long(book)
         book.outbox.acknowledge(book.outbox.newest())
@@ -111,7 +111,7 @@ def test_without_room_on_the_disk_nothing_is_given_back_and_nothing_harmed(
         offline_for_long(book)
         book.outbox.acknowledge(book.outbox.newest())
         states = book.states()
-        monkeypatch.setattr(sqlite_file, "_free_on_disk", lambda _connection: 4096)
+        monkeypatch.setattr(unused_space, "_free_on_disk", lambda _connection: 4096)
         book.give_back()
         assert book.states() == states
     assert is_sound(path)

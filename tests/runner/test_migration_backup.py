@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.journal import journal, sqlite_file
+from runner.journal import journal, migration_backup, sqlite_file
 from runner.journal.journal import Subject
 from runner.journal.migrations import MIGRATIONS
 from schemas.errors import SkipjackError
@@ -48,7 +48,7 @@ def mode(path: str) -> str:
 def test_whichever_program_migrates_first_leaves_a_copy_and_the_old_release_goes_on_with_it(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = sqlite_file.backup_path(path, OLD)
+    copy = migration_backup.path_of(path, OLD)
     with journal.copied(path):
         assert not Path(copy).exists(), "who only reads leaves nothing"
     with journal.opened(path) as book:
@@ -79,7 +79,7 @@ def test_a_new_journal_has_no_copy(tmp_path: Path) -> None:
 
 
 def test_without_room_for_the_copy_the_journal_stays_as_it_was(path: str) -> None:
-    Path(sqlite_file.backup_path(path, OLD)).mkdir()
+    Path(migration_backup.path_of(path, OLD)).mkdir()
     with (
         pytest.raises(SkipjackError, match=r"cannot back up the journal .* to .*the earlier release still works"),
         journal.opened(path),
