@@ -95,15 +95,17 @@ def run(
     sinks: Sequence[Sink] = (),
     chores: Callable[[], None] | None = None,
     pipe: Pipe = _WIDE,
+    grace: float = GRACE,
 ) -> Exit:
     """Run one process to its end; its output goes to the descriptor `log`, or to the sinks if there are any.
 
     Of two sinks the second one gets standard error. `chores` is called from time to time while there is no output.
     `pipe` is the pipe of standard output to its sink.
 
-    `keep` are descriptors that it and its children inherit (locks); `timeout` is in seconds. When it ends, the rest of
-    its group is killed, and after `adopt_orphans` all our other descendants as well. Raises CannotStart, and any
-    exception of a sink after the process has been ended and the sinks got the rest of its output.
+    `keep` are descriptors that it and its children inherit (locks). `timeout` and `grace`, the time between TERM and
+    KILL, are in seconds. When it ends, the rest of its group is killed, and after `adopt_orphans` all our other
+    descendants as well. Raises CannotStart, and any exception of a sink after the process has been ended and the sinks
+    got the rest of its output.
     """
     pid, outputs = _spawn_into(argv, env, cwd, log, keep, sinks, pipe)
     watch = os.pidfd_open(pid)
@@ -111,7 +113,7 @@ def run(
         try:
             cause = _wait(watch, stop, timeout, outputs, chores)
             if cause != EXITED:
-                _end(pid, watch)
+                _end(pid, watch, grace)
         finally:
             code = _reap(pid, watch)
             for output in outputs:
@@ -369,11 +371,11 @@ def _while_quiet(outputs: Sequence[_Output], chores: Callable[[], None] | None) 
         chores()
 
 
-def _end(pid: int, watch: int) -> None:
+def _end(pid: int, watch: int, grace: float) -> None:
     _signal_group(pid, signal.SIGTERM)
     poll = select.poll()
     poll.register(watch, select.POLLIN)
-    if not poll.poll(_milliseconds(GRACE)):
+    if not poll.poll(_milliseconds(grace)):
         _signal_group(pid, signal.SIGKILL)
         poll.poll()
 
