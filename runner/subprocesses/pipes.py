@@ -6,6 +6,7 @@ A process that writes into a full pipe waits until we have read from it.
 import contextlib
 import fcntl
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 MOST = 256 * 1024
@@ -18,6 +19,17 @@ class Enough(Exception):  # noqa: N818 - no error
 
 ENOUGH = -1000
 """The exit code reported for a process that its reader has ended; no real exit code or signal has this number."""
+
+
+Sink = Callable[[bytes], None]
+"""Called with a process's output as it arrives; empty data is its end."""
+
+_HELD = 64 * 1024
+"""Bytes of output at which what was collected is passed on."""
+
+PAUSE = 0.005
+"""Seconds to let output collect after a read that found less than half a pipe of it. Otherwise each line would wake
+us, which costs more than to write the line."""
 
 
 class Pipe(NamedTuple):
@@ -63,6 +75,55 @@ def read(source: int, pipe: Pipe) -> bytes:
         while len(packets) < pipe.size // _page() and (packet := os.read(source, _page())):
             packets.append(packet)
     return b"".join(packets)
+
+
+class Output:
+    """The reading end of a process's output."""
+
+    def __init__(self, descriptor: int, sink: Sink, pipe: Pipe) -> None:
+        self.descriptor: int = descriptor
+        self._sink = sink
+        self._pipe = pipe
+        self._held: list[bytes] = []
+        self._size = 0
+        self.much = 0 if pipe.packets else pipe.size // 2
+        """Bytes in the pipe from which on it is read without a pause: half of it; 0 if few lines fill it."""
+
+    def read(self) -> int:
+        """Read what is there, pass it on if it is urgent or enough, and return the number of bytes, 0 at the end."""
+        data = read(self.descriptor, self._pipe)
+        self._held.append(data)
+        self._size += len(data)
+        if self._pipe.urgent in data or self._size > _HELD:
+            self.hand_on()
+        return len(data)
+
+    @property
+    def pause(self) -> float | None:
+        """Return the seconds after which collected output must be passed on; None if there is none."""
+        return PAUSE if self._size else None
+
+    def hand_on(self) -> None:
+        """Pass collected output to the sink."""
+        data = b"".join(self._held)
+        self._held, self._size = [], 0
+        if data:
+            self._sink(data)
+
+    def close(self) -> None:
+        """Collect the rest of the output and close the pipe: no process is left that could write more."""
+        os.set_blocking(self.descriptor, False)
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self.descriptor, self._pipe.size):
+                self._held.append(data)
+        os.close(self.descriptor)
+
+    def end(self) -> None:
+        """Pass on the rest and the end of the output; a sink's Enough has no process left to end."""
+        with contextlib.suppress(Enough):
+            self.hand_on()
+        with contextlib.suppress(Enough):
+            self._sink(b"")
 
 
 def _page() -> int:

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from runner.base import locks
 from runner.subprocesses import pipes
-from runner.subprocesses.pipes import ENOUGH, Enough, Pipe
+from runner.subprocesses.pipes import ENOUGH, PAUSE, Enough, Output, Pipe
+from runner.subprocesses.pipes import Sink as Sink
 from runner.subprocesses.spawn import DEFAULTED, GRACE, STOPS, CannotStart, find_program
 
 _SCORE = "/proc/self/oom_score_adj"
@@ -26,14 +27,7 @@ _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 _adopting = False
 
-_HELD = 64 * 1024
-"""Bytes of output at which what was collected is passed on."""
-
 _WIDE = Pipe()
-
-PAUSE = 0.005
-"""Seconds to let output collect after a read that found less than half a pipe of it. Otherwise each line would wake
-us, which costs more than to write the line."""
 
 CHORES_EVERY = 10.0
 """Seconds without output after which the caller's `chores` are called."""
@@ -78,10 +72,6 @@ class Stop:
 def _milliseconds(seconds: float) -> float:
     """Return a timeout for poll(2), which is 24 days at most; callers that wait longer poll again."""
     return min(seconds * 1000 + 1, 2**31 - 1)
-
-
-Sink = Callable[[bytes], None]
-"""Called with a process's output as it arrives; empty data is its end."""
 
 
 def run(
@@ -140,55 +130,6 @@ def _reap(pid: int, watch: int) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-class _Output:
-    """The reading end of a process's output."""
-
-    def __init__(self, descriptor: int, sink: Sink, pipe: Pipe) -> None:
-        self.descriptor: int = descriptor
-        self._sink = sink
-        self._pipe = pipe
-        self._held: list[bytes] = []
-        self._size = 0
-        self.much = 0 if pipe.packets else pipe.size // 2
-        """Bytes in the pipe from which on it is read without a pause: half of it; 0 if few lines fill it."""
-
-    def read(self) -> int:
-        """Read what is there, pass it on if it is urgent or enough, and return the number of bytes, 0 at the end."""
-        data = pipes.read(self.descriptor, self._pipe)
-        self._held.append(data)
-        self._size += len(data)
-        if self._pipe.urgent in data or self._size > _HELD:
-            self.hand_on()
-        return len(data)
-
-    @property
-    def pause(self) -> float | None:
-        """Return the seconds after which collected output must be passed on; None if there is none."""
-        return PAUSE if self._size else None
-
-    def hand_on(self) -> None:
-        """Pass collected output to the sink."""
-        data = b"".join(self._held)
-        self._held, self._size = [], 0
-        if data:
-            self._sink(data)
-
-    def close(self) -> None:
-        """Collect the rest of the output and close the pipe: no process is left that could write more."""
-        os.set_blocking(self.descriptor, False)
-        with contextlib.suppress(BlockingIOError):
-            while data := os.read(self.descriptor, self._pipe.size):
-                self._held.append(data)
-        os.close(self.descriptor)
-
-    def end(self) -> None:
-        """Pass on the rest and the end of the output; a sink's Enough has no process left to end."""
-        with contextlib.suppress(Enough):
-            self.hand_on()
-        with contextlib.suppress(Enough):
-            self._sink(b"")
-
-
 def _spawn_into(
     argv: Sequence[str],
     env: Mapping[str, str],
@@ -197,7 +138,7 @@ def _spawn_into(
     keep: Sequence[int],
     sinks: Sequence[Sink],
     pipe: Pipe,
-) -> tuple[int, list[_Output]]:
+) -> tuple[int, list[Output]]:
     """Start a process whose output goes to the log, to one sink, or in two streams to two sinks."""
     kinds = (pipe, _WIDE)[: len(sinks)]
     ends = [pipes.opened(kind) for kind in kinds]
@@ -218,7 +159,7 @@ def _spawn_into(
         for _source, target in ends:
             os.close(target)
     sources = [source for source, _target in ends]
-    return pid, [_Output(*each) for each in zip(sources, sinks, kinds, strict=True)]
+    return pid, [Output(*each) for each in zip(sources, sinks, kinds, strict=True)]
 
 
 def adopt_orphans() -> None:
@@ -328,7 +269,7 @@ def _set_likelihood(points: int) -> None:
 
 
 def _wait(
-    watch: int, stop: Stop, timeout: float | None, outputs: Sequence[_Output], chores: Callable[[], None] | None
+    watch: int, stop: Stop, timeout: float | None, outputs: Sequence[Output], chores: Callable[[], None] | None
 ) -> str:
     """Wait for the end of the process, the timeout or a stop, whichever comes first, and pass on its output."""
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -364,7 +305,7 @@ def _wait(
     return INTERRUPTED
 
 
-def _while_quiet(outputs: Sequence[_Output], chores: Callable[[], None] | None) -> None:
+def _while_quiet(outputs: Sequence[Output], chores: Callable[[], None] | None) -> None:
     for output in outputs:
         output.hand_on()
     if chores:
