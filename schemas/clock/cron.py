@@ -81,7 +81,7 @@ def _next_time(expression: str, zone: str, after: float) -> float | None:
 def longest_gap(expression: str) -> float:
     """Return the longest gap between two times within a year, in seconds, at least `GAP`."""
     gap, moment = GAP, _next_time(expression, "UTC", _EPOCH)
-    end = max(_EPOCH, moment or 0.0) + _YEAR
+    end = (moment or 0.0) + _YEAR
     while moment is not None and moment < end:
         # A longer gap begins at the last time within this gap, or later.
         last = max(moment, _last_time(expression, moment + gap))

@@ -73,7 +73,7 @@ def _spans(hours: Hours, zone: str, day: int) -> tuple[Span, ...]:
 
 def _within(spans: list[Span], day: int) -> Iterator[Span]:
     """Drop spans beyond the days that were searched, and open the end of the last one."""
-    last = (day + _AHEAD - 2) * 86400.0
+    last = (day + _AHEAD - 1) * 86400.0
     for opens_at, closes_at in spans:
         if opens_at < last and closes_at > (day - 1) * 86400.0:
             yield Span(opens_at, closes_at if closes_at < last else math.inf)

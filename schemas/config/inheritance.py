@@ -82,9 +82,6 @@ def merge(layers: Sequence[Layer]) -> Merged:
         for key, value in found.items():
             if key != "env":
                 keys[key] = value
-                wrong.discard(key)
-            elif key in wrong or (partial and key not in keys):
-                wrong.add(key)  # some of its entries come from a weaker layer
-            else:
+            elif key not in wrong and not partial:  # else some of its entries come from a weaker layer
                 keys[key] = {**keys.get(key, {}), **value}
     return Merged(JudgeableKeys(keys, wrong, partial=partial) if wrong or partial else keys, tuple(layers))

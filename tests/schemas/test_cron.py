@@ -114,8 +114,19 @@ def test_the_same_question_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(cron, "_next_time", counted)
     start = at(BERLIN, "2027-06-01T00:00")
+    later = start + 7 * DAY
     assert len({next_time("7 4 * * *", BERLIN, moment) for moment in (start, start, start + HOUR)}) == 1
     assert computed == [start]
+    for moment in (later, start, later):
+        next_time("7 4 * * *", BERLIN, moment)
+    assert computed == [start, later]
+
+
+def test_the_cache_of_an_expression_is_bounded() -> None:
+    start = at("UTC", "2028-02-01T00:00")
+    for minute in range(2500):
+        assert next_time("* * * * *", "UTC", start + 60 * minute) == start + 60 * (minute + 1)
+    assert len(cron._known("* * * * *", "UTC")[0]) <= 1001
 
 
 @pytest.mark.parametrize(
@@ -150,3 +161,8 @@ def test_invalid_expressions_are_reported(expression: str, words: str) -> None:
 )  # fmt: skip
 def test_the_longest_gap_between_two_moments(expression: str, hours: int) -> None:
     assert int(longest_gap(expression) / HOUR) == pytest.approx(hours, abs=24 if hours > 1000 else 0)
+
+
+@pytest.mark.parametrize(("expression", "seconds"), [("* * * * *", 8 * HOUR), ("0 0 1 1 *", 366 * DAY)])
+def test_the_longest_gap_is_exact_and_includes_a_leap_year(expression: str, seconds: int) -> None:
+    assert longest_gap(expression) == seconds

@@ -71,6 +71,24 @@ def test_a_problem_is_placed_in_the_layer_that_set_the_key() -> None:
     assert places == ["mirror.yml:1:4", "top.yml:2:8", "mirror.yml:1:1"]
 
 
+def test_a_problem_without_a_layer_is_at_the_top_of_the_mirrors_own_file() -> None:
+    documents = [parse(b"a: 1", file) for file in ("top.yml", "folder.yml", "mirror.yml")]
+    assert merge([Layer(document) for document in documents]).problem("b", "", "").place == "mirror.yml:1:1"
+
+
+def test_a_problem_of_an_entry_is_placed_at_the_name_of_the_entry() -> None:
+    document = parse(b"defaults:\n  env:\n    A: long\n    BB: x\n", "f.yml")
+    merged = merge([Layer(document, ("defaults",))])
+    assert merged.problem("env", "", "", "BB").place == "f.yml:4:5"
+    assert merged.problem("env", "", "").place == "f.yml:3:5"
+
+
+def test_a_layer_has_keys_at_paths_below_its_own() -> None:
+    found = Layer(parse(b"defaults: {env: {A: {B: x}}}", "f.yml"), ("defaults",))
+    assert found.has("env") and found.has("env", "A") and found.has("env", "A", "B")
+    assert not any(found.has(*path) for path in (("A",), ("env", "env"), ("env", "B"), ("A", "B")))
+
+
 def layer(text: str, *wrong: str, base: tuple[str, ...] = ()) -> Layer:
     document = parse(text.encode(), "f.yml")
     return Layer(document._replace(wrong=frozenset((key,) for key in wrong)), base)
@@ -80,6 +98,23 @@ def test_a_files_own_keys_include_those_for_the_worker() -> None:
     document = parse(b"retry: 3\nworker: {w1: {timeout: 1h}}", "f.yml")
     merged = merge([layer("use_ipv4: true"), Layer(document), Layer(document, ("worker", "w1"))])
     assert (merged.own["retry"], merged.own["timeout"], "use_ipv4" in merged.own) == (3, "1h", False)
+
+
+def test_keys_of_weaker_layers_are_not_the_files_own() -> None:
+    merged = merge([layer("retry: 3"), layer("retry: 4"), layer("timeout: 1h")])
+    assert merged.own == {"timeout": "1h"}
+
+
+def test_a_files_own_env_is_known_beside_unknown_inherited_entries() -> None:
+    merged = merge([layer("env: {A: a}"), layer("env: {B: b}", MERGE_KEY)])
+    assert not is_known(merged.keys, "env")
+    assert merged.own["env"] == {"B": "b"}
+
+
+@pytest.mark.parametrize("schedule", ["interval: 1h", "cron: x"])
+def test_an_inherited_schedule_is_kept_below_a_layer_without_one(schedule: str) -> None:
+    keys = merge([layer(schedule), layer("retry: 4"), layer("timeout: 5", "timeout")]).keys
+    assert [*keys] == [schedule.partition(":")[0], "retry"]
 
 
 @pytest.mark.parametrize(("weaker", "stronger"), [("interval: 1h", "cron: x"), ("cron: x", "interval: 1h")])

@@ -38,6 +38,7 @@ def forbidden(*texts: str) -> SyncWindows:
         (allowed("fri 22:00-06:00"), "2026-06-06T03:00", True),  # begun on Friday
         (allowed("fri 22:00-06:00"), "2026-06-05T03:00", False),  # begun on Thursday
         (allowed("fri-mon 00:00-24:00"), "2026-06-07T12:00", True),
+        (allowed("fri-mon 00:00-24:00"), "2026-06-08T12:00", True),
         (allowed("fri-mon 00:00-24:00"), "2026-06-09T00:00", False),
         (allowed("sat,sun 00:00-24:00", "mon 01:00-02:00"), "2026-06-08T01:30", True),
         (allowed("08:00-08:00"), "2026-06-08T07:59", True),
@@ -55,8 +56,14 @@ def test_hours_are_those_of_the_clock_on_the_day_on_which_they_begin(
     assert is_open((windows,), zone, at(zone, moment)) is open_
 
 
+def test_hours_that_began_two_days_ago_in_utc_are_still_open() -> None:
+    evening = at(NEW_YORK, "2026-06-01T20:30")  # in UTC it is the next day
+    assert is_open((allowed("22:00-21:00"),), NEW_YORK, evening)
+
+
 def test_without_hours_it_is_always_open() -> None:
     assert is_open((), "UTC", 0.0)
+    assert opening((), "UTC", 0.0) == Span(float("-inf"), float("inf"))
     assert not never_open(())
 
 
@@ -88,6 +95,21 @@ def test_a_time_that_clocks_jump_over_begins_and_ends_hours_at_the_jump(
     assert span("02:30-05:00") == [f"{date} 03:00{after}", f"{date} 05:00{after}"]
     assert span("01:00-02:30") == [f"{date} 01:00{before}", f"{date} 03:00{after}"]
     assert span("02:10-02:50")[0][:2] > date, "nothing is left of them on that day"
+
+
+@pytest.mark.parametrize("minute", range(1, 60))
+def test_each_time_that_clocks_jump_over_stands_for_the_second_of_the_jump(minute: int) -> None:
+    found = opening((allowed(f"02:{minute:02}-05:00"),), BERLIN, at(BERLIN, "2026-03-29T00:30"))
+    assert found is not None and found.opens_at == at(BERLIN, "2026-03-29T03:00")
+
+
+@pytest.mark.parametrize(("zone", "window", "end", "following"), [
+    (BERLIN, "sun 02:10-02:50", "2026-03-22T02:50", "2026-04-05T02:10"),
+    ("Africa/Cairo", "fri 00:10-00:50", "2026-04-17T00:50", "2026-05-01T00:10"),
+])  # fmt: skip
+def test_weekly_hours_that_clocks_jump_over_come_a_week_later(zone: str, window: str, end: str, following: str) -> None:
+    found = opening((allowed(window),), zone, at(zone, end))
+    assert found is not None and found.opens_at == at(zone, following)
 
 
 @pytest.mark.parametrize(("zone", "day", "hour", "first", "second"), [
@@ -124,11 +146,13 @@ def test_hours_and_their_ends_agree_through_a_year() -> None:
         (SyncWindows(("08:00-12:00",), ("mon-sun 07:00-13:00",)),),
         (allowed("mon 08:00-12:00"), allowed("tue 08:00-12:00")),
         (allowed("08:00-12:00"), forbidden("08:00-12:00")),
+        (forbidden("12:00-12:00"),),
     ],
 )
 def test_hours_that_are_never_are_seen(hours: tuple[SyncWindows, ...]) -> None:
     assert never_open(hours)
     assert opening(hours, BERLIN, 1_800_000_000.0) is None
+    assert not is_open(hours, BERLIN, 1_800_000_000.0)
 
 
 def test_hours_that_come_once_a_week_are_found() -> None:
