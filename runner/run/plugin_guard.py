@@ -10,10 +10,11 @@ from functools import partial
 from types import ModuleType
 from typing import Any, TypeVar
 
-from runner.base import program_list
+from runner.base import environment, program_list
 from runner.plugin_api import Abort, Command, Findings, Job, Reader
 from runner.plugin_errors import described, named
 from runner.plugin_loader import load
+from runner.subprocesses import spawn
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror
 from schemas.plugins import HOOK, PROVIDER, Plugin
@@ -204,6 +205,7 @@ class GuardedProvider(_Guard):
         """Return a command that the machine's policy allows; Abort for any other one."""
         if job.mirror.docker_image:  # no program of the machine
             return command
+        command = command._replace(argv=(_path_of(command.argv[0], job), *command.argv[1:]))
         if not program_list.allows(job.machine.programs, command.argv[0]):
             what = f"{named(self.plugin)} would run `{shown(command.argv[0])}`, which this machine does not allow"
             raise Abort(REFUSED, f"{what}. Ask the administrator to add its absolute path to `programs` of the policy")
@@ -237,6 +239,15 @@ class _GuardedReader:
         if not all(each is None or (isinstance(each, int) and 0 <= each <= _LARGEST) for each in figures):
             raise ValueError("`findings` returned a figure that is not a number from 0 to 2^62")
         return found._replace(remark=str(found.remark), by_name=bool(found.by_name))
+
+
+def _path_of(program: str, job: Job) -> str:
+    """Return the path of a program that a plug-in names without one, for a policy's list of paths; else the program."""
+    if job.machine.programs is None or "/" in program:
+        return program
+    with contextlib.suppress(spawn.CannotStart):
+        return spawn.find_program(program, environment.search_path(job.machine.roots))
+    return program
 
 
 def _is_text(value: object) -> bool:

@@ -276,7 +276,9 @@ def test_a_provider_cannot_switch_off_the_guard_against_losses(plugged: Plugged)
 ALLOWED = ("/usr/bin/true", "/usr/bin/rsync", "/opt/tools/")
 PROGRAMS = [
     pytest.param(("/usr/bin/true",), "", id="listed"),
-    pytest.param(("true",), "would run `true`, which this machine does not allow", id="a bare name"),
+    pytest.param(("true",), "", id="the name of a listed one"),
+    pytest.param(("env", "true"), "would run `/usr/bin/env`, which this machine does not allow", id="another name"),
+    pytest.param(("no-such-program",), "would run `no-such-program`, which this machine", id="no program"),
     pytest.param(("/usr/bin/env", "true"), "would run `/usr/bin/env`, which", id="another one"),
     pytest.param(("/opt/tools/../../usr/bin/env",), "would run `/opt/tools/../../usr/bin/env`", id="out of a folder"),
     pytest.param(("./true",), "would run `./true`", id="in the mirror"),
@@ -289,7 +291,10 @@ PROGRAMS = [
 
 
 @pytest.mark.parametrize(("argv", "refused"), PROGRAMS)
-def test_the_policy_judges_each_program_of_a_provider(plugged: Plugged, argv: tuple[str, ...], refused: str) -> None:
+def test_the_policy_judges_each_program_of_a_provider(
+    plugged: Plugged, monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...], refused: str
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin")
     plugged.add(PROVIDER, "git", f"def commands(job):\n    yield Command({argv!r}, {{}}, job.directory)\n")
     plugged.programs = ALLOWED
     ending = plugged.run()
