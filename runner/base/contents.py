@@ -156,7 +156,7 @@ def _folders(
         try:
             with os.scandir(folder) as scanned:
                 entries = list(scanned)
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError):  # removed or replaced since its name was read
             continue
         except OSError:
             if folder != lost_and_found:

@@ -116,7 +116,7 @@ def is_directory_held(path: str) -> bool:
 def _is_held(path: str, flags: int) -> bool:
     try:
         descriptor = os.open(path, flags | os.O_CLOEXEC)
-    except (FileNotFoundError, IsADirectoryError):
+    except (FileNotFoundError, IsADirectoryError):  # `is_in_use` also finds the holders of a deleted file
         return False
     try:
         # Shared, so that two processes that check at once do not take each other for a holder.

@@ -12,7 +12,7 @@ import os
 from runner.base import locks
 from runner.base.state_dir import StateLayout
 
-_MARK = b"skipjack-agenda-1"
+_MARK = b"skipjack-agenda-1"  # a release that changes the format changes the number, and ignores files of others
 
 _MOST = 1024**2
 """Bytes of the file that are read. The names of all running mirrors take less."""
@@ -36,7 +36,7 @@ def are_units_unchecked(layout: StateLayout, now: float) -> bool:
     """Return whether the last check of the units is long ago; False where there never was one (see `unit_health`)."""
     try:
         return abs(now - os.stat(layout.units).st_mtime) > UNCHECKED
-    except OSError:
+    except OSError:  # there are no units, or `follow` has not checked them yet
         return False
 
 
@@ -51,7 +51,7 @@ def stamp(paths: tuple[str, ...]) -> tuple[str, float]:
     for path in paths:
         try:
             found = os.stat(path)
-        except FileNotFoundError:
+        except FileNotFoundError:  # such as the `-wal` file, which SQLite creates only for changes
             parts.append("-")
             continue
         parts.append(f"{found.st_ino}:{found.st_size}:{found.st_mtime_ns}")

@@ -10,7 +10,7 @@ _finishes_unread = False
 
 def masked(text: str) -> str:
     """Return the text with secrets in URLs masked: people and programs write URLs into anything."""
-    if "@" in text or "?" in text or "=" in text:  # otherwise there are none, and the import is not needed
+    if "@" in text or "?" in text or "=" in text:  # otherwise it holds no secret, and the import is not needed
         from schemas.addresses import without_secrets
 
         return without_secrets(text)

@@ -52,6 +52,7 @@ def private(settings: RunnerSettings, mirrors: Sequence[Mirror] = ()) -> Private
     found = tuple([(path, os.path.realpath(path)) for path in secrets(settings, mirrors)])
     return Private(
         found,
+        # One secret for each folder is enough to name, and each mirror is compared with all of them.
         tuple([(path, folder) for folder, path in {os.path.dirname(real): path for path, real in found}.items()]),
         tuple(map(os.path.realpath, own)),
         tuple([(key, path, os.path.realpath(path)) for key, path in folders]),

@@ -27,6 +27,7 @@ def become_owner(folder: str) -> None:
         return
     if os.geteuid() != 0 or owner == 0:
         return
+    # The groups first: after setuid we have no right to change them.
     os.initgroups(user.pw_name, user.pw_gid)
     os.setgid(user.pw_gid)
     os.setuid(owner)
@@ -59,6 +60,7 @@ def acting_as(user: str) -> Iterator[bool]:
         yield False
         return
     groups, group = os.getgroups(), os.getegid()
+    # The effective user last, and back first: only root may change groups.
     os.setgroups(wanted.groups)
     os.setegid(wanted.groups[0])
     os.seteuid(wanted.user)

@@ -91,7 +91,7 @@ def _granting(file: SecretFile, user: str, why: str) -> str:
     except (FileNotFoundError, NotADirectoryError):
         is_there, is_file = False, True
     except OSError:
-        is_there, is_file = True, True  # not accessible for us either
+        is_there, is_file = True, True  # we cannot look either, so it is probably a file that only others may read
     if not is_file:
         return f"{_head(file, user)}: {why}. Write the secret into a regular file."
     steps = list(_steps(file.path, user, is_there=is_there))

@@ -26,6 +26,7 @@ class StateLayout:
     - `home`: `HOME` for programs if mirrors could write to the home of the worker's user.
     """
 
+    # "agenda" and "wishes" stay as the first release named them: installed path units watch "wishes".
     OWN = (
         "plan.db", "journal.db", "agenda", "checkout", "launcher", "containers", "messages.log", "home", "locks",
         "wishes", "rejected",

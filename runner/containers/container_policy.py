@@ -90,5 +90,6 @@ def _option(word: str, policy: Policy) -> Iterator[Violation]:
             f"`{word}` joins the network of another container or process.",
             "Write `--network=none`, or a network's name.",
         )
+    # Programs such as Traefik and Watchtower act on labels like `traefik.enable` of any container.
     elif option == "--label" and "." in (value or "").partition("=")[0]:
         yield f"`{word}` could be an instruction to another program of the machine.", "Choose a label without a dot."

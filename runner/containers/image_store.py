@@ -58,6 +58,7 @@ def load(settings: RunnerSettings, policy: Policy, archive: BinaryIO) -> int:
     )
     os.chdir("/")  # podman does not start in a folder that the worker's user cannot enter
     try:
+        # Without a time limit: an image can have gigabytes, and an operator waits for it.
         code, said = spawn.ask((program, "load"), None, more, stdin=archive)
     except spawn.CannotStart as error:
         raise SkipjackError(f"cannot load {archive.name}: {with_remedy(str(error))}.") from error

@@ -28,9 +28,10 @@ def runtime_folder(layout: StateLayout) -> dict[str, str]:
     if user == 0 or (given and not given.startswith(_OF_SESSIONS)) or "--user" in (units.service_manager(layout) or ()):
         return {}
     folder = _FOR_PODMAN.format(user)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # it exists already, or the check below fails
         os.mkdir(folder, 0o700)
     with contextlib.suppress(OSError):
+        # Every user can write to /tmp: another one may have created the folder, or a link in its place.
         found = os.lstat(folder)
         if stat.S_ISDIR(found.st_mode) and found.st_uid == user and stat.S_IMODE(found.st_mode) == 0o700:
             return {"XDG_RUNTIME_DIR": folder}
@@ -67,7 +68,7 @@ def is_podman(program: str) -> bool:
 
 def _home(layout: StateLayout) -> str:
     """Return the home that runs give to their programs, from the plan."""
-    from runner.plan import plan
+    from runner.plan import plan  # loaded here, since few ticks have a container to remove
     from schemas.errors import SkipjackError
 
     with contextlib.suppress(SkipjackError), plan.opened(layout.plan) as opened:
@@ -77,7 +78,7 @@ def _home(layout: StateLayout) -> str:
 
 def end(layout: StateLayout, name: str) -> bool:
     """Remove the container that a mirror may have; return whether it is gone. The caller holds the supervisor lock."""
-    from runner.hooks import container_end
+    from runner.hooks import container_end  # loaded here for the same reason
 
     marker = os.path.join(layout.containers, name)
     found = container_end.read_marker(marker)

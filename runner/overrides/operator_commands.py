@@ -61,7 +61,7 @@ def operator_name() -> str:
 
 def execute_and_print(layout: StateLayout, command: OperatorCommand) -> None:
     """Execute a command and print its effect on each mirror; SkipjackError as `execute`."""
-    finish_unread()
+    finish_unread()  # the command must reach all mirrors, also if its output has no reader any more
     found = execute(layout, command)
     held = hold.holds(layout)
     for name in dict.fromkeys(command.names):
@@ -84,7 +84,7 @@ def execute(
     With `only_requested` that tick starts only the mirrors that were requested by name. A stop and a disable also end
     the run of a mirror that this worker no longer has. `record` writes into the same transaction.
 
-    SkipjackError when this worker does not have one of the mirrors; then nothing is done for the others either.
+    SkipjackError if this worker does not have one of the mirrors; then nothing is done for the others either.
     """
     with plan.opened(layout.plan) as opened, journal.opened(layout.journal) as book:
         found = {name: opened.mirror(name) for name in command.names}
@@ -98,6 +98,7 @@ def execute(
             override_store.end_removed(book, removed, _stopped(command), time.time())
             if record is not None:
                 record(book)
+    # After the transaction: a run that ends now must find the reason in the journal, or it counts as interrupted.
     if command.verb in _ENDING:
         stopping.stop(layout, running)
     wakeup.send(run_dir, wakeup.COURIER)
@@ -112,7 +113,7 @@ def _removed(opened: Plan, book: Journal, command: OperatorCommand, unknown: lis
     left = leftover_runs.find(opened, [each.mirror for each in book.active()]) if ends else []
     missing = ", ".join(f"`{name}`" for name in unknown if name not in left)
     if missing:
-        what = f"This worker ({opened.header.worker}) has no mirror {missing}."
+        what = f"this worker ({opened.header.worker}) has no mirror {missing}."
         raise SkipjackError(what, "`skipjack next` lists its mirrors.")
     return unknown
 

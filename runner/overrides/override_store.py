@@ -43,6 +43,7 @@ def lift(book: Journal, subjects: list[Subject], now: float) -> None:
     with book.together():
         for subject in subjects:
             held, row = book.overrides.lift(subject.name), book.mirrors.row(subject.name)
+            # Any other status belongs to a run, which goes on.
             if held and row is not None and row["status"] in (PAUSED, DISABLED):
                 last = book.last_run(subject.name)
                 book.mirrors.put(subject, last.status if last else NONE)
@@ -59,6 +60,7 @@ def request(
     made_by = masked(made_by)
     with book.together():
         lift(book, subjects, now)
+        # A run that is being stopped does not count: its mirror starts again when it has ended.
         active = {each.mirror for each in book.active()} - (set() if again else book.mirrors.with_reason_to_stop())
         running = [subject.name for subject in subjects if subject.name in active]
         for subject in subjects:
@@ -79,13 +81,13 @@ def release(book: Journal, made_by: str, now: float) -> Released | None:
 
 
 def hold(book: Journal) -> bool:
-    """Take back the release of a worker; False when it was not released."""
+    """Take back the release of a worker; return whether it was released."""
     with book.together():
         return book.overrides.hold()
 
 
 def _end_launched(book: Journal, mirrors: set[str], reason: str, now: float) -> None:
-    """End runs that were launched and have not running; their processes find out when they start."""
+    """End runs that were launched and have not started; their processes notice it when they start."""
     for active in book.active():
         if active.mirror in mirrors and active.status == LAUNCHING:
             book.record_end(active.id, active.mirror, Ending(INTERRUPTED, reason), now)

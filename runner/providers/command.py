@@ -1,4 +1,4 @@
-"""The command provider: a program of the site's own, as the public collections of mirror scripts expect to be run."""
+"""The command provider: run a program of the site, in the way that public collections of mirror scripts expect."""
 
 import re
 import shlex
@@ -15,39 +15,40 @@ OPTIONS = frozenset({
 })  # fmt: skip
 
 UNREACHED = frozenset({75})
-"""EX_TEMPFAIL of sysexits(3), with which a script asks to be tried again."""
+"""EX_TEMPFAIL of sysexits(3): a script that exits with it asks for another try."""
 
 
 def commands(job: Job) -> Iterator[Command]:
-    """The command line, split as a shell would but run without one, in the mirror's directory."""
+    """Yield the command line, to run in the mirror's directory; it is split as by a shell, but no shell runs it."""
     words = tuple(shlex.split(job.mirror.command))
+    # Follow checked the words, but the upstream may have created a link since. A container sees no file of the machine.
     if not job.mirror.docker_image and (why := job.refusal(words)):
         raise Abort(REFUSED, why)
     yield Command(words, job.facts | dict(job.mirror.env), job.directory)
 
 
 def argument_lists(_mirror: Mirror, _directory: str) -> Iterator[tuple[str, ...]]:
-    """None: a command is no rsync of ours."""
+    """Yield nothing: the arguments of a command are not rsync's."""
     yield from ()
 
 
 def is_success(job: Job, code: int) -> bool:
-    """0, or one of the codes that the definition lists."""
+    """Return whether the code is 0 or one that the definition lists."""
     return code == 0 or code in job.mirror.success_exit_codes
 
 
 def explain(code: int) -> str:
-    """The code, or the signal that ended the command."""
+    """Return the exit code, or the signal that ended the command, in words."""
     return f"the command was ended by signal {-code}" if code < 0 else f"the command exited with {code}"
 
 
 def reader(job: Job) -> "SizeReader":
-    """What looks for the size in the log."""
+    """Return the object that searches the log for the size."""
     return SizeReader(job.mirror.size_pattern, job.mirror.size_units)
 
 
 class SizeReader:
-    """Takes the first group of the pattern's last match as the mirror's size, its units powers of `base`."""
+    """Reads the mirror's size from the first group of the pattern's last match; its units are powers of `base`."""
 
     def __init__(self, pattern: str, base: int = 1024) -> None:
         self._base = base
@@ -61,5 +62,5 @@ class SizeReader:
             self._size = parse_tool_size(match.group(1) or "", self._base)
 
     def findings(self) -> Findings:
-        """The size, if the log told it."""
+        """Return the size, None if no line of the log matched."""
         return Findings(size=self._size)

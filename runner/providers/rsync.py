@@ -1,4 +1,4 @@
-"""The rsync provider: one rsync from an upstream into the mirror's directory."""
+"""The rsync provider: sync with one rsync from the upstream into the mirror's directory."""
 
 import os
 from collections.abc import Iterator
@@ -18,18 +18,18 @@ OPTIONS = frozenset({
 })  # fmt: skip
 
 UNREACHED = frozenset({10, 30, 35})
-"""Exit codes after rsync(1) when a connection cannot be made or nothing comes through it any more."""
+"""Exit codes, see rsync(1), for a connection that cannot be made or that transfers nothing any more."""
 
 BUILT_IN = (
     "-aHvh", "--no-o", "--no-g", "--stats", "--filter", "risk .~tmp~/", "--exclude", ".~tmp~/",
     "--delete", "--delete-after", "--delay-updates", "--safe-links",
 )  # fmt: skip
-"""tunasync's built-in options, so that a site that moves gets the same mirror."""
+"""tunasync's built-in options, so that a site that moves from tunasync gets the same mirror."""
 
 _SIZE = "Total file size"
 _SKIPPED = "IO error encountered -- skipping file deletion"
 _NOT_DELETED = "deletions were skipped: rsync could not read or write everything; see the log"
-_DIGITS = 18  # more than any disk holds, and still a number that every reader of a report can take
+_DIGITS = 18  # more than any disk holds, and small enough for a report
 _FIGURES = {
     "Total bytes received": "bytes",
     "Number of regular files transferred": "files",
@@ -37,7 +37,7 @@ _FIGURES = {
     _SIZE: "size",
 }
 
-# Meanings after the section EXIT VALUES of rsync(1).
+# See EXIT VALUES in rsync(1).
 _MEANINGS = {
     1: "syntax or usage error",
     2: "protocol incompatibility",
@@ -62,16 +62,16 @@ _MEANINGS = {
 
 
 def commands(job: Job) -> Iterator[Command]:
-    """One rsync that transfers and deletes, below the deletion guard."""
+    """Yield one rsync that transfers and deletes, with the passes that the deletion guard needs."""
     deletion_guard.begin(job)
     check(job)
     yield from deletion_guard.guarded(job, invocation(job, _options(job.mirror)))
 
 
 def argument_lists(mirror: Mirror, directory: str) -> Iterator[tuple[str, ...]]:
-    """The arguments of every rsync that a run may start, which the machine's policy judges. Reads and starts nothing.
+    """Yield the arguments of every rsync that a run may start, for the machine's policy. Reads and starts nothing.
 
-    Whatever `commands` adds to a pass must be in here as well, but for `rsync_words.fetching`, whose list is our own.
+    All that `commands` adds to a pass must be included, except `rsync_words.fetching`, whose file list is ours.
     """
     yield from deletion_guard.argument_lists(rsync_words.arguments(mirror, directory, _options(mirror)))
 
@@ -81,8 +81,10 @@ def _options(mirror: Mirror) -> tuple[str, ...]:
 
 
 def check(job: Job) -> None:
-    """Check that rsync can read the files of patterns, that reading them cannot hang, and that links lead none of them
-    out of the folders that may be sent to an upstream; raises Abort."""
+    """Check the pattern files; Abort if one cannot be read, could hang, or is outside the policy's folders.
+
+    A link may have been created since follow checked them, and rsync sends their rules to the upstream.
+    """
     folders = job.machine.pattern_files
     for name, path in _pattern_files(job):
         if folders is not None and not any(lies_in(path, folder) for folder in folders):
@@ -93,17 +95,17 @@ def check(job: Job) -> None:
         except OSError as error:
             why = error.strerror
             raise Abort(
-                FAILED, f"the `{name}` {path} cannot be read: {why}; create it, readable for the worker's user"
+                FAILED, f"cannot read the `{name}` {path}: {why}; create it, readable for the worker's user"
             ) from error
 
 
 def _pattern_files(job: Job) -> Iterator[tuple[str, str]]:
-    """The files whose rules rsync will send, each with the key or the option that names it."""
+    """Yield the files whose rules rsync will send, each with the key or option that names it."""
     mirror = job.mirror
     if mirror.exclude_file is not None and not mirror.rsync_override_only:
         yield "exclude_file", mirror.exclude_file
     if words := (*mirror.rsync_override, *own(mirror)):
-        from schemas.rsync import rsync_filters, rsync_options  # most mirrors have no options of their own
+        from schemas.rsync import rsync_filters, rsync_options  # loaded here, since most mirrors have no own options
 
         for option in rsync_options.read(words).options:
             if path := rsync_filters.sent_file(option.name, option.value):
@@ -111,7 +113,10 @@ def _pattern_files(job: Job) -> Iterator[tuple[str, str]]:
 
 
 def invocation(job: Job, words: tuple[str, ...]) -> Command:
-    """An rsync with these options; user name and password go through its environment, never its command line."""
+    """Return an rsync with these options. User name and password are passed in its environment.
+
+    Every user of the machine can read command lines.
+    """
     mirror = job.mirror
     env = dict(mirror.env)
     if mirror.username:
@@ -122,10 +127,10 @@ def invocation(job: Job, words: tuple[str, ...]) -> Command:
 
 
 def begin(mirror: Mirror) -> tuple[str, ...]:
-    """The built-in options or those that a definition has in their place.
+    """Return the built-in options, or those with which a definition replaces them.
 
-    The rules that keep the trace hook's files stand before all others: of rsync's filter rules the first one wins. They
-    are perishable (`p`), so that a folder of the trace makes way where the upstream has a file or a link in its place.
+    The rules that protect the trace hook's files come first, since the first matching rule of rsync applies. They are
+    perishable (`p`), so that rsync can replace a folder of the trace by a file or a link of the upstream.
     """
     if mirror.rsync_override_only:
         return mirror.rsync_override
@@ -134,7 +139,7 @@ def begin(mirror: Mirror) -> tuple[str, ...]:
 
 
 def connection(mirror: Mirror) -> tuple[str, ...]:
-    """Time-out and address family."""
+    """Return the options for time-out and address family."""
     if mirror.rsync_override_only:
         return ()
     timeout = () if mirror.rsync_no_timeout else (f"--timeout={mirror.rsync_timeout}",)
@@ -143,36 +148,36 @@ def connection(mirror: Mirror) -> tuple[str, ...]:
 
 
 def exclusions(mirror: Mirror) -> tuple[str, ...]:
-    """The file of patterns."""
+    """Return the option for the pattern file."""
     if mirror.rsync_override_only or mirror.exclude_file is None:
         return ()
     return ("--exclude-from", mirror.exclude_file)
 
 
 def own(mirror: Mirror) -> tuple[str, ...]:
-    """The options that a definition inherits and adds."""
+    """Return the options that a definition inherits and adds."""
     return () if mirror.rsync_override_only else (*mirror.rsync_options, *mirror.rsync_options_extra)
 
 
 def is_success(job: Job, code: int) -> bool:
-    """0, or one of the codes that the definition lists."""
+    """Return whether the code is 0 or one that the definition lists."""
     return code == 0 or code in (*job.mirror.success_exit_codes, *job.mirror.rsync_success_exit_codes)
 
 
 def explain(code: int) -> str:
-    """The code with its meaning as rsync(1) has it."""
+    """Return the exit code with its meaning according to rsync(1)."""
     if code < 0:
         return f"rsync was ended by signal {-code}"
-    return f"rsync exited with {code}: {_MEANINGS.get(code, 'a code that its manual does not know')}"
+    return f"rsync exited with {code}: {_MEANINGS.get(code, 'a code that its manual does not list')}"
 
 
 def reader(_job: Job) -> "StatsReader":
-    """What reads the lines of `--stats`."""
+    """Return the object that reads the lines of `--stats`."""
     return StatsReader()
 
 
 class StatsReader:
-    """Takes the figures that each rsync of an attempt prints at its end: traffic adds up, the last size counts."""
+    """Reads the figures that each rsync of an attempt prints at its end: traffic is added up, the last size counts."""
 
     def __init__(self) -> None:
         self._figures: dict[str, int] = {}
@@ -190,7 +195,7 @@ class StatsReader:
                 self._figures[_FIGURES[label]] = before + int(number)
 
     def findings(self) -> Findings:
-        """The figures; sizes that a user's own options made human-readable are not guessed at."""
-        told = self._figures
-        found = Findings(told.get("bytes"), told.get("files"), told.get("size"), self._remark, by_name=True)
-        return found._replace(transferred=told.get("transferred"))
+        """Return the figures, without those that a definition's options made human-readable and therefore inexact."""
+        figures = self._figures
+        found = Findings(figures.get("bytes"), figures.get("files"), figures.get("size"), self._remark, by_name=True)
+        return found._replace(transferred=figures.get("transferred"))

@@ -1,7 +1,7 @@
-"""Puts rsync's command lines together from options, and takes parts out of them again.
+"""Build rsync's command lines from options, and remove options from them.
 
-What rsync prints is Skipjack's own matter (`schemas/rsync/rsync_output.py`): it reads the figures, the progress and the
-names of what would be deleted. Its own options stand behind all others, where they win.
+Only Skipjack sets the options for rsync's output (`schemas/rsync/rsync_output.py`), since it reads the figures, the
+progress and the names of files to delete from it. Its options come last, where they override all others.
 """
 
 import contextlib
@@ -14,17 +14,17 @@ from schemas.mirror_record import Mirror
 from schemas.rsync import rsync_options, rsync_output
 
 OUTPUT = ("-v", "--no-motd", "--stats", "--no-h", "--info=progress2,flist0", "--out-format=%i %n%L")
-"""What every rsync prints: sizes in bytes, how far it is, and a line for each change, which never begins with a name.
+"""The output of every rsync: sizes in bytes, progress, and a line for each change, which never begins with a name.
 
-An upstream could give a file the name of any message, and write one into its message of the day. None of this is sent
-to the upstream but `-v`: an old or another program there would not know `--info`.
+An upstream could give a file the name of any message, or put one into its message of the day. Of these options only
+`-v` is sent to the upstream, where an old or another program may not know `--info`.
 """
 
 USAGE = 1
-"""rsync's exit code for options that it does not know, after rsync(1)."""
+"""rsync's exit code for unknown options, see rsync(1)."""
 
 TRACES = ("project/", "project/trace/", "project/trace/{host}", "Archive-Update-in-Progress-{host}")
-"""What the trace hook makes in a mirror although its upstream may lack it."""
+"""Files and folders that the trace hook creates in a mirror, and that the upstream may not have."""
 
 _DELETING = frozenset({
     "--delete", "--delete-before", "--delete-during", "--delete-delay", "--delete-after", "--delete-excluded",
@@ -36,36 +36,36 @@ _NOT_DOING = frozenset({"--dry-run", "--list-only"})
 _BACKUPS = frozenset({"--backup", "--backup-dir"})
 _SECOND_STAGE = _DELETING | {"--delay-updates", "--ignore-errors"}
 _DAEMON = r"(rsync://[^/]+/[^/]+|[^/:]+::[^/]+)/(.*)"
-_EVERY_CODE = frozenset(range(-64, 256))
+_EVERY_CODE = frozenset(range(-64, 256))  # signals are negative
 
 
 def arguments(mirror: Mirror, directory: str, words: Sequence[str]) -> tuple[str, ...]:
-    """The arguments of an rsync from the upstream into a directory, with these options and our own."""
+    """Return the arguments of an rsync from the upstream into a directory, with these options and our own."""
     cleaned = _without(rsync_output.without_output(words), {"--max-delete"})
     return (*cleaned, *OUTPUT, mirror.upstream, directory + "/")
 
 
 def command(job: Job, words: Sequence[str], env: dict[str, str]) -> Command:
-    """An rsync from the upstream into the mirror's directory, with these options and our own."""
+    """Return an rsync from the upstream into the mirror's directory, with these options and our own."""
     argv = (job.mirror.command or "rsync", *arguments(job.mirror, job.directory, words))
     return Command(argv, env, job.directory, progress=True)
 
 
 def options_of(made: Command) -> tuple[str, ...]:
-    """The options of a command line without our own."""
+    """Return the options of a command line without our own."""
     return tuple(made.argv[1 : -2 - len(OUTPUT)])
 
 
 def deletes(made: Command) -> bool:
-    """Whether an rsync would delete anything."""
+    """Return whether an rsync would delete anything."""
     reading = rsync_options.read(options_of(made))
     names = {option.name for option in reading.options}
-    # A newer rsync may know an option that we do not, and what stands behind it.
+    # Parsing ends at an option that only a newer rsync knows, and options after it may delete.
     return reading.fault is not None or (bool(names & _DELETING) and not names & _NOT_DOING)
 
 
 def makes_backups(made: Command) -> bool:
-    """Whether an rsync would move aside what it deletes."""
+    """Return whether an rsync would keep a backup of each file that it deletes."""
     return bool(_names(made) & _BACKUPS)
 
 
@@ -74,14 +74,14 @@ def _names(made: Command) -> set[str]:
 
 
 def for_first_stage(words: Sequence[str]) -> tuple[str, ...]:
-    """The options without those that belong to the second stage: all that delete, or delay what is transferred."""
+    """Return the options without those for the second stage, which delete or delay updates."""
     return _without(words, _SECOND_STAGE)
 
 
 def resuming(words: Sequence[str]) -> tuple[str, ...]:
-    """What the first stage needs so that a transfer that was cut off goes on where it ended, as in the second stage.
+    """Return the option with which the first stage resumes an interrupted transfer, as the second stage does.
 
-    `--delay-updates` keeps such files in the folders `.~tmp~`, which only the worker's user can read.
+    `--delay-updates` keeps partial files in folders `.~tmp~`, which only the worker's user can read.
     """
     delays = rsync_options.read(words).named("--delay-updates")
     return ("--partial-dir=.~tmp~",) if delays else ()
@@ -93,12 +93,12 @@ def _without(words: Sequence[str], names: "set[str] | frozenset[str]") -> tuple[
 
 
 def with_more(words: tuple[str, ...], more: Sequence[str]) -> tuple[str, ...]:
-    """A command line or its arguments with further options behind all others."""
+    """Return a command line or its arguments with further options after all others."""
     return (*words[:-2], *more, *words[-2:])
 
 
 def own_limit(mirror: Mirror) -> tuple[int, str] | None:
-    """The smallest `--max-delete` of the options in force, and where it stands; Skipjack keeps to it in rsync's place.
+    """Return the smallest `--max-delete` of a definition and its key; Skipjack applies it instead of rsync.
 
     A negative one allows no deletion.
     """
@@ -112,9 +112,9 @@ def own_limit(mirror: Mirror) -> tuple[int, str] | None:
 
 
 def keeps_partials_apart(mirror: Mirror) -> bool:
-    """Whether all folders `.~tmp~` in a mirror are rsync's own: no such folder of the upstream is transferred.
+    """Return whether all folders `.~tmp~` in a mirror are rsync's own, since none of the upstream is transferred.
 
-    For that the first of the filter rules must leave them out, as it does in the built-in options.
+    The first of the filter rules must exclude them for that, as in the built-in options.
     """
     if not mirror.rsync_override:
         return True
@@ -124,32 +124,32 @@ def keeps_partials_apart(mirror: Mirror) -> bool:
 
 
 def traces(mirror: Mirror) -> tuple[str, ...]:
-    """The paths of the trace hook's files and folders, folders with a slash at the end."""
+    """Return the paths of the trace hook's files and folders, folders with a slash at the end."""
     return tuple(path.format(host=mirror.trace) for path in TRACES) if mirror.trace else ()
 
 
 def without_ours(made: Command) -> Command:
-    """The command as another program may understand it."""
+    """Return the command without our options, for a program that does not know them."""
     return made._replace(argv=(made.argv[0], *options_of(made), *made.argv[-2:]), progress=False)
 
 
 def asking_for_version(made: Command, more: Sequence[str]) -> Command:
-    """Ask a program whether it understands our options; it need not reach the upstream for that."""
+    """Return a command that succeeds if a program knows our options; it does not contact the upstream."""
     argv = (made.argv[0], *OUTPUT, *more, "--version")
     return made._replace(argv=argv, goes_on=_EVERY_CODE, progress=False, output=lambda _lines: b"")
 
 
 def unguarded(job: Job, made: Command) -> Iterator[Command]:
-    """Run the command as it is, or without our options if the program does not know them."""
+    """Yield the command, and once more without our options if the program does not know them."""
     yield made._replace(goes_on=frozenset({USAGE}))
     if job.exit_code == USAGE:
         yield from falling_back(job, made)
 
 
 def falling_back(job: Job, made: Command, more: Sequence[str] = ()) -> Iterator[Command]:
-    """After a usage error: run the command without our options if the program does not know them.
+    """Yield the command without our options if the program does not know them; for use after a usage error.
 
-    Whether it does is found out from the program alone, so that no upstream can bring it about.
+    Only the program is asked, never the upstream: otherwise an upstream could switch the deletion guard off.
     """
     yield asking_for_version(made, more)
     if job.exit_code == 0:
@@ -160,16 +160,16 @@ def falling_back(job: Job, made: Command, more: Sequence[str] = ()) -> Iterator[
 
 
 def _new_file(path: str) -> int:
-    """Open a new file that every user may read, in a folder where a container may have put anything at its path."""
+    """Create a file that every user may read, in a folder where a container may have put something at its path."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    os.fchmod(descriptor, 0o644)
+    os.fchmod(descriptor, 0o644)  # whatever the umask is: the container may run as another user
     return descriptor
 
 
 def fetching(job: Job, made: Command, paths: Sequence[bytes], list_file: str) -> Command:
-    """An rsync of these paths alone, named in `list_file`, with the options of the command but deleting nothing."""
+    """Return an rsync of only these paths, written to `list_file`, with the command's options except deletions."""
     match = re.fullmatch(_DAEMON, job.mirror.upstream)
     # A daemon without chroot does not find names below a path inside its module, so they begin at the module's root.
     base, prefix = (f"{match.group(1)}/", match.group(2)) if match else (job.mirror.upstream, "")

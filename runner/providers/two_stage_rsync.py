@@ -1,7 +1,7 @@
-"""The two-stage provider: first everything but the indices, deleting nothing; then the full sync.
+"""The two-stage provider: first sync everything except the indices, without deletions; then sync everything.
 
-A client that reads an index while the mirror is being synced then finds every file that the index names. Debian's
-ftpsync does the same, and its filters are the profiles here.
+So clients that read an index during a sync find every file that it names. Debian's ftpsync does the same, and the
+profiles here are its filters.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ PROFILES: dict[str, tuple[str, ...]] = {
         "- Packages*", "- Sources*", "- Release*", "- InRelease", "- i18n/*", "- ls-lR*", "- dep11/*",
     ),
 }  # fmt: skip
-"""What the first stage leaves out (`-`) and takes nevertheless (`+`), as rsync's filter rules."""
+"""Files that the first stage leaves out (`-`) or takes nevertheless (`+`), as rsync's filter rules."""
 
 is_success = rsync.is_success
 explain = rsync.explain
@@ -31,19 +31,20 @@ reader = rsync.reader
 
 
 _PARTIAL = 23
-"""rsync's exit code when it could not transfer everything, after rsync(1)."""
+"""rsync's exit code for an incomplete transfer, see rsync(1)."""
 
 
 def commands(job: Job) -> Iterator[Command]:
-    """Both stages. A mirror's options hold in both, but for those that delete: nothing is deleted in the first.
+    """Yield both stages. A mirror's options apply to both, except that the first stage deletes nothing.
 
-    The order of filters is tunasync's: the profile, the mirror's options, its file of patterns.
+    The order of filters is tunasync's: the profile, the mirror's options, its pattern file.
     """
     deletion_guard.begin(job)
     rsync.check(job)
     first = rsync.invocation(job, _first_options(job.mirror))
     full = rsync.invocation(job, _full_options(job.mirror))
     errors = Errors()
+    # A directory in the place of a file makes the first stage incomplete; only the second one can remove it.
     goes_on = frozenset({_PARTIAL})
     listed = yield from deletion_guard.without_deletions(job, first._replace(goes_on=goes_on, errors=errors.take))
     if job.exit_code == rsync_words.USAGE:
@@ -58,7 +59,7 @@ def commands(job: Job) -> Iterator[Command]:
 
 
 def argument_lists(mirror: Mirror, directory: str) -> Iterator[tuple[str, ...]]:
-    """The arguments of every rsync that a run may start; see the rsync provider."""
+    """Yield the arguments of every rsync that a run may start; see the rsync provider."""
     yield from deletion_guard.argument_lists(rsync_words.arguments(mirror, directory, _first_options(mirror)))
     yield from deletion_guard.argument_lists(rsync_words.arguments(mirror, directory, _full_options(mirror)))
 

@@ -54,7 +54,7 @@ class DirectoryLock:
             self.identity, self._inode = identity_of(self._directory), _inode(self._directory)
             self._out = self._leads_out()
             self._own = self._locked(self._directory, self._directory)
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError):  # a hook creates or mounts it, then this is called again
             return
         except OSError as error:
             self.problem = str(error.strerror)

@@ -68,7 +68,7 @@ def whole_error_line(path: str) -> str:
                 rank, text = reader.judge(line)
                 if rank >= best and rank > SUMMARY:
                     best, found = rank, text
-    except OSError:
+    except OSError:  # the exit code alone is a reason as well
         return ""
     return _shown(found)
 

@@ -75,7 +75,7 @@ def want_follow(layout: StateLayout, settings: str, *, start: bool) -> None:
 
 
 def _want(layout: StateLayout, request: str, program: str, *words: str) -> None:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # a run must end in any case, and the timer starts the next tick anyway
         if units.service_manager(layout) is None:
             spawn.detach(spawn.lean(program, layout.state_dir, *words), layout.messages)
         else:

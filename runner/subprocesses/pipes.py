@@ -60,8 +60,9 @@ def within(lines: int, shortest: int, urgent: bytes) -> Pipe:
 def opened(pipe: Pipe) -> tuple[int, int]:
     """Open a pipe and return its reading and its writing end. Shrinking a pipe needs no privilege."""
     source, target = os.pipe2(os.O_CLOEXEC | (os.O_DIRECT if pipe.packets else 0))
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # the kernel may refuse only to enlarge it, which costs speed
         fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, pipe.size)
+    # A read returns one packet, so packets are read until none is left; the caller polls before.
     os.set_blocking(source, not pipe.packets)
     return source, target
 

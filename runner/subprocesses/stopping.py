@@ -26,7 +26,7 @@ def _signal(layout: StateLayout, name: str) -> bool:
     """Signal the holders of the supervisor lock; return whether one was reached."""
     reached = False
     for pid in locks.holders(layout.lock("supervisor", name)):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has just ended, or is another user's
             os.kill(pid, signal.SIGTERM)
             reached = True
     return reached

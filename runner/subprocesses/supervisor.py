@@ -98,7 +98,7 @@ def run(
     got the rest of its output.
     """
     pid, outputs = _spawn_into(argv, env, cwd, log, keep, sinks, pipe)
-    watch = os.pidfd_open(pid)
+    watch = os.pidfd_open(pid)  # readable when the process ends, so that one poll waits for it and for its output
     try:
         try:
             cause = _wait(watch, stop, timeout, outputs, chores)
@@ -164,7 +164,7 @@ def _spawn_into(
 
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends, so that none escapes us as a daemon."""
-    import ctypes
+    import ctypes  # loaded here, since few programs need it; Python has no function for prctl
 
     global _adopting
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -173,7 +173,7 @@ def adopt_orphans() -> None:
 
 def _end_descendants() -> None:
     """Kill and reap all our descendants, in whatever session."""
-    while killed := [pid for pid in _children() if _kill(pid)]:
+    while killed := [pid for pid in _children() if _kill(pid)]:  # the children of a killed one become ours
         for pid in killed:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
@@ -260,7 +260,7 @@ def _likelihood() -> int:
 
 
 def _set_likelihood(points: int) -> None:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # without privileges the kernel may refuse to lower it; the run goes on
         descriptor = os.open(_SCORE, os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.write(descriptor, str(points).encode())
@@ -301,7 +301,7 @@ def _wait(
                 if not count:
                     poll.unregister(output.descriptor)
         if 0 < found < much:
-            quiet.poll(PAUSE * 1000)
+            quiet.poll(PAUSE * 1000)  # ends early for the end of the process and for a stop signal
     return INTERRUPTED
 
 

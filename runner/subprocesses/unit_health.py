@@ -67,7 +67,7 @@ def remembered(layout: StateLayout) -> list[Dead]:
     try:
         with open(layout.units, encoding="utf-8", opener=regular) as file:
             return [Dead(*line.split("\t")) for line in file.read().splitlines() if line.count("\t") == 2]
-    except (OSError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError):  # never checked, or damaged: the next check writes it again
         return []
 
 

@@ -35,7 +35,7 @@ _PENDING = ("active", "activating", "deactivating", "reloading")
 _WITHOUT_PROCESS = ("resources", "start-limit-hit", "exec-condition")
 """Results of units that never started a process."""
 
-_NO_CREDENTIAL = "243"
+_NO_CREDENTIAL = "243"  # EXIT_CREDENTIALS
 
 _STEPS = {
     200: "its working directory is missing",
@@ -66,7 +66,7 @@ def service_manager(layout: StateLayout) -> tuple[str, ...] | None:
     try:
         with open(layout.launcher, encoding="ascii", errors="replace", opener=regular) as file:
             return _LAUNCHERS.get(file.read().strip())
-    except FileNotFoundError:
+    except FileNotFoundError:  # runs are started by cron or by hand; another OSError is a failure
         return None
 
 
@@ -124,6 +124,7 @@ def _limit(manager: tuple[str, ...], run_dir: str, name: str, mirror: Mirror) ->
     path = os.path.join(run_dir, "limits", name)
     if wanted == _content(path):
         return ""
+    # Empty values reset the limits that an earlier definition has set.
     properties = wanted.split() or ["MemoryMax=infinity", "CPUQuota=", "IOWeight="]
     code, said = _ask(*manager, "--no-ask-password", "set-property", "--runtime", unit(name), *properties)
     if code:

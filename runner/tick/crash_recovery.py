@@ -120,7 +120,7 @@ def mirrors_with_orphans(layout: StateLayout, book: Journal) -> list[str]:
 
 
 def _is_busy(layout: StateLayout, name: str) -> bool:
-    """Whether a provider may be using a mirror's directory: processes that hold its lock, or a container."""
+    """Return whether a provider may be using a mirror's directory: processes that hold its lock, or a container."""
     return locks.is_in_use(layout.lock("mirror", name)) or layout.has_container(name)
 
 
@@ -152,6 +152,7 @@ def _end_holders(paths: Mapping[str, str]) -> None:
     while time.monotonic() < deadline and any(locks.is_in_use(path) for path in paths.values()):
         time.sleep(0.05)
     for path in paths.values():
+        # Repeated, since a process may start another one before the signal reaches it.
         while locks.is_in_use(path) and _signal_holders(path, signal.SIGKILL):
             time.sleep(0.05)
     for name, path in paths.items():
@@ -168,7 +169,7 @@ def _signal_holders(path: str, number: int) -> bool:
     for pid in locks.holders(path):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             group = os.getpgid(pid)
-            if group != os.getpgrp():
+            if group != os.getpgrp():  # a tick must never signal its own group
                 os.killpg(group, number)
                 reached = True
     return reached

@@ -27,7 +27,7 @@ except Exception as error:  # a half-installed release; systemd must not take th
 
 def main(words: list[str]) -> int:
     """Run one program and return its exit code."""
-    gc.disable()  # imports leave no garbage, so that each collection would be in vain
+    gc.disable()  # imports leave no garbage, so each collection would only cost time
     program, state_dir, *rest = words
     layout = StateLayout(state_dir)
     if program == "tick":
@@ -85,8 +85,9 @@ def _start(program: str, layout: StateLayout, rest: list[str]) -> int:
     from runner.plan.deletion_limits import as_limit
     from runner.run.run import Allowed, run
 
+    # A run may take days, so garbage must be collected; what was imported is never garbage and need not be searched.
     gc.freeze()
-    gc.enable()  # a run may take days
+    gc.enable()
     name, *more = rest
     limit = next((word.partition("=")[2] for word in more if word.startswith("max-delete=")), None)
     number = next((int(word) for word in more if word.isdigit()), None)

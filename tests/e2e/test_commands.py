@@ -105,7 +105,7 @@ def test_a_command_for_an_unknown_mirror_is_refused_with_a_reason(
     results = [desk.results[number] for number in numbers]
     assert [result["outcome"] for result in results] == ["refused", "refused", "refused", "done"]
     assert "there is no plan" in results[0]["reason"]
-    assert results[1]["reason"] == "This worker (w1) has no mirror `nobody`. `skipjack next` lists its mirrors."
+    assert results[1]["reason"] == "this worker (w1) has no mirror `nobody`. `skipjack next` lists its mirrors."
     assert "names no mirror" in results[2]["reason"]
     wait_until(lambda: len(gate.begun("a")) == 2, "the one that is there was not stopped, and runs again")
 

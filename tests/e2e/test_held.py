@@ -70,7 +70,7 @@ def test_no_program_starts_a_run_on_a_held_worker(held: Worker, gate: Gate) -> N
     for done in (unit, typed):
         assert done.returncode == 1
         assert "cannot sync a: this worker is held by `start: held` in its settings." in done.stderr
-        assert "`skipjack release` ends that; `skipjack run a --while-held` syncs this mirror alone." in done.stderr
+        assert "`skipjack release` ends that; `skipjack run a --while-held` syncs only this mirror." in done.stderr
     assert at_rest(held) == {}
     assert gate.begun("a") == []
     assert "bug" not in held.messages()

@@ -150,7 +150,7 @@ def test_unknown_names_are_reported_and_nothing_is_done(
     done = worker.command("disable", "a", "nobody", check=False)
 
     assert done.returncode == 1
-    assert "This worker (w1) has no mirror `nobody`. `skipjack next` lists its mirrors." in done.stderr
+    assert "this worker (w1) has no mirror `nobody`. `skipjack next` lists its mirrors." in done.stderr
     syncing(worker, gate, "a")
     gate.open.touch()
     status(worker, "a", "success")

@@ -205,7 +205,7 @@ def test_a_missing_exclude_file_is_named(repository: ConfigRepository, upstream:
 
     worker.command("once", check=False)
 
-    assert worker.run_of("m").reason.startswith(f"the `exclude_file` {missing} cannot be read")
+    assert worker.run_of("m").reason.startswith(f"cannot read the `exclude_file` {missing}: ")
     assert f"{missing} cannot be read" in worker.command("run", "m", "--dry-run", check=False).stderr
 
 

@@ -1,4 +1,4 @@
-"""`skipjack container load`: what is said about an archive that a container program does not load."""
+"""`skipjack container load`: the message about an archive that a container program cannot load."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Locks and processes: small real ones."""
+"""Locks and processes, with small real programs."""
 
 import errno
 import fcntl
@@ -19,7 +19,7 @@ from tests.runner.syncing import UNSTOPPED
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def test_a_lock_is_held_once_and_free_again_when_its_holder_is_gone(tmp_path: Path) -> None:
+def test_a_lock_is_free_again_when_its_holder_has_ended(tmp_path: Path) -> None:
     path = str(tmp_path / "locks" / "one")
     assert not locks.is_held(path)
     descriptor = locks.try_lock(path)
@@ -30,7 +30,7 @@ def test_a_lock_is_held_once_and_free_again_when_its_holder_is_gone(tmp_path: Pa
     assert not locks.is_held(path)
 
 
-def test_a_killed_holder_leaves_no_lock_but_its_child_that_inherited_it_does(tmp_path: Path) -> None:
+def test_a_lock_outlives_a_killed_holder_only_in_a_child_that_inherited_it(tmp_path: Path) -> None:
     path = str(tmp_path / "one")
     code = (
         "import os, subprocess, sys, time\nfrom runner.base import locks\n"
@@ -98,7 +98,7 @@ def test_the_holder_of_a_deleted_or_replaced_lock_file_is_found(tmp_path: Path, 
     os.close(descriptor)
 
 
-def test_a_directory_is_locked_once_whatever_path_leads_there(tmp_path: Path) -> None:
+def test_a_directory_is_locked_once_by_all_its_paths(tmp_path: Path) -> None:
     directory, link = tmp_path / "directory", tmp_path / "link"
     directory.mkdir()
     link.symlink_to(directory)
@@ -115,7 +115,7 @@ def test_a_directory_is_locked_once_whatever_path_leads_there(tmp_path: Path) ->
     assert not locks.is_directory_held(str(directory))
 
 
-def test_a_directory_that_was_exchanged_is_locked_anew_and_a_missing_one_not_at_all(tmp_path: Path) -> None:
+def test_a_replaced_directory_is_locked_again_and_a_missing_one_is_not(tmp_path: Path) -> None:
     directory = tmp_path / "directory"
     lock = DirectoryLock(str(directory), str(tmp_path))
     lock.take()
@@ -130,7 +130,7 @@ def test_a_directory_that_was_exchanged_is_locked_anew_and_a_missing_one_not_at_
     lock.release()
 
 
-def test_a_directory_whose_file_system_has_no_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_directory_locks_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def flock(_descriptor: int, _kind: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
@@ -140,7 +140,7 @@ def test_a_directory_whose_file_system_has_no_locks_is_told(tmp_path: Path, monk
     assert (lock.descriptors, lock.problem, lock.moved()) == ((), "No locks available", "")
 
 
-def test_a_directory_within_another_one_is_not_locked_beside_it(tmp_path: Path) -> None:
+def test_a_directory_inside_a_locked_one_cannot_be_locked(tmp_path: Path) -> None:
     outer, inner, other = tmp_path / "outer", tmp_path / "outer/linux/inner", tmp_path / "outer/linux/other"
     inner.mkdir(parents=True)
     other.mkdir()
@@ -169,7 +169,7 @@ def test_a_directory_within_another_one_is_not_locked_beside_it(tmp_path: Path) 
     of_outer.release()
 
 
-def test_what_takes_the_place_of_a_locked_directory_is_seen(tmp_path: Path) -> None:
+def test_a_replacement_of_a_locked_directory_is_noticed(tmp_path: Path) -> None:
     root, directory = tmp_path / "root", tmp_path / "root/m"
     directory.mkdir(parents=True)
     (tmp_path / "secret").mkdir()
@@ -200,16 +200,16 @@ def run(
         os.close(log)
 
 
-def test_exit_codes_and_signals_are_told(tmp_path: Path) -> None:
+def test_exit_codes_and_signals_are_returned(tmp_path: Path) -> None:
     assert run(["sh", "-c", "exit 23"], tmp_path) == supervisor.Exit(23)
     assert run(["sh", "-c", "kill -KILL $$"], tmp_path) == supervisor.Exit(-9)
     assert run(["sleep", "100"], tmp_path, timeout=0.1).cause == supervisor.TIMED_OUT
 
 
-def test_a_process_that_prints_line_by_line_does_not_wake_us_for_each(
+def test_a_process_that_prints_many_lines_does_not_wake_us_for_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And none of it is lost: what gathers while nobody reads is read at the end, for which the pause ends as well."""
+    """No output is lost: the rest is read at the end of the process, which also ends the pause."""
     monkeypatch.setattr(supervisor, "PAUSE", 100_000.0)
     pieces: list[bytes] = []
     lines = "import os\nfor number in range(5000): os.write(1, b'%05d\\n' % number)"
@@ -220,7 +220,7 @@ def test_a_process_that_prints_line_by_line_does_not_wake_us_for_each(
     assert len(pieces) <= 3, "the first lines, the others, the end"
 
 
-def test_a_process_gets_a_session_of_its_own_no_input_and_default_signals(tmp_path: Path) -> None:
+def test_a_process_has_its_own_session_no_input_and_default_signals(tmp_path: Path) -> None:
     script = "cat /proc/$$/stat; cat; pwd; exec grep -E 'Sig(Blk|Ign)' /proc/self/status"
 
     assert run(["sh", "-c", script], tmp_path).code == 0
@@ -234,7 +234,7 @@ def test_a_process_gets_a_session_of_its_own_no_input_and_default_signals(tmp_pa
     assert not [mask for mask in masks if mask & stops]
 
 
-def test_a_process_is_killed_for_want_of_memory_before_the_run_that_started_it(tmp_path: Path) -> None:
+def test_the_kernel_kills_a_process_before_its_run_when_memory_runs_out(tmp_path: Path) -> None:
     ours = Path("/proc/self/oom_score_adj").read_text()
     assert run(["cat", "/proc/self/oom_score_adj"], tmp_path).code == 0
     assert int((tmp_path / "log").read_text()) == int(ours) + 200
@@ -253,7 +253,7 @@ def test_a_process_inherits_no_descriptor_and_no_secret_of_ours(
     assert "CREDENTIALS_DIRECTORY" not in said
 
 
-def test_a_program_is_looked_for_where_the_mirrors_own_path_says(tmp_path: Path) -> None:
+def test_a_program_is_searched_for_in_the_path_of_the_mirror(tmp_path: Path) -> None:
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "mine").write_text("#!/bin/sh\nexit 9\n")
@@ -264,16 +264,14 @@ def test_a_program_is_looked_for_where_the_mirrors_own_path_says(tmp_path: Path)
         run(["mine"], tmp_path, env={"PATH": "/bin"})
 
 
-def test_a_program_of_the_folder_it_runs_in_is_looked_for_there(tmp_path: Path) -> None:
+def test_a_relative_program_is_searched_for_in_its_working_directory(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("#!/bin/sh\nexit 9\n")
     (tmp_path / "mine").chmod(0o755)
 
     assert run(["./mine"], tmp_path).code == 9
 
 
-def test_a_process_starts_although_the_folder_that_we_are_in_is_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_starts_although_our_current_folder_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
@@ -282,7 +280,7 @@ def test_a_process_starts_although_the_folder_that_we_are_in_is_gone(
     assert run(["true"], tmp_path) == supervisor.Exit(0)
 
 
-def test_a_time_out_may_be_longer_than_the_system_waits_at_once(tmp_path: Path) -> None:
+def test_a_time_out_may_be_longer_than_one_poll(tmp_path: Path) -> None:
     assert run(["true"], tmp_path, timeout=50 * 365 * 86400.0) == supervisor.Exit(0)
 
 
@@ -297,7 +295,7 @@ print(supervisor.run(["sh", "-c", lone], os.environ, os.getcwd(), log, (), None,
 """
 
 
-def test_what_has_become_another_users_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_process_of_another_user_is_not_waited_for(tmp_path: Path) -> None:
     powerless = ["setpriv", "--bounding-set=-kill", "--inh-caps=-kill", sys.executable, "-c", _WITHOUT_POWER]
     env = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     try:

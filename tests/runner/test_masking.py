@@ -1,4 +1,4 @@
-"""What people and programs write into a text that the worker keeps or shows: addresses in it have no secrets."""
+"""Texts that the worker stores or shows contain no secrets of addresses."""
 
 import json
 import sys
@@ -89,7 +89,7 @@ def test_a_reason_that_an_earlier_release_kept_is_shown_without_its_secrets(
     assert (shown["mirrors"][0]["why"], shown["problems"]) == (f"paused by bob: {SHOWN}", [SHOWN])
 
 
-def test_whatever_is_printed_has_no_secrets_but_for_texts_to_be_used(capsys: pytest.CaptureFixture[str]) -> None:
+def test_output_has_no_secrets_except_in_texts_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     output.say(WORDS)
     output.log(WORDS)
     output.say("ExecStart=x https://a.example/#part", has_addresses=False)
@@ -98,7 +98,7 @@ def test_whatever_is_printed_has_no_secrets_but_for_texts_to_be_used(capsys: pyt
     assert said.err == f"{SHOWN}\n"
 
 
-def test_a_text_without_addresses_costs_no_program_the_search_for_them() -> None:
+def test_a_text_without_addresses_does_not_load_the_module_that_masks() -> None:
     sys.modules.pop("schemas.addresses", None)
     assert output.head("rsync exited with 23: partial transfer", 5) == "rsync"
     assert "schemas.addresses" not in sys.modules

@@ -1,4 +1,4 @@
-"""The agenda must never say that there is nothing to do when there is."""
+"""The next-wake cache must never show that a tick is idle if it is not."""
 
 import os
 from pathlib import Path
@@ -59,5 +59,5 @@ def test_a_torn_or_foreign_cache_is_ignored(tmp_path: Path, text: str) -> None:
     assert next_wake.read(str(path), "x", 1.5) is None
 
 
-def test_a_missing_cache_is_no_error(tmp_path: Path) -> None:
+def test_a_missing_cache_is_not_an_error(tmp_path: Path) -> None:
     assert next_wake.read(str(tmp_path / "none"), "x", 1.5) is None

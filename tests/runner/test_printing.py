@@ -1,4 +1,4 @@
-"""What a reader that leaves, another user's files and a second courier bring about at the command line."""
+"""The command line with a reader that leaves, with another user's files and with a second courier."""
 
 import os
 import subprocess
@@ -33,7 +33,9 @@ _BOUNDARIES = pytest.mark.parametrize(
 
 
 @_BOUNDARIES
-def test_a_reader_that_leaves_ends_a_program_without_a_trace(output: str, say: str, boundary: str, guard: str) -> None:
+def test_a_reader_that_leaves_ends_a_program_without_a_message(
+    output: str, say: str, boundary: str, guard: str
+) -> None:
     program = _PRINT.format(output=output, say=say, boundary=boundary, guard=guard)
     words = [sys.executable, "-c", program]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -44,7 +46,7 @@ def test_a_reader_that_leaves_ends_a_program_without_a_trace(output: str, say: s
     assert (process.returncode, said) == (1, "")
 
 
-def test_once_is_content_with_another_courier(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_once_succeeds_while_another_courier_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def busy(*_words: object, **_more: object) -> int:
         raise courier.AnotherCourier("Another courier is at work.", "")
 
@@ -75,7 +77,7 @@ _PROGRAMS = pytest.mark.parametrize("module", ["runner.cli", "sitegen"])
 
 
 def run_shell(words: str, *, fails_in: int = 1) -> str:
-    """What a command line says on stderr, after it has ended with an exit code; its output is a pipe without a reader,
+    """Return what a command line prints on stderr, and check its exit code; its output is a pipe without a reader,
     unless the line says another."""
     line = f'PYTHON() {{ {sys.executable} -m "$@"; }}; {words}'
     reader, writer = os.pipe()
@@ -99,7 +101,7 @@ def test_help_that_cannot_be_written_is_a_failure_with_one_message(module: str) 
 
 
 @_PROGRAMS
-def test_help_that_nobody_reads_leaves_no_trace(module: str) -> None:
+def test_help_without_a_reader_prints_no_error(module: str) -> None:
     assert run_shell(f"PYTHON {module} --help") == ""
     assert run_shell(f"PYTHON {module} --version >&- 2>&-", fails_in=0) == ""
 
@@ -152,7 +154,7 @@ sys.exit(guarded(change))
 
 
 @pytest.mark.parametrize("output", ["", ">/dev/full", ">&-", "<&- >&- 2>&-"])
-def test_a_command_that_changes_things_goes_on_without_a_reader(output: str, tmp_path: Path) -> None:
+def test_a_command_that_changes_things_continues_without_a_reader(output: str, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(_CHANGE)
     words = f"PYTHONPATH={Path.cwd()} {sys.executable} {program} {tmp_path}/changes {output}"

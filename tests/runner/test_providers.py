@@ -1,4 +1,4 @@
-"""What the providers run and what they read out of logs, without running anything."""
+"""The command lines of the providers and the figures that they read from logs; no program is run."""
 
 import os
 import subprocess
@@ -37,7 +37,7 @@ def job(*, named: str | None = None, **fields: Any) -> Job:
 
 
 def options(**fields: Any) -> list[str]:
-    """What stands between rsync and the upstream, without what every rsync gets at the end."""
+    """Return the options of an rsync, without those that every rsync gets at the end."""
     [made] = rsync.commands(job(named="100%", **fields))
     assert list(made.argv[-8:]) == [*OUTPUT, UPSTREAM, "/srv/mirror/debian/"]
     return list(made.argv[1:-8])
@@ -85,7 +85,7 @@ def test_the_rsync_command_line(fields: Mapping[str, Any], expected: list[str]) 
         (("-z", "--only-in-rsync-9", "-v"), ["-z", "--only-in-rsync-9", "-v"]),
     ],
 )
-def test_what_rsync_prints_is_not_the_definitions_matter(words: tuple[str, ...], left: list[str]) -> None:
+def test_a_definition_cannot_change_the_output_of_rsync(words: tuple[str, ...], left: list[str]) -> None:
     assert options(rsync_override=words, rsync_override_only=True) == left
 
 
@@ -96,7 +96,7 @@ def stages(**fields: Any) -> list[list[str]]:
 DEBIAN = [f"--filter={rule}" for rule in two_stage_rsync.PROFILES["debian"]]
 
 
-def test_the_first_stage_deletes_nothing_and_leaves_out_what_names_other_files() -> None:
+def test_the_first_stage_deletes_nothing_and_leaves_out_indices() -> None:
     more = {"rsync_options": ("--bwlimit=1M", "--delete-excluded"), "rsync_options_extra": ("--exclude=*_armel.deb",)}
 
     first, second = stages(exclude_file="/etc/passwd", **more)
@@ -106,7 +106,7 @@ def test_the_first_stage_deletes_nothing_and_leaves_out_what_names_other_files()
     assert second == [*BUILT_IN, "--bwlimit=1M", "--delete-excluded", "--exclude=*_armel.deb", *rest]
 
 
-def test_an_override_holds_in_both_stages_and_a_profile_may_be_ones_own() -> None:
+def test_an_override_applies_to_both_stages_and_a_profile_may_be_a_list() -> None:
     first, second = stages(
         rsync_override=("-a", "--delete-after", "--del", "--force", "--exclude", "--delete"),
         rsync_override_only=True,
@@ -120,7 +120,7 @@ def test_an_override_holds_in_both_stages_and_a_profile_may_be_ones_own() -> Non
 
 
 @pytest.mark.parametrize("provider", [rsync, two_stage_rsync])
-def test_a_sync_that_deletes_is_asked_for_names_and_deletes_nothing(provider: ModuleType) -> None:
+def test_a_sync_that_would_delete_only_names_the_files(provider: ModuleType) -> None:
     *_first, made = provider.commands(job())
 
     assert list(made.argv[-11:-2]) == [*OUTPUT, *GUARD]
@@ -128,8 +128,8 @@ def test_a_sync_that_deletes_is_asked_for_names_and_deletes_nothing(provider: Mo
     assert made.errors is not None
 
 
-def test_an_old_upstream_is_sent_no_option_that_it_does_not_know(tmp_path: Path) -> None:
-    """A remote shell that prints what it is to start shows what rsync sends."""
+def test_no_option_that_an_old_upstream_does_not_know_is_sent(tmp_path: Path) -> None:
+    """A remote shell that prints its arguments shows what rsync sends."""
     shell = tmp_path / "shell"
     shell.write_text('#!/bin/sh\necho "$*" >&2\nexit 1\n')
     shell.chmod(0o755)
@@ -141,7 +141,7 @@ def test_an_old_upstream_is_sent_no_option_that_it_does_not_know(tmp_path: Path)
     assert not [word for word in said.split() if word.startswith(("--info", "--debug", "--out", "--log", "--max"))]
 
 
-def test_the_policy_is_shown_every_list_of_arguments() -> None:
+def test_the_policy_gets_every_argument_list() -> None:
     mirror = job(rsync_options=("-z",)).mirror
     lists = list(two_stage_rsync.argument_lists(mirror, "/srv/mirror/debian"))
 
@@ -164,7 +164,9 @@ def test_the_policy_is_shown_every_list_of_arguments() -> None:
         ("me@h:/srv/sub/", "me@h:/srv/sub/", b"./a/b\0"),
     ],
 )
-def test_few_paths_are_fetched_from_the_root_of_a_module(tmp_path: Path, upstream: str, base: str, name: bytes) -> None:
+def test_single_paths_are_fetched_from_the_root_of_a_module(
+    tmp_path: Path, upstream: str, base: str, name: bytes
+) -> None:
     made = job(named="100%", upstream=upstream)
     [full] = rsync.commands(made)
 
@@ -177,7 +179,7 @@ def test_few_paths_are_fetched_from_the_root_of_a_module(tmp_path: Path, upstrea
     assert (tmp_path / "list").read_bytes() == name
 
 
-def test_another_rsync_program_and_the_credentials_in_its_environment(tmp_path: Path) -> None:
+def test_another_rsync_program_gets_credentials_in_its_environment(tmp_path: Path) -> None:
     secret = tmp_path / "password"
     secret.write_text("open sesame\nsecond line\n")
 
@@ -202,7 +204,7 @@ def read(tmp_path: Path, text: str, reader: object, forbidden: str = "") -> logs
     return logs.digest(str(path), reader, forbidden)  # type: ignore[arg-type]
 
 
-def test_the_statistics_of_rsync_are_read_and_the_last_ones_count(tmp_path: Path) -> None:
+def test_the_statistics_of_rsync_are_read_and_the_last_size_counts(tmp_path: Path) -> None:
     text = (
         "Total file size: 1 bytes\nNumber of regular files transferred: 1,234\n"
         "Total bytes received: 987654321\nTotal file size: 1,234,567 bytes\nTotal transferred file size: 5 bytes\n"
@@ -213,7 +215,7 @@ def test_the_statistics_of_rsync_are_read_and_the_last_ones_count(tmp_path: Path
     )
 
 
-def test_a_size_that_somebodys_own_options_made_human_readable_is_not_guessed_at(tmp_path: Path) -> None:
+def test_a_human_readable_size_is_not_used(tmp_path: Path) -> None:
     assert read(tmp_path, "Total file size: 1.23G bytes\n", rsync.reader(job())).findings.size is None
 
 
@@ -228,14 +230,14 @@ def test_the_size_of_a_command_is_the_first_group_of_the_last_match(
     assert read(tmp_path, f"Total size is 7K\n{line}\n" if size else f"{line}\n", reader).findings.size == size
 
 
-def test_a_forbidden_line_is_found_and_told(tmp_path: Path) -> None:
+def test_a_line_that_matches_fail_on_match_is_reported(tmp_path: Path) -> None:
     found = read(tmp_path, "fine\nERROR one\nERROR two\n", command.reader(job()), "^ERROR")
 
     assert found.forbidden == "ERROR one"
     assert read(tmp_path, "fine\n", command.reader(job()), "^ERROR").forbidden is None
 
 
-def test_the_tail_is_short_whatever_the_log_is(tmp_path: Path) -> None:
+def test_the_tail_of_any_log_is_short(tmp_path: Path) -> None:
     many = read(tmp_path, "".join(f"line {number}\n" for number in range(1000)), command.reader(job())).tail
     wide = read(tmp_path, "x" * 1_000_000, command.reader(job())).tail
     binary = tmp_path / "binary"
@@ -253,7 +255,7 @@ def test_a_command_is_split_into_words_and_nothing_is_expanded() -> None:
     assert made.cwd == "/srv/mirror/debian"
 
 
-def test_a_pattern_that_would_try_for_ever_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pattern_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "LINE_SECONDS", 0.1)
     text = "fine\n" + "a" * 60_000 + "\n"
 
@@ -264,16 +266,16 @@ def test_a_pattern_that_would_try_for_ever_is_given_up(tmp_path: Path, monkeypat
     assert read(tmp_path, "fine\n", command.reader(job()), "^(a+)+b$").stuck == ""
 
 
-def test_a_pipe_in_the_place_of_an_exclude_file_is_named_before_rsync_would_wait_for_it(tmp_path: Path) -> None:
+def test_a_pipe_in_the_place_of_an_exclude_file_is_reported_before_rsync_starts(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "patterns")
-    with pytest.raises(Abort, match="patterns cannot be read: it is a named pipe"):
+    with pytest.raises(Abort, match=r"cannot read the `.*patterns: it is a named pipe"):
         rsync.check(job(exclude_file=str(tmp_path / "patterns")))
 
 
 @pytest.mark.parametrize(
     "options", [["--exclude-from={}"], ["--include-from", "{}"], ["--filter=merge {}"], ["-f", ". {}"]]
 )
-def test_files_of_patterns_that_options_name_are_judged_before_each_start(tmp_path: Path, options: list[str]) -> None:
+def test_pattern_files_of_options_are_checked_before_each_start(tmp_path: Path, options: list[str]) -> None:
     folder, patterns = tmp_path / "filters", tmp_path / "filters/patterns"
     folder.mkdir()
     made = job(rsync_options=tuple(option.format(patterns) for option in options))
@@ -282,7 +284,7 @@ def test_files_of_patterns_that_options_name_are_judged_before_each_start(tmp_pa
     rsync.check(made)
     patterns.unlink()
     os.mkfifo(patterns)
-    with pytest.raises(Abort, match="patterns cannot be read: it is a named pipe"):
+    with pytest.raises(Abort, match=r"cannot read the `.*patterns: it is a named pipe"):
         rsync.check(made)
     patterns.unlink()
     (tmp_path / "secret").write_text("a secret\n")
@@ -292,7 +294,7 @@ def test_files_of_patterns_that_options_name_are_judged_before_each_start(tmp_pa
 
 
 @pytest.mark.parametrize(("fields", "size"), [({}, 1.5 * 1024**4), ({"size_units": 1000}, 1.5 * 1000**4)])
-def test_sizes_in_a_commands_log_are_powers_of_1024_unless_told_otherwise(
+def test_sizes_in_the_log_of_a_command_are_powers_of_1024_by_default(
     tmp_path: Path, fields: Mapping[str, Any], size: float
 ) -> None:
     made = job(provider="command", size_pattern=r"size-sum: ([0-9.]+[KMGTP]?)", **fields)

@@ -1,4 +1,4 @@
-"""An rsync of a definition's command line is asked again right before it starts, as an upstream can make links."""
+"""A definition's rsync command line is checked again right before it starts, since an upstream can create links."""
 
 from pathlib import Path
 
@@ -59,9 +59,7 @@ def test_a_directory_that_is_a_link_itself_is_the_mirrors_own(directory: Path) -
     assert not is_own(f"{above}/link/x", str(above))
 
 
-def test_a_line_is_told_without_the_secrets_of_its_addresses(
-    directory: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_refused_line_is_shown_without_secrets(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     job = job_of(directory, exec_on_success=("/bin/x https://me:hush@h.example/?key=hush2",))
     job.log_file = str(directory.parent / "log")
     exec_commands.post_success(job)

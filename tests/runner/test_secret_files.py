@@ -1,5 +1,6 @@
-"""Secrets that the worker's user cannot read are named with the command that lets it; what another user cannot read
-is tried in tests/system.
+"""Warnings about secrets that the worker's user cannot read, with the command that grants access.
+
+Tests with a second user are in tests/system.
 """
 
 import os
@@ -20,7 +21,7 @@ def about(path: Path | str, seen: tuple[str, ...] | None = None, user: str = ME)
     return warnings([SecretFile(str(path), "password of debian")], SecretReader(user, seen))
 
 
-def test_each_secret_is_asked_for_once() -> None:
+def test_each_secret_is_checked_once() -> None:
     mirror = Mirror("a", "w1", "rsync", "rsync://x.example/a/", password=Secret(file="/p"))
     others = [mirror._replace(name="b"), mirror._replace(name="c", password=Secret(credential="x"))]
     assert named("/t", [mirror, *others]) == [SecretFile("/t", "manager.token"), SecretFile("/p", "password of a")]
@@ -33,7 +34,7 @@ def test_a_secret_that_can_be_read_is_not_mentioned(tmp_path: Path) -> None:
     assert about(tmp_path / "secret") == about(tmp_path / "link") == []
 
 
-def test_the_command_for_a_missing_secret_makes_an_empty_file_for_the_user_alone(tmp_path: Path) -> None:
+def test_the_command_for_a_missing_secret_creates_an_empty_file_only_for_the_user(tmp_path: Path) -> None:
     path = tmp_path / "it's missing"
     [warning] = about(path)
     assert warning.startswith(f"warning: {ME} cannot read the secret {path} (`password of debian`): no such file")
@@ -44,14 +45,14 @@ def test_the_command_for_a_missing_secret_makes_an_empty_file_for_the_user_alone
     assert about(path) == []
 
 
-def test_what_is_no_file_is_named_and_nothing_waits_for_it(tmp_path: Path) -> None:
+def test_a_secret_that_is_not_a_file_is_reported_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     [pipe], [folder] = about(tmp_path / "pipe"), about(tmp_path)
     assert "it is a named pipe. Write the secret into a regular file." in pipe and "it is a directory." in folder
 
 
 @pytest.mark.parametrize("path", ["/home/ada/token", "/root/token", "/run/user/1000/token"])
-def test_units_see_no_home_but_what_is_theirs_in_it(path: str) -> None:
+def test_units_see_no_home_except_their_own_folders(path: str) -> None:
     [warning] = about(path, seen=("/srv/mirror",))
     words = f"install -D -m 600 -o {ME} {path} /etc/skipjack/secrets/token"
     assert f"units see no home folders. Run `{words}` as root, and use that path instead." in warning

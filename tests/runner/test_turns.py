@@ -1,4 +1,4 @@
-"""Waiting for another program: what is said of the one that is at work."""
+"""Waiting for another program: messages name the process that holds the lock."""
 
 import errno
 import fcntl
@@ -88,7 +88,7 @@ def test_a_tick_names_the_active_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_holder_that_cannot_be_ended_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a process of another user: one of our own group is not signalled either."""
+    """Like a process of another user: one of our own group is not signalled either."""
     layout = StateLayout(str(tmp_path))
     path = layout.lock("mirror", "m")
     monkeypatch.setattr(crash_recovery, "GRACE", 0.0)

@@ -1,4 +1,4 @@
-"""What is made of the service manager's answers about our units; a program in the place of `systemctl` gives them."""
+"""The health of our units by the answers of the service manager, which a program in the place of `systemctl` gives."""
 
 import os
 import stat
@@ -18,7 +18,7 @@ HEALTHY = {"LoadState": "loaded", "ActiveState": "active", "Result": "success", 
 
 @pytest.fixture
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateLayout:
-    """A worker's folder on a machine whose `systemctl` says what `answer` has told it to."""
+    """Return a worker's folder on a machine whose `systemctl` gives the answers that `answer` sets."""
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     (tmp_path / "launcher").write_text("systemd\n")
@@ -27,7 +27,7 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateLayout:
 
 
 def answer(folder: Path, units: Mapping[str, dict[str, str]] = {}, start: int = 0) -> None:
-    """Let `systemctl show` say that all units are well but for some, and `start` exit with a code."""
+    """Let `systemctl show` report all units but some as healthy, and `start` exit with a code."""
     names = (*unit_health.STARTERS, *unit_health.SERVICES)
     blocks = [{"Id": name} | HEALTHY | units.get(name, {}) for name in names]
     shown = "\n\n".join("\n".join(f"{key}={value}" for key, value in block.items()) for block in blocks)
@@ -44,12 +44,12 @@ def started(folder: Path) -> list[str]:
     return [line for line in (folder / "asked").read_text().splitlines() if " start " in line]
 
 
-def test_where_all_is_well_nothing_is_started_and_the_check_is_remembered(layout: StateLayout, tmp_path: Path) -> None:
+def test_a_check_of_healthy_units_starts_nothing_and_is_recorded(layout: StateLayout, tmp_path: Path) -> None:
     assert unit_health.check(layout) == [] == unit_health.remembered(layout)
     assert started(tmp_path) == [] and (tmp_path / "units").exists()
 
 
-def test_all_that_has_failed_is_started_again_in_one_call(layout: StateLayout, tmp_path: Path) -> None:
+def test_all_failed_units_are_started_again_in_one_call(layout: StateLayout, tmp_path: Path) -> None:
     failed = {"ActiveState": "failed", "Result": "trigger-limit-hit"}
     answer(tmp_path, {"skipjack-tick.path": failed, "skipjack-follow.timer": failed | {"Result": "resources"}}, 1)
     dead = unit_health.check(layout)
@@ -92,7 +92,7 @@ def test_all_that_has_failed_is_started_again_in_one_call(layout: StateLayout, t
         ),
     ],
 )
-def test_what_is_dead_is_told_and_left_alone(
+def test_units_that_cannot_be_started_again_are_reported(
     layout: StateLayout, tmp_path: Path, unit: str, found: dict[str, str], what: str
 ) -> None:
     answer(tmp_path, {unit: found})
@@ -100,18 +100,18 @@ def test_what_is_dead_is_told_and_left_alone(
     assert started(tmp_path) == []
 
 
-def test_a_service_manager_that_gives_no_answer_is_told(layout: StateLayout, tmp_path: Path) -> None:
+def test_a_service_manager_that_does_not_answer_is_reported(layout: StateLayout, tmp_path: Path) -> None:
     (tmp_path / "bin" / "systemctl").write_text("#!/bin/sh\nexit 1\n")
     assert [dead.unit for dead in unit_health.check(layout)] == ["systemd"]
 
 
-def test_looking_starts_nothing_and_remembers_nothing(layout: StateLayout, tmp_path: Path) -> None:
+def test_look_starts_nothing_and_records_nothing(layout: StateLayout, tmp_path: Path) -> None:
     answer(tmp_path, {"skipjack-tick.path": {"ActiveState": "failed", "Result": "trigger-limit-hit"}})
     assert [dead.unit for dead in unit_health.look(layout)] == ["skipjack-tick.path"]
     assert started(tmp_path) == [] and not (tmp_path / "units").exists()
 
 
-def test_a_tick_is_not_idle_while_nobody_has_looked_for_long(layout: StateLayout) -> None:
+def test_a_tick_is_not_idle_if_the_last_check_of_units_is_old(layout: StateLayout) -> None:
     now = time.time()
     assert not next_wake.are_units_unchecked(layout, now), "nobody has ever looked: there may be no units"
     unit_health.check(layout)
@@ -122,7 +122,7 @@ def test_a_tick_is_not_idle_while_nobody_has_looked_for_long(layout: StateLayout
     assert not next_wake.are_units_unchecked(layout, time.time())
 
 
-def test_where_the_units_are_gone_nobody_looks_any_more(layout: StateLayout, tmp_path: Path) -> None:
+def test_without_units_ticks_do_not_check_them(layout: StateLayout, tmp_path: Path) -> None:
     unit_health.check(layout)
     (tmp_path / "launcher").unlink()
     assert unit_health.check(layout) == [] and not (tmp_path / "units").exists()

@@ -1,4 +1,4 @@
-"""How the service manager's answers are read; a program in the place of `systemctl` gives them, also bad ones."""
+"""How are the answers of the service manager read? A program in the place of `systemctl` gives them, also bad ones."""
 
 import stat
 import time
