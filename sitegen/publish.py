@@ -19,7 +19,8 @@ from sitegen.site import files, pages
 from sitegen.site.evaluate import Evaluator
 from sitegen.site.pages import Pages
 from sitegen.site.snapshot import Snapshot
-from sitegen.storage.store import Store, StoreReader
+from sitegen.storage.facts_reader import FactsReader
+from sitegen.storage.store import Store
 
 if TYPE_CHECKING:  # without a repository to follow, neither git nor YAML is loaded
     from sitegen.follow import Follower
@@ -82,7 +83,7 @@ class SitePublisher:
             self._follower.see_revisions(frozenset(worker.revision for worker in facts.workers if worker.revision))
         return current.changes_at
 
-    def _write(self, current: Snapshot, reader: StoreReader) -> None:
+    def _write(self, current: Snapshot, reader: FactsReader) -> None:
         """Write mirrors' own files first, so that an overview never links to a missing page."""
         outdated, rendered = self._pages.outdated(current), dict[str, bytes]()
         for start in range(0, len(outdated), _TOGETHER):
