@@ -46,7 +46,7 @@ def keep(text: str, name: str, folders: Iterable[str | None]) -> str | None:
 
 
 def _without_secrets(text: str) -> str:
-    from schemas.addresses import without_secrets
+    from schemas.addresses import without_secrets  # only for a bug: each start imports this module
 
     return without_secrets(text)
 

@@ -104,6 +104,7 @@ class HttpClient:
             return self._attempt(*words, limits, most)
         except ExchangeFailed as error:
             self.close()
+            # A second attempt has a new session, which reads the file of authorities again.
             if not kept or not limits.may_repeat(error.__cause__):
                 raise
         try:
@@ -286,6 +287,7 @@ class _Adapter(HTTPAdapter):
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
         self._context = context
+        # One server and one thread.
         super().__init__(pool_connections=1, pool_maxsize=1)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:

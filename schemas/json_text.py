@@ -26,6 +26,7 @@ def parse(data: bytes, most: int) -> Any:
     A list or an object counts as one value, and so does each of its items.
     """
     text = data.decode()
+    # The quick count first. It is too high for texts with commas or brackets in strings, so only then all is scanned.
     if _count(text) > most and next(islice(_VALUE.finditer(text), most + 2, None), None) is not None:
         raise TooManyValues(f"it has more than {most} values")
     try:
@@ -36,6 +37,7 @@ def parse(data: bytes, most: int) -> Any:
 
 def moment(value: object) -> float:
     """Return a time in seconds since 1970 UTC. Raises ValueError for any other value, and for one without a date."""
+    # For Python `True` is an int.
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _LATEST:
         raise ValueError(f"{value!r} is not a time"[:100])
     return float(value)

@@ -54,8 +54,9 @@ def _described(pid: int) -> str:
     from schemas.units import format_duration
 
     try:
+        # The last parenthesis ends the name of the program, which may contain blanks and parentheses itself.
         before, _, after = read_beginning(f"/proc/{pid}/stat", 4096).decode(errors="replace").rpartition(")")
-        began = int(after.split()[19]) / os.sysconf("SC_CLK_TCK")
+        began = int(after.split()[19]) / os.sysconf("SC_CLK_TCK")  # field 22 of proc(5), in ticks
         age = float(read_beginning("/proc/uptime", 100).split()[0]) - began
     except (OSError, ValueError, IndexError):
         return f"process {pid}"

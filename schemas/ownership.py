@@ -53,6 +53,7 @@ def _cause(error: BaseException | None, home: str) -> BaseException | None:
         seen.add(id(error))
         if isinstance(error, PermissionError) and _lies_in(error.filename, home):
             return error
+        # The low byte of an extended result code is the primary one.
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DENIED:
             return error
         error = error.__cause__

@@ -45,6 +45,7 @@ def require_regular(path: str | os.PathLike[str]) -> None:
 def regular(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
     """Open a regular file, or create it if the flags say so; also for `open(…, opener=regular)`. Raises OSError."""
     try:
+        # A named pipe must not block, and a terminal must not become the controlling one.
         descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY, mode)
     except OSError as error:
         if error.errno == errno.ENXIO:  # opened for writing, without a reader
@@ -52,6 +53,7 @@ def regular(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
         if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW and os.path.islink(path):
             raise OSError(errno.ELOOP, "it is a symbolic link", os.fspath(path)) from error
         raise
+    # The open file is judged, not the path: that could lead to another file by now.
     found = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(found):
         os.close(descriptor)

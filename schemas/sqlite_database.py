@@ -58,7 +58,7 @@ def make(path: str, fill: Callable[[str], None]) -> None:
     try:
         remove(aside)  # left by a process that was killed
         fill(aside)
-        _sync(aside)
+        _sync(aside)  # before it gets its name: after a power cut an empty file would count as lost state
         _name(aside, path)
         _sync(os.path.dirname(path) or ".")
     finally:
@@ -75,6 +75,7 @@ def replace(aside: str, path: str) -> None:
 def _name(aside: str, path: str) -> None:
     """Rename a file, unless the new name exists."""
     try:
+        # Unlike a rename, a link never replaces a database that another process has just created.
         os.link(aside, path)
     except FileExistsError:
         return

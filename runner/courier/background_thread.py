@@ -9,7 +9,7 @@ class BackgroundThread(threading.Thread):
     """A thread that calls `work_once` until the program ends."""
 
     def __init__(self, name: str, run_dir: str) -> None:
-        super().__init__(name=name, daemon=True)
+        super().__init__(name=name, daemon=True)  # a request that is held must not delay the end of the program
         self._run_dir = run_dir
         self._wake = threading.Event()
         self._failure: BaseException | None = None
@@ -26,6 +26,7 @@ class BackgroundThread(threading.Thread):
                 if pause:
                     self._wake.wait(pause)
                     self._wake.clear()
+        # All of them: a thread that ended alone would leave a courier that only seems to work.
         except BaseException as error:
             self._failure = error
             wakeup.send(self._run_dir, wakeup.COURIER)

@@ -53,6 +53,7 @@ class Batches:
                 if isinstance(error, TooLarge):
                     self._limit = self._most
             else:
+                # Larger ones are tried again, since one report may have been the cause; but none that was too large.
                 self._most = min(2 * self._most, self._limit)
                 return reports, answer
 

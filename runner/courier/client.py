@@ -129,6 +129,7 @@ class ManagerClient:
             headers["Authorization"] = f"Bearer {_read(self._token)}"
         body = None
         if content is not None:
+            # NaN is not valid JSON, so the manager would reject all of it.
             body = json.dumps(content, allow_nan=False).encode()
             headers["Content-Type"] = "application/json"
         try:
@@ -226,6 +227,7 @@ def _command(plain: dict[str, Any]) -> ManagerCommand:
 
 def _number(value: object) -> int:
     """Return a number that the journal can store; ValueError for any other value."""
+    # For Python `True` is an int.
     if type(value) is not int or not 0 <= value < 2**63:
         raise ValueError("not a number that is counted")
     return value

@@ -81,6 +81,7 @@ def linger(settings: RunnerSettings, file: Path, *, start: bool) -> None:
     here = _here(settings, file, start=start)
     with (
         _only_courier(settings),
+        # After the lock, which allows to replace the socket that a killed courier has left.
         contextlib.closing(_wakeup_socket(settings)) as wakeups,
         contextlib.closing(_link(settings, here)) as link,
     ):

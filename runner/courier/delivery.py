@@ -49,6 +49,7 @@ def deliver(settings: RunnerSettings, client: ManagerClient) -> Delivered:
         batches = Batches(client, book, layout)
         while True:
             reports, answer = batches.send(_envelope(settings, layout, book))
+            # First: all numbers of such an answer are about another journal.
             if answer.acknowledged > book.outbox.newest():
                 _renew(book, answer.acknowledged)
                 continue

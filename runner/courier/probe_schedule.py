@@ -58,6 +58,7 @@ class Probes:
             found = os.stat(self._layout.plan)
         except FileNotFoundError:
             return {}
+        # A follow replaces the file, so a new plan has another inode.
         stamp = found.st_ino, found.st_mtime_ns
         if stamp != self._stamp:
             with plan.opened(self._layout.plan) as opened:

@@ -23,6 +23,7 @@ def read_stamp(data: bytes) -> float | None:
     for line in map(str.strip, lines):
         if len(line) > _LONGEST:
             continue
+        # The whole line first: the name of a day in a date looks like a label.
         for text in dict.fromkeys((line, _LABEL.sub("", line, count=1))):
             found = _read(text)
             if found is not None and 0 <= found < _LATEST:

@@ -142,6 +142,7 @@ class TunasyncManager:
         upstream, reason = without_secrets(status.upstream), without_secrets(reason)
         more = {"upstream": upstream, "size": tunasync_size(status.size), "error_msg": reason}
         try:
+            # It sets the times itself; Go's zero time means that this report has none.
             self._ask("POST", self._job(status.mirror), fields | _NEVER | more)
         except Rejected as error:
             if not (upstream or reason):

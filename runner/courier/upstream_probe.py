@@ -160,6 +160,7 @@ def _of_rsync(mirror: Mirror, file: str, machine: Machine) -> bytes:
             raise NotRead(f"no comparison: {why}")
         env["RSYNC_PASSWORD"] = read_mirror_secret(mirror.password)
     whole = environment.environment(machine.home, machine.roots, machine.env, env)
+    # Not into the mirror: only a run may write there, under its locks.
     with tempfile.TemporaryDirectory(prefix="skipjack-probe-") as folder:
         target = os.path.join(folder, "file")
         words = ["rsync", *_OPTIONS, *family, "--", mirror.upstream.removesuffix("/") + "/" + file, target]

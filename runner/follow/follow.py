@@ -107,6 +107,7 @@ def _follow(local: LocalConfig, layout: StateLayout, *, again: bool, accept_rewr
     # The plan before the rest: queued mirrors must be in it when a tick launches them.
     plan.write(layout.plan, header, mirrors, _since(mirrors, old.due if old else {}, time.time()))
     noted.limits(settings, layout, (each.mirror for each in mirrors))
+    # On a held worker the states of mirrors stay as they were.
     if old and not header.held:
         _queue_moved(layout, mirrors, set(old.header.unmoved) - set(header.unmoved))
     kept = {name for each in mirrors for name in (each.mirror.name, *each.mirror.formerly)}

@@ -65,6 +65,7 @@ def unreported(layout: StateLayout, error: SkipjackError, now: float, *, lasting
     `lasting` means that it does not pass until a person changes something.
     """
     noted = _read_unreported(layout)
+    # A time in the future comes from a clock that was set back.
     since = min(noted.since, now) if noted else now
     found = _Unreported(since, error.what, error.todo, lasting)
     if found != noted:

@@ -63,6 +63,7 @@ def _header(local: LocalConfig, fingerprint: str, revision: Revision) -> Header:
         volumes=policy.volumes,
         pattern_files=policy.pattern_files,
         roots=roots,
+        # In the plan, so that a run need not read the settings and the policy.
         home=environment.safe_home(private_paths.account_home(), StateLayout(settings.state_dir).home, roots),
         env=tuple([entry.name for entry in policy_lists.env_entries(policy)]),
         judged=policy.programs is not None,

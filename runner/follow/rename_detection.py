@@ -22,6 +22,7 @@ def with_previous_names(
 
     `declared` has the names of all mirrors of the revision, also of the invalid ones.
     """
+    # The files in these belong to another mirror by now.
     taken = {each.paths.directory for each in mirrors}
     gone = {
         name: other.mirror.name

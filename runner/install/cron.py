@@ -50,6 +50,7 @@ def boot(setup: Setup) -> str:
 
 
 def _line(when: str, who: str, command: str) -> str:
+    # For cron a bare `%` ends the command.
     return f"{when} {who}{command}".replace("%", r"\%")
 
 

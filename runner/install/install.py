@@ -25,6 +25,7 @@ def install(setup: Setup) -> int:
 
     Return the exit code: 1 when everything is installed but the courier cannot read its token.
     """
+    # All checks come first, so that a failed one leaves the machine as it was.
     _check(setup)
     finish_unread()  # from here on the machine changes, and a closed terminal must not end this halfway
     _make_user(setup)
@@ -91,8 +92,8 @@ def _make_folders(setup: Setup) -> None:
         if any(secret.credential for secret in setup.secrets.values()):
             machine.make_folder(setup.credentials, mode=0o700)
         return
-    for wish in ("", "measure"):  # the path units look here
-        machine.make_folder(StateLayout(setup.state_dir).start_request(wish).rstrip("/"), owner)
+    for request in ("", "measure"):  # the path units watch these folders
+        machine.make_folder(StateLayout(setup.state_dir).start_request(request).rstrip("/"), owner)
     if not machine.make_folder(setup.mirror_root, owner):
         machine.check_writable(setup, setup.mirror_root)
     machine.note_set_id(setup, setup.mirror_root)
@@ -147,9 +148,8 @@ def _start(setup: Setup, changed: set[str]) -> None:
     started = [name for name in names if name.endswith(_STARTERS) or name in _LASTING]
     restarted = [name for name in started if name in changed or name in _LASTING]
     machine.command(*setup.systemctl, "enable", *started)
-    if changed & {
-        _SOCKET
-    }:  # systemd opens no socket for an active service, and one of an earlier release may have opened its own
+    if _SOCKET in changed:
+        # systemd opens no socket for an active service, and one of an earlier release may have opened its own.
         machine.command(*setup.systemctl, "stop", "skipjack-manager.service")
     if restarted and not machine.tried(*setup.systemctl, "restart", *restarted)[0]:
         machine.explain(setup, restarted)

@@ -31,6 +31,7 @@ def _why_not(listen: str) -> OSError | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as listener:
+            # As systemd does: connections of the manager before may still be in TIME_WAIT.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, _port(listen)))
             listener.listen()

@@ -152,7 +152,7 @@ def make_folder(path: str, owner: str = "", mode: int = 0o755) -> bool:
         return False
     try:
         os.makedirs(path, mode)
-        os.chmod(path, mode)
+        os.chmod(path, mode)  # whatever the umask is
         if owner:
             found = pwd.getpwnam(owner)
             os.chown(path, found.pw_uid, found.pw_gid)

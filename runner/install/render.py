@@ -80,7 +80,7 @@ def _values(setup: Setup) -> Mapping[str, str]:
         "no_network": "" if setup.own else "PrivateNetwork=yes\nIPAddressDeny=any",
         "mounts": "" if setup.own else f"RequiresMountsFor={_quoted(setup.mirror_root)}",
         "state_dir": _quoted(setup.state_dir),
-        "wishes": _literal(os.path.join(setup.state_dir, "wishes")),
+        "start_requests": _literal(os.path.join(setup.state_dir, "wishes")),
         "tick": _command(lean("tick", setup.state_dir)),
         "measure": _command(lean("measure", setup.state_dir)),
         "run": _command(lean("run", setup.state_dir)),
@@ -148,6 +148,7 @@ def _credential(setup: Setup, name: str, file: str) -> str:
 
 
 def _command(words: Sequence[str]) -> str:
+    # systemd replaces `$NAME` in a command line by a variable.
     return " ".join(_quoted(word.replace("$", "$$")) for word in words)
 
 
@@ -165,7 +166,7 @@ def _literal(text: str) -> str:
         raise SkipjackError(
             f"the path {text!r} cannot be written into a unit.", "Choose one without control characters."
         )
-    return text.replace("%", "%%")
+    return text.replace("%", "%%")  # systemd replaces specifiers such as `%n`
 
 
 def _filled(name: str, values: Mapping[str, str]) -> str:

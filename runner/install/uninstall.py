@@ -24,6 +24,7 @@ def uninstall(setup: Setup, *, stop_jobs: bool) -> None:
     others.check_file(setup, others.unit_file(setup))
     finish_unread()
     paths = [path for path in render.everything(setup) if os.path.exists(path)]
+    # Before the runs: a timer or path unit would start them again.
     install.stop(setup, [os.path.basename(path) for path in paths])
     jobs = _jobs(setup) if setup.kind != MANAGER else []
     if jobs and stop_jobs:

@@ -202,6 +202,7 @@ class Journal:
             sqlite_file.hold_back(self._db)  # once for all that begin now
         with transaction(self._db):
             asked = self.operator_requests()
+            # Read in this transaction: since the decision another tick or an operator may have changed it.
             busy = {active.mirror for active in self.active()} | {name for name, each in asked.items() if each.override}
             for subject in (each for each in subjects if each.name not in busy):
                 launched[subject.name] = self.runs.add(subject.name, subject.revision, now, by_request=by_request)

@@ -110,4 +110,5 @@ def identity_of(path: str) -> int | None:
         return None
     if system.f_fsid in (0, found.st_dev) and os.path.ismount(os.path.realpath(path)):  # XFS returns only the device
         return None
+    # SQLite stores signed integers.
     return (system.f_fsid * 31 + found.st_ino) & 0x7FFF_FFFF_FFFF_FFFF

@@ -1,5 +1,6 @@
 """The journal's tables, as one migration for each version."""
 
+# AUTOINCREMENT, since numbers of runs and reports must not begin again when all rows are deleted.
 MIGRATIONS = (
     """
     CREATE TABLE identity (journal TEXT NOT NULL, acknowledged INTEGER NOT NULL);

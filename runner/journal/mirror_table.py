@@ -78,6 +78,7 @@ class MirrorTable:
 
         Those are the ones with a success since the last probe, with no probe for `every` seconds, or with another file.
         """
+        # abs, since a clock that was set back must not put off probes. Mirrors without a probe come first (NULL).
         query = (
             "SELECT name, status, json_extract(probe, '$.file'), probed_at IS NULL OR probed_at < last_success_at"
             " OR abs(? - probed_at) >= ? FROM mirror WHERE last_success_at IS NOT NULL ORDER BY probed_at"

@@ -48,6 +48,7 @@ class Outbox:
 
     def newest(self) -> int:
         """Return the highest number of a report so far, 0 before the first."""
+        # The table itself may be empty, after all reports were acknowledged.
         row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
         return int(row[0]) if row else 0
 

@@ -29,6 +29,7 @@ class OverrideTable:
         found = {row[0]: OperatorRequest(*row[1:]) for row in self._db.execute(query)}
         for row in self._db.execute("SELECT mirror, force, made_at, made_by FROM request"):
             start = OperatorRequest(requested=True, force=bool(row[1]), made_at=row[2], made_by=row[3])
+            # An override takes back a start request, so it counts if there should be both.
             found.setdefault(row[0], start)
         return found
 

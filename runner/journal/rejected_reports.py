@@ -70,6 +70,7 @@ def _read(layout: StateLayout, now: float) -> Rejections | None:
         found = _decode(**json_text.parse(read_regular(layout.rejected, _LARGEST), _VALUES))
     except (OSError, ValueError, TypeError):
         return None
+    # A time in the future comes from a clock that was set back.
     return found if 0 <= now - found.last_at < SHOWN_FOR else None
 
 

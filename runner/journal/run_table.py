@@ -83,6 +83,7 @@ class RunTable:
 
     def active(self) -> list[Active]:
         """Return the runs that have, or should have, a process."""
+        # Through the index on the status: a worker with thousands of mirrors keeps many thousand runs.
         query = f"SELECT id, mirror, status, launched_at FROM run WHERE status IN ({marks(ACTIVE)})"  # noqa: S608 - marks
         return [Active(*row) for row in self._db.execute(query, sorted(ACTIVE))]
 
@@ -147,6 +148,7 @@ class RunTable:
     def delete_old(self, mirror: str, kept: int) -> None:
         """Remove ended runs whose ends the manager has acknowledged, beyond the newest `kept` runs."""
         self._db.execute(
+            # Others stay: a snapshot must contain them if the manager has lost its database.
             "DELETE FROM run WHERE mirror = ?1 AND end_number <= (SELECT acknowledged FROM identity)"
             " AND id <= (SELECT id FROM run WHERE mirror = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
             (mirror, kept),

@@ -147,6 +147,7 @@ def _fill(path: str) -> None:
     """Write an empty journal."""
     connection = sqlite_database.connect(path, "mode=rwc")
     try:
+        # Before the first table: SQLite changes it later only with VACUUM.
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         connection.execute("PRAGMA journal_mode=WAL")
         _migrate(connection, _keep_nothing)
@@ -188,6 +189,7 @@ def _is_new(path: str) -> bool:
 
 
 def _prepare(connection: sqlite3.Connection, path: str, keep: "Keep") -> None:
+    # In WAL mode only FULL makes each commit survive a power failure.
     connection.execute("PRAGMA synchronous=FULL")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):

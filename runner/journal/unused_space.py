@@ -35,7 +35,7 @@ def give_back(connection: sqlite3.Connection) -> None:
             before = left
             connection.execute(f"PRAGMA incremental_vacuum({_STEP:d})").fetchall()
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        connection.execute("PRAGMA busy_timeout=1000")
+        connection.execute("PRAGMA busy_timeout=1000")  # a reader that goes on must not hold this up for long
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     connection.execute(f"PRAGMA busy_timeout={sqlite_database.PATIENCE * 1000:.0f}")
 

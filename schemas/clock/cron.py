@@ -10,6 +10,8 @@ from types import ModuleType
 
 _FIELDS = 5
 _SPANS = 1000
+"""Spans that are cached for an expression. With more all are dropped, which limits the memory of a running courier."""
+
 _NEVER = float("inf")
 
 GAP = 8 * 3600.0

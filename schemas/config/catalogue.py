@@ -117,6 +117,7 @@ class _ConfigFiles:
         named = list(judged(placement.workers_of(merged)))
         known = self._worker_names()
         full = {worker: self._on(worker, layers) for worker in named if known is None or worker in known}
+        # Without a known worker the keys are checked all the same, so that one round shows all problems.
         full = full or {"": self._on("", layers)}
         problems = [*declared.problems, *self._problems(merged, named, full)]
         sound = not (

@@ -51,6 +51,7 @@ def cross_checked(declared: Sequence[Declaration]) -> list[Declaration]:
     """
     once = _once_each(declared)
     sound = [each for each in once if each.sound]
+    # Broken ones are compared in a second pass, in which only they get problems.
     broken = {each.document.file for each in once if not each.sound}
     found: dict[str, list[Problem]] = {}
     for rule in (_claims, _clashes, _after_problems):

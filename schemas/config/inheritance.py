@@ -72,8 +72,9 @@ def merge(layers: Sequence[Layer]) -> Merged:
         bad: frozenset[str] = frozenset()
         if isinstance(found, JudgeableKeys):
             bad = found.wrong
-            if found.partial:
+            if found.partial:  # it may set any key, so values of weaker layers may not apply
                 keys, wrong, partial = {}, set(), True
+        # A layer that sets one of the rivals hides both of weaker layers, even if its value is wrong.
         hidden = bad if _RIVALS.isdisjoint(found) and _RIVALS.isdisjoint(bad) else bad | _RIVALS
         for key in hidden:
             keys.pop(key, None)

@@ -19,6 +19,7 @@ _PROSE = frozenset(
 )
 _REST = "additionalProperties"
 _NUMBER = "(type(v) is int or type(v) is float)"
+# Compared types, not isinstance: for Python `True` is an int.
 _TYPES: Mapping[str, str] = {
     "object": "type(v) is dict",
     "array": "type(v) is list",
@@ -78,6 +79,7 @@ class _Compiler:
 
     def properties(self, schemas: Mapping[str, Schema]) -> str:
         tests = [
+            # `(v := …) is v` is always true: it only gives the value its name.
             f"({key!r} not in o or (v := o[{key!r}]) is v and {self._expression(schema)})"
             for key, schema in schemas.items()
         ]

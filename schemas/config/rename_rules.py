@@ -25,19 +25,19 @@ def wrong_claims(mirrors: Iterable[Mirror], files: Mapping[str, str]) -> Iterato
     in_use = {name.lower(): (name, file) for name, file in files.items()}
     claimed: dict[str, list[str]] = {}
     for name, formerly in claims.items():
-        for former in formerly:
-            claimed.setdefault(former.lower(), []).append(name)
+        for previous in formerly:
+            claimed.setdefault(previous.lower(), []).append(name)
     for name, formerly in claims.items():
-        for place, former in enumerate(formerly):
-            user, file = in_use.get(former.lower(), ("", ""))
-            rivals = [rival for rival in claimed[former.lower()] if rival != name]
-            if former == name:
+        for place, previous in enumerate(formerly):
+            user, file = in_use.get(previous.lower(), ("", ""))
+            rivals = [rival for rival in claimed[previous.lower()] if rival != name]
+            if previous == name:
                 yield WrongClaim(name, place, f"`{name}` is the mirror's current name.", "List only previous names.")
             elif user not in ("", name):
                 todo = f"Remove that file if `{name}` replaces it, or else remove the name from `formerly`."
-                yield WrongClaim(name, place, f"The previous name `{former}` is still in use ({file}).", todo)
+                yield WrongClaim(name, place, f"The previous name `{previous}` is still in use ({file}).", todo)
             elif rivals:
-                what = f"`{rivals[0]}` ({files[rivals[0]]}) claims the previous name `{former}` as well."
+                what = f"`{rivals[0]}` ({files[rivals[0]]}) claims the previous name `{previous}` as well."
                 yield WrongClaim(name, place, what, "Only one mirror can continue its history.")
 
 
@@ -56,4 +56,4 @@ def moves(mirrors: Iterable[Mirror]) -> list[str]:
 
 def current_names(mirrors: Iterable[Mirror]) -> dict[str, str]:
     """Return the current name for each previous name."""
-    return {former: mirror.name for mirror in mirrors for former in mirror.formerly}
+    return {previous: mirror.name for mirror in mirrors for previous in mirror.formerly}

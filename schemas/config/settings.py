@@ -48,6 +48,7 @@ def load_policy(path: Path) -> Policy:
         return Policy()
     except OSError as error:
         raise SkipjackError(f"cannot read the policy {path}: {error.strerror}.", "Check its owner.") from error
+    # A policy in a home, for units of a user, belongs to that user.
     if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
         what = f"the policy {path} can be changed by other users, so it protects nothing."
         raise SkipjackError(what, "Make root its owner and remove the others' write permission: `chmod go-w`.")

@@ -105,6 +105,7 @@ def _explain(name: str, document: Document, error: "ValidationError") -> Iterato
             what = f"Unknown key `{shown(key)}`."
             yield _Fault((*path, key), document.problem([*path, key], what, suggest(key, known), at_key=True))
     elif error.validator == "required":
+        # jsonschema yields an error for each missing key, and names the key only in its message.
         for key in [key for key in rule if f"'{key}'" in error.message]:
             what = f"`{key}` is missing{_inside(path)}."
             yield _Fault((*path, key), document.problem(path, what, _example(name, [*path, key])))

@@ -107,13 +107,14 @@ def parse(data: bytes, file: str) -> Document:
         what = f"The file is larger than {MAX_BYTES // 1024} KiB."
         return _broken(file, 1, 1, what, "Split it, or move other content elsewhere.")
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")  # some editors write a byte order mark
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         return _broken(file, line, 1, "The file is not UTF-8 text.", "Save it as UTF-8.")
     try:
         if (deep := _too_deep(text)) is not None:
             return _broken(file, *deep, "The file is nested too deeply.", "Write fewer levels.")
+        # The loader in C is 8 times as fast as the one in Python.
         loader = yaml.CSafeLoader(text)
         try:
             node = loader.get_single_node()

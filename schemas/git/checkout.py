@@ -98,6 +98,7 @@ class Checkout:
     def has_grown(self) -> bool:
         """Return whether there are so many packs and loose objects that they should be repacked."""
         objects = self.repository / "objects"
+        # One of the 256 folders is enough to count, as in git's own gc: hashes are spread evenly.
         packs, loose = (objects / "pack").glob("*.pack"), (objects / "17").glob("*")
         return sum(1 for _ in packs) > _MOST_PACKS or sum(1 for _ in loose) > _MOST_LOOSE
 

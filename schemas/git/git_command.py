@@ -204,6 +204,7 @@ def _without_password(url: str) -> tuple[str, dict[str, str]]:
         _USER: unquote(parts.username or ""),
         _PASSWORD: unquote(parts.password),
         "GIT_CONFIG_COUNT": "2",
+        # An empty helper removes those of the user's settings, which git would ask first.
         "GIT_CONFIG_KEY_0": helper,
         "GIT_CONFIG_VALUE_0": "",
         "GIT_CONFIG_KEY_1": helper,

@@ -78,6 +78,7 @@ class Objects:
         """Return the configuration files below a tree, sorted by path. Raises SkipjackError if there are too many."""
         found = []
         entries = self._entries(tree, "")
+        # No recursion: folders may be nested more deeply than Python's stack allows.
         seen = 0
         while entries:
             seen += 1
@@ -125,9 +126,10 @@ class Objects:
         for piece in self._pieces(size):
             proof.update(piece)
             kept += piece[: most - len(kept)]
+        # It must be the requested object as well: a damaged index can lead to another one that is intact.
         if proof.hexdigest() != name or (asked != name and "^" not in asked):
             raise GitFailed(f"the {kind} {name} is damaged")
-        self._reader.stdout.read(1)
+        self._reader.stdout.read(1)  # the line break after the content
         return name, bytes(kept)
 
     def _pieces(self, size: int) -> Iterator[bytes]:

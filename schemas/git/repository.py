@@ -87,6 +87,7 @@ def _locked(repository: Repository, checkout: Path, applied: str | None) -> "Ite
     held: list[int] = []
     try:
         folder.make()
+        # git's processes inherit the descriptor, so the lock is held until the last of them has ended.
         with FileLock(folder.lock, timeout=repository.timeout, on_acquired=held.append):
             yield _Fetch(repository, folder, applied, tuple(held))
     except Timeout as error:
@@ -194,6 +195,7 @@ class _Fetch:
         """
         if _NAME.fullmatch(applied) and self._reaches(repo, commit, applied):
             return
+        # Fails if an object is missing: then the checkout is damaged, and nothing is known about the history.
         repo.run("rev-list", "--quiet", commit)
         where = f"the branch `{self._repository.branch}` of {self._shown}"
         if is_shallow(repo.folder):
@@ -254,6 +256,7 @@ class _Fetch:
         if is_begun(repo.folder, _FETCHED):
             return self._fetch_slowly(repo)
         self._folder.tidy()
+        # The remote repository's kind of hashes is known only when a fetch fails with the other one.
         for kind in ("sha1", "sha256"):
             repo.run("init", "--bare", "--quiet", "--template=", f"--object-format={kind}")
             keep_own_settings(repo.folder)
@@ -281,6 +284,7 @@ class _Fetch:
             return
         try:
             repo.run("repack", "-a", "-d", "--quiet")
+            # At once: no other process writes here while the lock is held.
             repo.run("prune", "--expire=now")
         except GitFailed as failure:
             with suppress(GitFailed, SkipjackError):  # the revision has been read; the next fetch tries again

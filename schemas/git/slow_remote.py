@@ -80,7 +80,7 @@ def in_steps(made: Callable[[float], Git], timeout: FetchTimeout, url: str, refe
 
     def step(*options: str) -> None:
         left = until - time.monotonic()
-        if left < 1:
+        if left < 1:  # timeout(1) gets whole seconds, and takes 0 for no limit
             raise GitFailed(too_long, timed_out=True)
         try:
             made(left).fetch(url, reference, into, *options)
