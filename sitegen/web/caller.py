@@ -1,4 +1,4 @@
-"""Calls to the workers of tunasync: the only module of the manager that is an HTTP client.
+"""Calls to the workers of tunasync: the only HTTP requests that the manager sends.
 
 Only URLs of the manager's own settings are called.
 """

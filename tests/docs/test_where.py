@@ -17,6 +17,10 @@ ASKED = (
     "What is a report",
     "after a crash",
     "What does a machine allow",
+    "a token checked",
+    "a full disk",
+    "Which lock",
+    "a command reach",
 )
 
 
