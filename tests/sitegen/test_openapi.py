@@ -10,7 +10,7 @@ import requests
 from jsonschema import Draft202012Validator
 
 from schemas.records import FreshnessFile, ManagerSettings, Mirror, Site, SyncWindows, Worker
-from sitegen.messages.model import DeclaredConfig
+from sitegen.messages.model import DeclaredConfig, Note
 from sitegen.storage import codec
 from sitegen.storage.store import Store
 from sitegen.web import openapi, routes
@@ -97,6 +97,8 @@ def test_every_answer_is_as_described_and_every_description_is_answered(
     manager, tokens = running
     with manager.store() as store:
         store.keep_catalogue(DECLARED, NOW)
+        store.keep_refused(Note("It is wrong.", NOW))
+        store.keep_unreachable("It does not answer.", NOW)
     described = manager.get("/api/v1/openapi.json")
     left = {(method, path) for path, item in described["paths"].items() for method in item}
     for method, path, address, scope, body, status in REQUESTS:
