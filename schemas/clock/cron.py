@@ -86,7 +86,7 @@ def longest_gap(expression: str) -> float:
     end = (moment or 0.0) + _YEAR
     while moment is not None and moment < end:
         # A longer gap begins at the last time within this gap, or later.
-        last = max(moment, _last_time(expression, moment + gap))
+        last = _last_time(expression, moment + gap)
         following = _next_time(expression, "UTC", last)
         gap = gap if following is None else max(gap, following - last)
         moment = following

@@ -79,6 +79,7 @@ def test_a_time_that_clocks_show_twice_comes_once(zone: str, day: str, offset: s
 @pytest.mark.parametrize("seconds", range(0, 2 * HOUR, 300))
 @pytest.mark.parametrize("expression", ["30 2 * * *", "0 3 * * *", "*/10 2 * * *", "15 * * * *"])
 def test_no_moment_is_named_that_has_gone_by_when_clocks_are_put_back(expression: str, seconds: int) -> None:
+    cron._known.cache_clear()  # the answer for an earlier moment would do for this one
     moment = at(BERLIN, "2026-10-25T02:00") + seconds
 
     following = next_time(expression, BERLIN, moment)
@@ -117,16 +118,24 @@ def test_the_same_question_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> 
     later = start + 7 * DAY
     assert len({next_time("7 4 * * *", BERLIN, moment) for moment in (start, start, start + HOUR)}) == 1
     assert computed == [start]
-    for moment in (later, start, later):
+    for moment in (later, start, later, later - HOUR, later - HOUR):
         next_time("7 4 * * *", BERLIN, moment)
-    assert computed == [start, later]
+    assert computed == [start, later, later - HOUR]
+    assert [len(each) for each in cron._known("7 4 * * *", BERLIN)] == [2, 2]
 
 
 def test_the_cache_of_an_expression_is_bounded() -> None:
     start = at("UTC", "2028-02-01T00:00")
     for minute in range(2500):
         assert next_time("* * * * *", "UTC", start + 60 * minute) == start + 60 * (minute + 1)
-    assert len(cron._known("* * * * *", "UTC")[0]) <= 1001
+    assert all(len(each) <= 1001 for each in cron._known("* * * * *", "UTC"))
+
+
+def test_an_expression_that_never_matches_has_no_next_time_and_the_least_gap() -> None:
+    never = "0 0 */30 2 mon#5"  # the 1st or 31st of February, and at the same time its fifth Monday
+    assert why_wrong(never) == "never matches a time"
+    assert [next_time(never, BERLIN, moment) for moment in (0.0, 0.0, 1.0)] == [None, None, None]
+    assert longest_gap(never) == cron.GAP
 
 
 @pytest.mark.parametrize(
