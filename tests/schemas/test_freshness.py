@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.clock.freshness import PROBE_LASTS, SLACK, Freshness, counting, freshness, lag, moved_at, stale_after
+from schemas.clock.freshness import (
+    PROBE_LASTS,
+    SLACK,
+    Freshness,
+    counting,
+    freshness,
+    is_of_another_file,
+    lag,
+    moved_at,
+    stale_after,
+)
 from schemas.records import FreshnessFile, Mirror
 from schemas.report import Probe
 from schemas.states import AGE, FRESH, FRESHNESS, LAG, NEVER, SILENCE, STALE, UNKNOWN, UPSTREAM
@@ -98,6 +108,15 @@ def test_an_upstream_is_unchanged_for_too_long_only_within_the_validity_of_a_pro
     assert judged(Probe(NOW, limit + 1, limit + 1, True), now=NOW + PROBE_LASTS + 1)[:2] == (FRESH, None)
 
 
+def test_a_lag_counts_from_the_probe_if_the_upstreams_time_is_a_little_ahead() -> None:
+    assert judged(Probe(NOW, NOW + SLACK, NOW - 13 * HOUR, False), now=NOW - 1).changes_at == NOW
+    assert judged(Probe(NOW, NOW - 60, NOW - 13 * HOUR, False), now=NOW - 61).changes_at == NOW - 60
+
+
+def test_a_failed_comparison_is_no_lag_however_long_ago_both_were_the_same() -> None:
+    assert said(None, None, None, "nobody answers", NOW - 5 * DAY) == (FRESH, None)
+
+
 def test_without_an_own_time_a_lag_is_only_known_from_the_last_complete_one() -> None:
     assert said(NOW - DAY, None, False) == (FRESH, None)
     assert said(NOW - DAY, None, False, "", NOW - DAY) == (STALE, LAG)
@@ -152,6 +171,10 @@ def test_a_probe_of_another_file_does_not_count(compared: str | None, named: str
     assert judged(behind, mirror=mirror).verdict == (STALE if counts else FRESH)
 
 
+def test_no_file_is_another_one_where_none_is_configured() -> None:
+    assert not is_of_another_file(PLAIN, Probe(NOW, NOW, NOW, True, file="TIME"))
+
+
 def test_a_probe_does_not_predict_the_upstream() -> None:
     assert judged(Probe(NOW, NOW, NOW, True), now=NOW + 8 * DAY, success=NOW)[:2] == (FRESH, None)
 
@@ -181,6 +204,11 @@ def test_the_lag_is_the_time_from_our_stamp_to_the_upstreams(probe: Probe, secon
 )
 def test_stale_after_defaults_to_three_intervals_at_least_a_day(interval: int, said: int | None, limit: int) -> None:
     assert stale_after(Mirror("m", "w", "rsync", "u", interval=interval, stale_after=said)) == limit
+
+
+@pytest.mark.parametrize(("cron", "limit"), [("0 4 * * mon", 21 * DAY), ("*/5 * * * *", DAY)])
+def test_with_cron_stale_after_defaults_to_three_of_its_longest_gaps_at_least_a_day(cron: str, limit: float) -> None:
+    assert stale_after(Mirror("m", "w", "rsync", "u", interval=3600, cron=cron)) == limit
 
 
 moments = st.floats(-20 * DAY, 20 * DAY).map(lambda shift: NOW + shift)

@@ -36,6 +36,19 @@ def test_a_snapshot_closes_a_gap() -> None:
     assert numbers(1, (7, "snapshot"), (8, "change")) == (8, [7, 8], False)
 
 
+def test_numbers_are_integers_however_json_wrote_them() -> None:
+    report = report_of(2, status_of(run=run_of(7)), runs=(("gnu", run_of(6)),))
+    (_, first), (_, second) = report.runs[0], ("debian", report.statuses[0].run)
+    assert second is not None
+    floats = report._replace(
+        number=2.0,  # type: ignore[arg-type] # a valid integer of JSON
+        runs=(("gnu", first._replace(id=6.0)),),  # type: ignore[arg-type]
+        statuses=(report.statuses[0]._replace(run=second._replace(id=7.0)),),  # type: ignore[arg-type]
+    )
+    plan = accept.plan([delivery_of(floats)], known(1))
+    assert [repr(plan.answers[0].acknowledged), *(repr(number) for _, number in plan.runs)] == ["2", "6", "7"]
+
+
 def test_an_envelope_without_reports_is_a_heartbeat() -> None:
     assert numbers(5) == (5, [], False)
 
@@ -64,7 +77,31 @@ def test_a_reinstalled_workers_numbers_start_at_one() -> None:
 
 
 def test_a_heartbeat_without_changes_is_not_news() -> None:
-    assert not accept.plan([delivery_of(at=NOW + accept.SILENCE)], known(1)).news
+    for seconds in (0, 1, accept.SILENCE):
+        assert not accept.plan([delivery_of(at=NOW + seconds)], known(1)).news
+
+
+def test_news_of_one_delivery_are_news_of_the_batch() -> None:
+    heartbeat = delivery_of()
+    assert accept.plan([heartbeat, delivery_of(slots_busy=2), heartbeat], known(1)).news
+    assert not accept.plan([heartbeat, heartbeat], known(1)).news
+
+
+def test_the_first_report_of_skipjack_replaces_what_a_worker_of_tunasync_had() -> None:
+    """Once: what the new journal reports in the same batch stays."""
+    context = BatchContext({}, {}, frozenset({"w1", "w2"}))
+    old = delivery_of(report_of(1, status_of("old")), journal=TUNASYNC)
+    new = [delivery_of(report_of(n, status_of(name))) for n, name in ((1, "debian"), (2, "gnu"))]
+    plan = accept.plan([old, *new], context)
+    assert {mirror for _, mirror in plan.states} == {"debian", "gnu"}
+    assert (plan.taken_over, plan.cleared) == ({"w1"}, {"w1"})
+
+
+def test_a_worker_that_is_still_one_of_tunasync_keeps_its_states() -> None:
+    deliveries = [delivery_of(report_of(n, status_of(str(n))), journal=TUNASYNC) for n in (1, 2)]
+    plan = accept.plan(deliveries, BatchContext({}, {}, frozenset({"w1"})))
+    assert {mirror for _, mirror in plan.states} == {"1", "2"}
+    assert (plan.taken_over, plan.cleared) == (set(), set())
 
 
 def test_every_change_that_a_page_shows_is_news() -> None:
