@@ -8,12 +8,13 @@ written by hand. With `--check` nothing is written, and the exit code is 1 when 
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from schemas.config import built_in
 from schemas.config.validation import schema
 from schemas.names import NAME_PATTERN
 from schemas.units import DURATION_PATTERN, SIZE_PATTERN
@@ -59,7 +60,8 @@ def _default(name: str, value: Any) -> str:
 
 def _row(name: str, key: str, part: Part, required: bool) -> str:
     default = "required" if required else _default(name, part["default"]) if "default" in part else ""
-    providers = f" For {_joined(part['x-providers'])}." if "x-providers" in part else ""
+    readers = built_in.readers(key) if name == "mirror" else None
+    providers = f" For {_joined(readers)}." if readers else ""
     cells = [f"`{key}`", _kind(part), default, _code(part["examples"][0]), part["description"] + providers]
     return f"| {' | '.join(cell.replace('|', _BAR) for cell in cells)} |\n"
 
@@ -85,7 +87,7 @@ def _kind(part: Part) -> str:
     return _PATTERNS.get(pattern, "absolute path" if pattern.startswith("^/") else "text")
 
 
-def _joined(words: list[str]) -> str:
+def _joined(words: Iterable[str]) -> str:
     return " or ".join(f"`{word}`" for word in words)
 
 

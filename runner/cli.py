@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument("directory", nargs="?", default=".", type=Path, metavar="DIR")
     validate.add_argument("--json", action="store_true", help="print the problems as JSON")
     validate.set_defaults(command=_validate)
+    _add_schema(commands)
     _add_import(commands)
     follow = _with_settings(commands, "follow", "bring the plan to the newest revision; starts no run")
     follow.add_argument("--start", action="store_true", help="then start due mirrors, as units and cron lines do")
@@ -178,6 +179,22 @@ def _reason(text: str) -> str:
     return line
 
 
+def _add_schema(commands: "Commands") -> None:
+    parser = _command(commands, "schema", "print the schema of a kind of file for editors, or of a plug-in's keys")
+    words = "mirror, defaults or workers, with the keys of all plug-ins; or an installed plug-in, with its keys alone"
+    parser.add_argument("kind", nargs="?", default="mirror", metavar="KIND", help=words)
+    words = "the folder of mirror definitions, whose plug-ins are included (default: %(default)s)"
+    parser.add_argument("directory", nargs="?", default=".", type=Path, metavar="DIR", help=words)
+    parser.set_defaults(command=_schema)
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    from runner.schema_output import print_schema
+
+    print_schema(arguments.kind, arguments.directory)
+    return 0
+
+
 def _add_import(commands: "Commands") -> None:
     kinds = _command(commands, "import", "write mirror definitions from the configuration of another program")
     programs = kinds.add_subparsers(required=True, metavar="PROGRAM")
@@ -196,14 +213,14 @@ def _import_tunasync(arguments: argparse.Namespace) -> int:
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    from schemas.config import catalogue, hints, rename_rules, sources
+    from schemas.config import catalogue, hints, plugin_search, rename_rules, sources
     from schemas.problems import InvalidConfigError
 
     try:
-        found = catalogue.load(sources.read_directory(arguments.directory))
+        found = catalogue.load(sources.read_directory(arguments.directory), plugin_search.installed().schemas)
         problems, names = found.problems, sorted({mirror.name for mirror in found.mirrors})
         moves = rename_rules.moves(found.mirrors)
-        warnings = [*hints.of_files(found.passed_over), *hints.of_mirrors(found.mirrors)]
+        warnings = [*found.warnings, *hints.of_files(found.passed_over), *hints.of_mirrors(found.mirrors)]
     except InvalidConfigError as refused:
         problems, names, moves, warnings = refused.problems, [], [], []
     if arguments.json:

@@ -129,6 +129,7 @@ class Policy(NamedTuple):
     mirror_roots: tuple[str, ...] = ()
     log_roots: tuple[str, ...] = ()
     providers: tuple[str, ...] = ("rsync", "two-stage-rsync", "command")
+    hooks: tuple[str, ...] = ()
     programs: tuple[str, ...] | None = None
     readable: tuple[str | Bound, ...] = ("/etc/skipjack/secrets",)
     pattern_files: tuple[str, ...] = ("/etc/skipjack/filters",)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from schemas.config import catalogue
+from schemas.config import catalogue, plugin_search
 from schemas.errors import SkipjackError
 from schemas.git import repository
 from schemas.records import Repository
@@ -154,7 +154,7 @@ class Follower:
 
 
 def _declared(revision: repository.Revision, before: DeclaredConfig | None) -> DeclaredConfig:
-    loaded = catalogue.load(revision.files)
+    loaded = catalogue.load(revision.files, plugin_search.installed().schemas)
     last_good = before.mirrors if before else ()
     kept = tuple(mirror for mirror in last_good if mirror.name in loaded.quarantined)
     return DeclaredConfig(

@@ -16,7 +16,7 @@ from runner.follow import rename_detection, separate_folders
 from runner.plan.plan import Due, Header, Planned, PlanProblem
 from runner.policy import policy_lists
 from runner.policy.policy import violations
-from schemas.config import catalogue, hints
+from schemas.config import catalogue, hints, plugin_search
 from schemas.config.catalogue import Catalogue
 from schemas.config.timing import circular
 from schemas.git.repository import Revision
@@ -78,8 +78,8 @@ def _judged(
     """Return the header and mirrors of the revision; those in force when its site or workers file is broken."""
     settings = local.settings
     try:
-        declared = catalogue.load(revision.files)
-        for line in hints.of_files(declared.passed_over):
+        declared = catalogue.load(revision.files, plugin_search.installed().schemas)
+        for line in (*declared.warnings, *hints.of_files(declared.passed_over)):
             log(line, about="follow", level=WARNING)
         worker = declared.workers.get(settings.worker)
         if worker is None and old is None:

@@ -12,8 +12,7 @@ from runner.importing.patterns import not_python, sees_more_than_a_line
 from runner.importing.secret_text import SECRET_NAME
 from runner.importing.values import doubts, exit_codes, has_password, lies_below, runs_backwards, size, tries
 from runner.policy.env_policy import OURS
-from schemas.config import idle_keys, rsync_rules
-from schemas.config.validation import schema
+from schemas.config import built_in, idle_keys, rsync_rules
 from schemas.units import setting_duration
 
 RENAMED = {"rsync_options": "rsync_options_extra"}
@@ -110,7 +109,7 @@ class _Conversion:
 
     def _is_foreign(self, option: str, place: Value) -> bool:
         """Whether the provider ignores an option, as in tunasync; report it if the mirror itself sets it."""
-        providers = schema("mirror")["properties"].get(RENAMED.get(option, option), {}).get("x-providers")
+        providers = built_in.readers(RENAMED.get(option, option))
         foreign = providers is not None and self._provider not in providers
         foreign |= self._provider == "two-stage-rsync" and option in IGNORED_BY_TWO_STAGE
         if foreign and option in self._definition.own:

@@ -10,7 +10,7 @@ from runner.importing.allowance import PolicyExtension, as_plain, decide
 from runner.importing.yaml_text import item
 from runner.plan import plan
 from runner.policy import policy_lists
-from schemas.config import catalogue
+from schemas.config import catalogue, plugin_search
 from schemas.config.settings import load_policy
 from schemas.errors import SkipjackError
 from schemas.git import repository
@@ -48,7 +48,7 @@ def _definitions(settings: RunnerSettings) -> list[Mirror]:
     """Return the worker's definitions in the repository; where the newest is invalid, the one in force."""
     with tempfile.TemporaryDirectory(prefix="skipjack-") as folder:
         revision = repository.fetch(settings.repository, Path(folder) / "checkout")
-    declared = catalogue.load(revision.files)
+    declared = catalogue.load(revision.files, plugin_search.installed().schemas)
     found = {mirror.name: mirror for mirror in declared.mirrors if mirror.worker == settings.worker}
     missing = declared.quarantined - found.keys()
     return [*found.values(), *(each for each in _in_force(settings) if each.name in missing)]

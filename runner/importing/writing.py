@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runner.importing.draft import Draft
-from schemas.config import catalogue
+from schemas.config import catalogue, plugin_search
 from schemas.config.sources import SourceFile, read_directory
 from schemas.errors import SkipjackError
 from schemas.problems import InvalidConfigError
@@ -72,7 +72,7 @@ def _check_with_what_is_there(draft: Draft, into: str) -> None:
     there = read_directory(Path(into)) if os.path.isdir(into) else ()
     kept = [file for file in there if file.path not in draft.files]
     new = [SourceFile(path, text.encode()) for path, text in draft.files.items()]
-    problems = catalogue.load([*kept, *new]).problems if kept else ()
+    problems = catalogue.load([*kept, *new], plugin_search.installed().schemas).problems if kept else ()
     if problems:
         raise InvalidConfigError(f"the files in {into} are invalid together with the new ones:", problems)
 

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from schemas.clock import windows, zones
-from schemas.config import address_rules, placement, record_factory, rules, timing
+from schemas.config import address_rules, carried_fragments, placement, record_factory, rules, timing
 from schemas.config.cross_checks import KEYS, Declaration, PartialMirror, cross_checked
 from schemas.config.inheritance import Layer, Merged, merge
 from schemas.config.judgeable_keys import JudgeableKeys, is_known, judged, keys_at
 from schemas.config.sources import SourceFile, ending_of
-from schemas.config.validation import examine
+from schemas.config.validation import OWN, SchemaSet, examine
 from schemas.config.yaml_file import WHOLE, Document, parse, suggest
 from schemas.names import is_name
 from schemas.problems import InvalidConfigError, Problem, shown
@@ -29,6 +29,7 @@ class Catalogue(NamedTuple):
 
     `mirrors` has one record for each mirror and worker, sorted by both names. `quarantined` has the names of mirrors
     with `problems`. `passed_over` are files that are not read, but whose names are similar to those of configuration.
+    `warnings` are about the schemas of plug-ins.
     """
 
     site: Site
@@ -37,15 +38,24 @@ class Catalogue(NamedTuple):
     problems: tuple[Problem, ...]
     quarantined: frozenset[str]
     passed_over: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
-def load(sources: Sequence[SourceFile]) -> Catalogue:
-    """Load all files. Raises InvalidConfigError with all problems if the site or the workers are invalid."""
-    tree = _ConfigFiles({source.path: _parse(source) for source in sources if not source.passed_over})
+def load(sources: Sequence[SourceFile], installed: SchemaSet = OWN) -> Catalogue:
+    """Load all files. Raises InvalidConfigError with all problems if the site or the workers are invalid.
+
+    Mirrors may use the keys of `installed` plug-ins, and of those whose schemas are in `.skipjack/schemas`.
+    """
+    definitions, schemas = carried_fragments.split(sources)
+    carried = carried_fragments.with_installed(schemas, installed)
+    tree = _ConfigFiles(
+        {source.path: _parse(source) for source in definitions if not source.passed_over}, carried.schemas
+    )
     whole = [*tree.site_problems(), *tree.workers_problems()]
     declared = cross_checked([tree.declared(path) for path in tree.mirror_paths()])
     problems = {
         *whole,
+        *carried.problems,
         *tree.defaults_problems(),
         *(problem for each in declared for problem in each.problems),
     }
@@ -58,14 +68,16 @@ def load(sources: Sequence[SourceFile]) -> Catalogue:
         tuple(sorted(problems)),
         frozenset(each.name for each in declared if not each.sound and is_name(each.name)),
         tuple(source.path for source in sources if source.passed_over),
+        carried.warnings,
     )
 
 
 class _ConfigFiles:
     """The parsed files, and how they depend on each other."""
 
-    def __init__(self, documents: Mapping[str, Document]) -> None:
-        self.documents = {path: _examined(path, document) for path, document in documents.items()}
+    def __init__(self, documents: Mapping[str, Document], schemas: SchemaSet) -> None:
+        self._schemas = schemas
+        self.documents = {path: _examined(path, document, schemas) for path, document in documents.items()}
         self.site = self.documents.get(SITE) or _missing(SITE, self.documents)
         self.workers = self.documents.get(WORKERS) or _missing(WORKERS, self.documents)
         self._broken_defaults = {problem.file for problem in self.defaults_problems()}
@@ -126,7 +138,8 @@ class _ConfigFiles:
         if sound:
             roles = placement.roles(full)
             records = [
-                record_factory.mirror(name, worker, on.keys | {"role": roles[worker]}) for worker, on in full.items()
+                record_factory.mirror(name, worker, on.keys | {"role": roles[worker]}, self._schemas.fragments)
+                for worker, on in full.items()
             ]
             partial = tuple(map(PartialMirror, records))
             return declared._replace(mirrors=tuple(records), partial_mirrors=partial, sound=True)
@@ -141,7 +154,7 @@ class _ConfigFiles:
                 yield _unknown_worker(merged, worker, known)
         yield from judged(placement.problems(full))
         for worker, found in full.items():
-            yield from rules.mirror_problems(found)
+            yield from rules.mirror_problems(found, self._schemas)
             yield from judged(self._category_problems(found))
             yield from timing.timing_problems(found, functools.partial(self._hours_of, worker))
 
@@ -188,13 +201,13 @@ def _missing(path: str, documents: Iterable[str]) -> Document:
     return Document(path, None, None, (what,), WHOLE)
 
 
-def _examined(path: str, document: Document) -> Document:
+def _examined(path: str, document: Document, schemas: SchemaSet) -> Document:
     """Return the document with the problems of its schema; an empty mirror or `_defaults.yml` is valid."""
     if path in (SITE, WORKERS):
-        return examine("site" if path == SITE else "workers", document)
+        return examine("site" if path == SITE else "workers", document, schemas)
     if _is_empty(document) or (_stem(path).startswith("_") and _stem(path) != "_defaults"):
         return document
-    return examine("defaults" if _stem(path) == "_defaults" else "mirror", document)
+    return examine("defaults" if _stem(path) == "_defaults" else "mirror", document, schemas)
 
 
 def _partial(name: str, worker: str, merged: Merged) -> PartialMirror:

@@ -4,23 +4,29 @@ Entry points and schemas are read as files: no code of a plug-in runs. Only foll
 manager import this module, since it imports `importlib.metadata`.
 """
 
-import importlib.metadata
 import importlib.util
+import os
 import re
+import sys
 from collections.abc import Iterator
 from importlib.machinery import all_suffixes
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from schemas import plugins
-from schemas.config import fragments
+from schemas.config import fragments, plugin_names
 from schemas.config.fragments import BadFragment, Fragment
-from schemas.config.validation import schema
+from schemas.config.validation import SchemaSet, Unusable
 from schemas.plugins import HOOK, PROVIDER, Plugin
 from schemas.problems import shown
 from schemas.regular_files import read_regular
 
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+_MAX_ENTRY_POINTS = 1024**2
+"""Bytes of one list of entry points at most."""
+
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 
@@ -37,14 +43,29 @@ class Found(NamedTuple):
 
 
 class Installed(NamedTuple):
-    """All plug-ins of this environment, sorted by kind and name, also those that cannot be used."""
+    """All plug-ins of this environment, sorted by kind and name, also those that cannot be used.
+
+    `problems` are about distributions whose plug-ins are unknown.
+    """
 
     plugins: tuple[Found, ...] = ()
+    problems: tuple[str, ...] = ()
 
     @property
     def fragments(self) -> tuple[Fragment, ...]:
         """The keys of the plug-ins that can be used."""
         return tuple([found.fragment for found in self.plugins if found.fragment is not None])
+
+    @property
+    def schemas(self) -> SchemaSet:
+        """The schemas with the keys of the plug-ins that can be used; what is hidden by others has no key."""
+        names = {fragment.name for fragment in self.fragments}
+        broken = {
+            each.plugin.name: Unusable(each.plugin.kind, each.plugin.name, each.problem)
+            for each in self.plugins
+            if each.plugin.name not in names and not plugin_names.problem(each.plugin.name)
+        }
+        return SchemaSet(self.fragments, tuple(broken.values()))
 
     def find(self, kind: str, name: str) -> Found | None:
         """Return a plug-in, one that can be used if there is any; None if none has the name."""
@@ -54,44 +75,72 @@ class Installed(NamedTuple):
 
 def installed() -> Installed:
     """Return the plug-ins of this environment. Raises nothing: what is wrong with a plug-in is its `problem`."""
-    found = _once_each([_found(kind, entry) for kind, entry in _entry_points()])
-    return Installed(tuple(sorted(found, key=lambda each: (each.plugin, each.distribution))))
-
-
-def _entry_points() -> Iterator[tuple[str, importlib.metadata.EntryPoint]]:
-    """Yield the entry points of providers and hooks.
-
-    Only distributions whose list of entry points contains a group are looked at: parsing all of them takes long.
-    """
+    found: list[Found] = []
+    problems = []
     seen = set()
-    for distribution in importlib.metadata.distributions():
-        text = distribution.read_text("entry_points.txt") or ""
-        if "skipjack." not in text or distribution.name in seen:
+    for folder in _with_plugins():
+        try:
+            package = _package(folder)
+        except Exception as error:  # written by another program: whatever is wrong with it must not stop follow
+            problems.append(f"cannot read the metadata in {folder}: {type(error).__name__}: {error}. Reinstall it.")
             continue
-        seen.add(distribution.name)  # of two copies, Python imports the first one on `sys.path`
-        for kind in (HOOK, PROVIDER):
-            for entry in distribution.entry_points.select(group=plugins.GROUPS[kind]):
-                yield kind, entry
+        if (name := re.sub("[-_.]+", "-", package.name).lower()) not in seen:
+            seen.add(name)  # of two copies, Python imports the first one on `sys.path`
+            found += [_found(package, kind, entry) for kind, entry in package.entries]
+    plugins_once = sorted(_once_each(found), key=lambda each: (each.plugin, each.distribution))
+    return Installed(tuple(plugins_once), tuple(problems))
 
 
-def _found(kind: str, entry: importlib.metadata.EntryPoint) -> Found:
-    distribution = entry.dist
-    about = (distribution.name, distribution.version) if distribution else ("", "")
-    plugin = Plugin(kind, entry.name, entry.value, "", about[1])
+class _Package(NamedTuple):
+    name: str
+    version: str
+    entries: list[tuple[str, "EntryPoint"]]
+
+
+def _package(folder: str) -> _Package:
+    """Return a distribution's name, version and plug-ins.
+
+    `importlib.metadata` is imported only if there is one: its import takes longer than the search, which each follow
+    makes.
+    """
+    from importlib.metadata import Distribution
+
+    found = Distribution.at(folder)
+    groups = found.entry_points
+    entries = [(kind, entry) for kind in (HOOK, PROVIDER) for entry in groups.select(group=plugins.GROUPS[kind])]
+    return _Package(str(found.metadata["Name"]), str(found.version), entries)
+
+
+def _with_plugins() -> Iterator[str]:
+    """Yield the metadata folders on `sys.path` whose list of entry points names a group of plug-ins."""
+    for parent in dict.fromkeys(sys.path):
+        for folder in _metadata_folders(parent):
+            try:
+                text = read_regular(f"{folder}/entry_points.txt", _MAX_ENTRY_POINTS)
+            except OSError:
+                continue  # most distributions have no entry points
+            if any(plugins.GROUPS[kind].encode() in text for kind in (HOOK, PROVIDER)):
+                yield folder
+
+
+def _metadata_folders(parent: str) -> list[str]:
     try:
-        _check_name(entry.name)
+        names = sorted(os.listdir(parent)) if parent.startswith("/") else []
+    except OSError:
+        return []  # an archive, or a folder that does not exist
+    return [f"{parent}/{name}" for name in names if name.endswith((".dist-info", ".egg-info"))]
+
+
+def _found(package: _Package, kind: str, entry: "EntryPoint") -> Found:
+    plugin = Plugin(kind, entry.name, entry.value, "", package.version)
+    try:
+        if why := plugin_names.problem(entry.name):
+            raise BadFragment(why)
         path, folder = _place(entry.value)
         plugin = plugin._replace(path=str(path))
-        return Found(plugin, about[0], _fragment(kind, entry.name, folder))
+        return Found(plugin, package.name, _fragment(kind, entry.name, folder))
     except BadFragment as error:
-        return Found(plugin, about[0], None, str(error))
-
-
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise BadFragment(f"`{shown(name)}` is not a valid name: use up to 32 of `a-z0-9-`, and begin with a letter")
-    if name in schema("mirror")["properties"]:
-        raise BadFragment(f"`{name}` is a key of every mirror")
+        return Found(plugin, package.name, None, str(error))
 
 
 def _place(module: str) -> tuple[Path, Path]:
@@ -99,12 +148,15 @@ def _place(module: str) -> tuple[Path, Path]:
     if not _MODULE.fullmatch(module):
         raise BadFragment(f"its entry point `{shown(module)}` is not the name of a module")
     top, *rest = module.split(".")
-    spec = importlib.util.find_spec(top)  # looks for the package without executing it
+    try:
+        spec = importlib.util.find_spec(top)  # looks for the package without executing it
+    except ValueError:  # a module of this process that was not imported from a file
+        spec = None
     for package in map(Path, (spec.submodule_search_locations or ()) if spec else ()):
         # An editable installation may map the name to another folder, which no folder of `sys.path` can express.
         if package.name == top and (folder := _folder(package.joinpath(*rest))):
             return package.parent, folder
-    if spec and spec.origin and not rest and (file := Path(spec.origin)).is_file():
+    if spec and spec.origin and not rest and (file := Path(spec.origin)).is_file() and file.name.startswith(f"{top}."):
         return file.parent, file.parent
     raise BadFragment(f"its module `{module}` is not a file below a folder of `sys.path`")
 

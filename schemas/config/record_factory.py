@@ -1,10 +1,13 @@
 """Convert checked plain values to records: units become numbers, lists tuples, nested mappings records."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from schemas import records
+from schemas.config.fragments import Fragment
+from schemas.plugins import PROVIDER
+from schemas.serialization import frozen
 from schemas.units import parse_duration, parse_size
 
 _DURATIONS = frozenset({
@@ -53,9 +56,26 @@ def sync_windows(plain: Mapping[str, Any]) -> records.SyncWindows:
     return records.SyncWindows(**_fields(plain))
 
 
-def mirror(name: str, worker: str, plain: Mapping[str, Any]) -> records.Mirror:
-    """Return the record of one mirror on one worker from its merged, checked keys."""
-    return records.Mirror(**_fields(plain) | {"name": name, "worker": worker})
+def mirror(name: str, worker: str, plain: Mapping[str, Any], fragments: Sequence[Fragment] = ()) -> records.Mirror:
+    """Return the record of one mirror on one worker from its merged, checked keys; `fragments` are of plug-ins.
+
+    Keys of plug-ins that the mirror does not use are left out: it may inherit them.
+    """
+    common = {key: value for key, value in plain.items() if key in _COMMON}
+    fields = _fields(common) | {"name": name, "worker": worker}
+    if used := [each for each in fragments if _is_used(each, plain)]:
+        fields["plugins"] = frozen({each.name: {**each.defaults, **(plain.get(each.name) or {})} for each in used})
+    return records.Mirror(**fields)
+
+
+_COMMON = frozenset(records.Mirror._fields)
+
+
+def _is_used(fragment: Fragment, plain: Mapping[str, Any]) -> bool:
+    """Return whether a mirror uses a plug-in: its provider, or a hook whose key is set to anything but `false`."""
+    if fragment.kind == PROVIDER:
+        return bool(plain["provider"] == fragment.name)
+    return plain.get(fragment.name, False) is not False
 
 
 def site(plain: Mapping[str, Any]) -> records.Site:

@@ -6,10 +6,10 @@ import zoneinfo
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 
-from schemas.config import address_rules, idle_keys, rsync_rules, shell_syntax
+from schemas.config import address_rules, idle_keys, plugin_rules, rsync_rules, shell_syntax
 from schemas.config.inheritance import Merged
 from schemas.config.judgeable_keys import is_known, judged
-from schemas.config.validation import schema
+from schemas.config.validation import OWN, SchemaSet, schema
 from schemas.problems import Problem, shown
 from schemas.records import Mirror
 from schemas.units import parse_size
@@ -38,11 +38,13 @@ def has_time_zones() -> bool:
     return is_time_zone("Etc/UTC")
 
 
-def mirror_problems(merged: Merged) -> list[Problem]:
+def mirror_problems(merged: Merged, schemas: SchemaSet = OWN) -> list[Problem]:
     """Return the problems of one mirror's merged keys, without other mirrors. A rule ends at a key of unknown value."""
     rules: list[Iterator[Problem]] = [
         *(_missing(merged, key) for key in schema("mirror")["x-required"]),
-        _foreign_options(merged),
+        plugin_rules.unusable(merged, schemas),
+        plugin_rules.missing(merged, schemas),
+        plugin_rules.foreign(merged, schemas),
         idle_keys.problems(merged),
         address_rules.mirror_problems(merged),
         rsync_rules.mirror_problems(merged),
@@ -61,16 +63,6 @@ def mirror_problems(merged: Merged) -> list[Problem]:
 def _missing(merged: Merged, key: str) -> Iterator[Problem]:
     if key not in merged.keys:
         yield merged.problem(key, f"`{key}` is missing.", f"Add `{key}:` here or to an inherited `_defaults.yml`.")
-
-
-def _foreign_options(merged: Merged) -> Iterator[Problem]:
-    """Report keys in the mirror's own file that its provider ignores; inherited ones may serve other mirrors."""
-    provider = merged.keys.get("provider")
-    for key in merged.own if provider else ():
-        providers = schema("mirror")["properties"].get(key, {}).get("x-providers")
-        if providers is not None and provider not in providers:
-            todo = f"Remove it, or set `provider: {providers[0]}`."
-            yield merged.problem(key, f"`{key}` has no effect with the provider `{provider}`.", todo)
 
 
 def _command_line(merged: Merged) -> Iterator[Problem]:

@@ -12,6 +12,9 @@ from schemas.regular_files import read_beginning
 MAX_BYTES = 256 * 1024
 """Bytes of one file at most: far more than a real definition has, and cheap to parse."""
 
+FRAGMENTS = ".skipjack/schemas/"
+"""The only folder below a hidden one that is read, beside `_site.yml`; it has JSON Schemas of plug-ins."""
+
 _ENDING = re.compile(r"\.ya?ml(\.txt)?\s*$", re.IGNORECASE)
 """End of the name of a configuration file, or of a file that its author means as one: `.YML`, `.yaml`, `.yml.txt`."""
 
@@ -44,10 +47,13 @@ class SourceFile(NamedTuple):
 
 
 def is_config(path: str) -> bool:
-    """Return whether a path below the config folder is configuration: YAML, and not below a hidden folder.
+    """Return whether a path below the config folder is read: YAML that is not below a hidden folder.
 
-    A wrong ending such as `.yaml` counts as well, so that the file is reported as a problem and not passed over.
+    A wrong ending such as `.yaml` counts as well, so that the file is reported as a problem and not passed over. The
+    schemas of plug-ins count as well.
     """
+    if path.startswith(FRAGMENTS):
+        return path.endswith(".json") and "/" not in path[len(FRAGMENTS) :]
     return bool(_ENDING.search(path)) and not any(part.startswith(".") for part in path.split("/"))
 
 

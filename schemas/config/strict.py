@@ -1,8 +1,6 @@
 """The jsonschema validator that decides about a value, imported only for values that `quick` does not accept."""
 
-import functools
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -12,36 +10,44 @@ from jsonschema.validators import extend
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from schemas.config.validation import SCHEMAS, schema
+from schemas.config.quick import Schema
+from schemas.config.safe_patterns import compiled
+from schemas.config.validation import SCHEMAS
 
 
-@functools.cache
-def validator(name: str) -> Validator:
-    """Return the validator of a schema, cached: building it costs 40 times as much as using it."""
-    resources = [(schema(each)["$id"], DRAFT202012.create_resource(_plain(each))) for each in SCHEMAS]
-    built: Validator = _STRICT(_plain(name), registry=Registry().with_resources(resources))
+def make(name: str, read: Callable[[str], Schema]) -> Validator:
+    """Return the validator of a schema; `read` returns a schema by name. Costs 40 times as much as using it."""
+    resources = [(read(each)["$id"], DRAFT202012.create_resource(_plain(read(each)))) for each in SCHEMAS]
+    built: Validator = _STRICT(_plain(read(name)), registry=Registry().with_resources(resources))
     return built
 
 
-def _plain(name: str) -> dict[str, Any]:
+def _plain(schema: Schema) -> dict[str, Any]:
     """Return the schema without `$schema`, which would make jsonschema use its own class instead of ours."""
-    return {key: value for key, value in schema(name).items() if key != "$schema"}
+    return {key: value for key, value in schema.items() if key != "$schema"}
 
 
-def _pattern(_validator: object, pattern: str, instance: object, _schema: object) -> Iterator[ValidationError]:
-    if isinstance(instance, str) and not _compiled(pattern).search(instance):
+def _pattern(_validator: object, pattern: str, instance: object, schema: Schema) -> Iterator[ValidationError]:
+    """Match texts only up to `maxLength`, which has its own message: a longer one could take long."""
+    if not isinstance(instance, str) or len(instance) > schema.get("maxLength", len(instance)):
+        return
+    if not compiled(pattern).search(instance):
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
-@functools.cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """Compile a pattern with `$` as the very end, as in JSON Schema; in Python a line break may follow."""
-    return re.compile(pattern.replace("$", r"\Z"))
+def _unique(_validator: object, wanted: bool, instance: object, _schema: Schema) -> Iterator[ValidationError]:
+    """Compare texts and numbers only: jsonschema compares each pair of others, for hours in a long list.
+
+    Lists of anything else are invalid anyway: `items` of each such list allows only texts or numbers.
+    """
+    values = [each for each in instance if isinstance(each, str | int)] if isinstance(instance, list) else []
+    if wanted and len({(type(each), each) for each in values}) < len(values):
+        yield ValidationError(f"{instance!r} has non-unique elements")
 
 
 _STRICT = extend(  # type: ignore[no-untyped-call] # the stubs leave it so
     Draft202012Validator,
-    {"pattern": _pattern},
+    {"pattern": _pattern, "uniqueItems": _unique},
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _checker, value: type(value) is int),
 )
 """As in the standard, but `2.0` is not an integer: the code behind it expects an `int`."""

@@ -10,12 +10,15 @@ from collections.abc import Collection, Iterator, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from schemas.config import quick
+from schemas.config import plugin_keys, quick
+from schemas.config.fragments import Fragment
 from schemas.config.yaml_file import WHOLE, Document, nearest, suggest
+from schemas.names import NAME_PATTERN
 from schemas.problems import Problem, shown
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
+    from jsonschema.protocols import Validator
 
 SCHEMAS = ("mirror", "defaults", "site", "workers", "runner", "policy", "manager", "report", "commands", "api")
 _TYPES = {
@@ -27,24 +30,110 @@ _TYPES = {
     "object": "a mapping of keys to values",
     "null": "empty",
 }
+_LIMITS = {
+    "minLength": (True, "characters"),
+    "minItems": (True, "entries"),
+    "minProperties": (True, "keys"),
+    "maxItems": (False, "entries"),
+    "maxProperties": (False, "keys"),
+}
+"""Whether a value has too few, and of what."""
 
 
-@functools.cache
-def schema(name: str) -> dict[str, Any]:
+class Unusable(NamedTuple):
+    """A plug-in whose keys are unknown here, and why: no value of its key can be judged."""
+
+    kind: str
+    name: str
+    reason: str
+
+
+class SchemaSet(NamedTuple):
+    """The schemas, with the keys of some plug-ins.
+
+    Documents may also use the plug-ins that are `unusable`; their keys accept any value, and `schemas.config.rules`
+    reports the mirrors that use them.
+    """
+
+    fragments: tuple[Fragment, ...] = ()
+    unusable: tuple[Unusable, ...] = ()
+
+    @property
+    def unusable_names(self) -> list[str]:
+        """The names of the plug-ins whose keys are unknown."""
+        return [each.name for each in self.unusable]
+
+
+OWN = SchemaSet()
+"""The schemas without plug-ins."""
+
+
+def schema(name: str, schemas: SchemaSet = OWN) -> dict[str, Any]:
     """The JSON Schema called `name`, one of SCHEMAS."""
+    return _made(schemas).schema(name)
+
+
+def fits(name: str, value: object, schemas: SchemaSet = OWN) -> bool:
+    """Return whether a value is certainly valid. If False, `schemas.config.strict` decides."""
+    return _made(schemas).test(name)(value)
+
+
+def validator(name: str, schemas: SchemaSet = OWN) -> "Validator":
+    """Return the validator of jsonschema, which is imported only for values that do not certainly fit."""
+    return _made(schemas).validator(name)
+
+
+class _Schemas:
+    """The schemas of a set, and what is compiled from them, each made when it is first needed."""
+
+    def __init__(self, schemas: SchemaSet) -> None:
+        self._schemas = schemas
+        self._schema: dict[str, dict[str, Any]] = {}
+        self._tests: dict[str, quick.Test] = {}
+        self._validators: dict[str, Validator] = {}
+
+    def schema(self, name: str) -> dict[str, Any]:
+        if name not in self._schema:
+            self._schema[name] = self._extended(name, _read(name))
+        return self._schema[name]
+
+    def test(self, name: str) -> quick.Test:
+        if name not in self._tests:
+            self._tests[name] = quick.compile_schema(self.schema(name), self.schema)
+        return self._tests[name]
+
+    def validator(self, name: str) -> "Validator":
+        if name not in self._validators:
+            from schemas.config.strict import make
+
+            self._validators[name] = make(name, self.schema)
+        return self._validators[name]
+
+    def _extended(self, name: str, plain: dict[str, Any]) -> dict[str, Any]:
+        if name == "mirror":
+            return plugin_keys.mirror(plain, self._schemas.fragments, self._schemas.unusable_names)
+        if name == "defaults":
+            names = [each.name for each in self._schemas.fragments]
+            return plugin_keys.defaults(plain, [*names, *self._schemas.unusable_names])
+        return plain
+
+
+_OWN = _Schemas(OWN)
+
+
+def _made(schemas: SchemaSet) -> _Schemas:
+    return _OWN if schemas == OWN else _extended(schemas)
+
+
+@functools.lru_cache(maxsize=2)  # the manager reads each revision of a repository, whose plug-ins may change
+def _extended(schemas: SchemaSet) -> _Schemas:
+    return _Schemas(schemas)
+
+
+def _read(name: str) -> dict[str, Any]:
     text = files("schemas").joinpath("files", f"{name}.schema.json").read_text("utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded
-
-
-@functools.cache
-def _quick(name: str) -> quick.Test:
-    return quick.compile_schema(schema(name), schema)
-
-
-def fits(name: str, value: object) -> bool:
-    """Return whether a value is certainly valid. If False, `schemas.config.strict` decides."""
-    return _quick(name)(value)
 
 
 class _Fault(NamedTuple):
@@ -54,12 +143,12 @@ class _Fault(NamedTuple):
     problem: Problem
 
 
-def check(name: str, document: Document) -> list[Problem]:
+def check(name: str, document: Document, schemas: SchemaSet = OWN) -> list[Problem]:
     """Return all problems of a document, from the YAML parser and from its schema."""
-    return list(examine(name, document).problems)
+    return list(examine(name, document, schemas).problems)
 
 
-def examine(name: str, document: Document) -> Document:
+def examine(name: str, document: Document, schemas: SchemaSet = OWN) -> Document:
     """Return the document with all problems of the YAML parser and of the schema, and their paths.
 
     A value with a problem from the parser gets none from the schema: it would repeat the first one.
@@ -69,17 +158,16 @@ def examine(name: str, document: Document) -> Document:
     if not isinstance(document.value, dict):
         what = document.problem((), "The file must contain keys and values.", "Write lines like `key: value`.")
         return document._replace(problems=(*document.problems, what), wrong=WHOLE)
-    if fits(name, document.value):
+    if fits(name, document.value, schemas):
         return document
-    from schemas.config.strict import validator
-
+    explanation = _Explanation(name, document, schemas)
     faults = [
         fault
-        for error in validator(name).iter_errors(document.value)
-        for fault in _explain(name, document, error)
+        for error in validator(name, schemas).iter_errors(document.value)
+        for fault in explanation.faults(error)
         if not _is_below(fault.path, document.wrong)
     ]
-    wrong = {fault.path for fault in faults} | {path for fault in faults for path in _meant_keys(name, document, fault)}
+    wrong = {fault.path for fault in faults} | {path for fault in faults for path in explanation.meant_keys(fault)}
     return document._replace(
         problems=(*document.problems, *(fault.problem for fault in faults)), wrong=document.wrong | wrong
     )
@@ -89,33 +177,83 @@ def _is_below(path: Sequence[str | int], paths: Collection[Sequence[str | int]])
     return any(tuple(path[: len(each)]) == tuple(each) for each in paths)
 
 
-def _meant_keys(name: str, document: Document, fault: _Fault) -> Iterator[tuple[str | int, ...]]:
-    """Yield the key that a misspelt top key was meant to be, so that it is not reported as missing."""
-    known = schema(name).get("properties", {})
-    if len(fault.path) == 1 and (key := str(fault.path[0])) not in known:
-        yield from [(near,) for near in nearest(key, known) if near not in document.value]
+class _Explanation:
+    """Words the errors of one document."""
+
+    def __init__(self, name: str, document: Document, schemas: SchemaSet) -> None:
+        self._schema = schema(name, schemas)
+        self._schemas = schemas
+        self._document = document
+
+    def meant_keys(self, fault: _Fault) -> Iterator[tuple[str | int, ...]]:
+        """Yield the key that a misspelt top key was meant to be, so that it is not reported as missing."""
+        known = self._schema.get("properties", {})
+        if len(fault.path) == 1 and (key := str(fault.path[0])) not in known:
+            yield from [(near,) for near in nearest(key, known) if near not in self._document.value]
+
+    def faults(self, error: "ValidationError") -> Iterator[_Fault]:
+        """Yield the problems that an error of jsonschema stands for."""
+        path, document = tuple(error.absolute_path), self._document
+        rule: Any = error.validator_value
+        if error.validator == "additionalProperties":
+            known = list(cast("dict[str, Any]", error.schema)["properties"])
+            for key in sorted(set(cast("dict[str, Any]", error.instance)) - set(known)):
+                what = f"Unknown key `{shown(key)}`."
+                yield _Fault((*path, key), document.problem([*path, key], what, suggest(key, known), at_key=True))
+        elif error.validator == "required":
+            # jsonschema yields an error for each missing key, and names the key only in its message.
+            for key in [key for key in rule if f"'{key}'" in error.message]:
+                what = f"`{key}` is missing{_inside(path)}."
+                yield _Fault((*path, key), document.problem(path, what, self._example([*path, key])))
+        elif error.validator == "anyOf" and (meant := _meant(error)):
+            for below in meant:
+                yield from self.faults(below)
+        elif "propertyNames" in list(error.absolute_schema_path)[-2:]:
+            yield _bad_key(document, path, error)
+        elif error.validator == "enum" and path[-1:] == ("provider",):
+            yield _Fault(path, document.problem(path, *_unknown_provider(error)))
+        else:
+            yield _Fault(path, document.problem(path, _what(error, path), self._example(path)))
+
+    def _example(self, path: Sequence[str | int]) -> str:
+        """Return an example of the nearest described key at or above `path`, as YAML."""
+        part: Any = self._schema
+        found = ""
+        for step in path:
+            part = self._descend(part, step)
+            if part is None:
+                break
+            if isinstance(step, str) and part.get("examples"):
+                value = part["examples"][0]
+                written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+                found = f"Write for example `{step}: {written}`."
+        return found
+
+    def _descend(self, part: dict[str, Any], step: str | int) -> dict[str, Any] | None:
+        if "anyOf" in part:
+            return next((below for form in part["anyOf"] if (below := self._descend(form, step)) is not None), None)
+        if isinstance(step, int):
+            below = part.get("items")
+        else:
+            below = part.get("properties", {}).get(step) or part.get("additionalProperties")
+        if isinstance(below, dict) and "$ref" in below:
+            file, _, pointer = below["$ref"].partition("#")
+            target: Any = schema(file.removesuffix(".schema.json"), self._schemas)
+            for key in pointer.strip("/").split("/"):
+                target = target[key] if key else target
+            below = target | {key: value for key, value in below.items() if key != "$ref"}
+        return below if isinstance(below, dict) else None
 
 
-def _explain(name: str, document: Document, error: "ValidationError") -> Iterator[_Fault]:
-    path = tuple(error.absolute_path)
-    rule: Any = error.validator_value
-    if error.validator == "additionalProperties":
-        known = list(cast("dict[str, Any]", error.schema)["properties"])
-        for key in sorted(set(cast("dict[str, Any]", error.instance)) - set(known)):
-            what = f"Unknown key `{shown(key)}`."
-            yield _Fault((*path, key), document.problem([*path, key], what, suggest(key, known), at_key=True))
-    elif error.validator == "required":
-        # jsonschema yields an error for each missing key, and names the key only in its message.
-        for key in [key for key in rule if f"'{key}'" in error.message]:
-            what = f"`{key}` is missing{_inside(path)}."
-            yield _Fault((*path, key), document.problem(path, what, _example(name, [*path, key])))
-    elif error.validator == "anyOf" and (meant := _meant(error)):
-        for below in meant:
-            yield from _explain(name, document, below)
-    elif "propertyNames" in list(error.absolute_schema_path)[-2:]:
-        yield _bad_key(document, path, error)
-    else:
-        yield _Fault(path, document.problem(path, _what(error, path), _example(name, path)))
+def _unknown_provider(error: "ValidationError") -> tuple[str, str]:
+    """Return the message about a provider that is neither built in nor known from a plug-in, and what to do."""
+    name = error.instance
+    if not isinstance(name, str):
+        return _what(error, ("provider",)), "Write for example `provider: rsync`."
+    known = cast("list[str]", error.validator_value)
+    plugin = "no plug-in of this name is installed here, and the repository has no"
+    file = f"`.skipjack/schemas/{shown(name)}.provider.schema.json`"
+    return f"Unknown provider `{shown(name)}`: {plugin} {file}.", suggest(name, known)
 
 
 def _meant(error: "ValidationError") -> list["ValidationError"]:
@@ -127,8 +265,11 @@ def _meant(error: "ValidationError") -> list["ValidationError"]:
 def _bad_key(document: Document, path: Sequence[str | int], error: "ValidationError") -> _Fault:
     key = cast("str", error.instance)
     todo = "Use at most 64 letters, digits and `._-`, and begin with a letter or digit."
-    if "_]" in str(error.validator_value):
+    rule = str(error.validator_value)
+    if "_]" in rule:
         todo = "Use letters, digits and `_`, and do not begin with a digit."
+    elif rule != NAME_PATTERN:
+        todo = f"It must match `{shown(rule)}`." if error.validator == "pattern" else "See the schema of the plug-in."
     what = f"`{shown(key)}` is not a valid name."
     return _Fault((*path, key), document.problem([*path, key], what, todo, at_key=True))
 
@@ -141,19 +282,22 @@ def _what(error: "ValidationError", path: Sequence[str | int]) -> str:
             bare = type(error.instance) in (int, float) and _wants_unit(cast("dict[str, Any]", error.schema))
             return f"{key} must be {wanted}, not {value}.{' A bare number has no unit.' if bare else ''}"
         case "enum":
-            return f"{key} is {value}, but must be one of " + ", ".join(f"`{each}`" for each in rule) + "."
+            return f"{key} is {value}, but must be one of " + ", ".join(f"`{_plain(each)}`" for each in rule) + "."
         case "minimum":
             return f"{key} is {value}, but must be at least {rule}."
         case "maximum":
             return f"{key} is {value}, but must be at most {rule}."
         case "uniqueItems":
             return f"{key} contains an entry twice."
-        case "minLength" | "minItems" | "minProperties":
+        case "minLength" | "minItems" | "minProperties" if not error.instance:
             return f"{key} is empty."
         case "maxLength":
             return f"{key} is longer than {rule} characters."
-        case "maxProperties":
+        case "maxProperties" if rule == 1:
             return f"{key} sets more than one key, but only one may be set."
+        case "minLength" | "minItems" | "minProperties" | "maxItems" | "maxProperties" as limit:
+            few, unit = _LIMITS[limit]
+            return f"{key} has {'fewer' if few else 'more'} than {rule} {unit}."
         case _:
             return f"{key} cannot be {value}."
 
@@ -163,6 +307,10 @@ def _subject(path: Sequence[str | int]) -> str:
     if path and isinstance(path[-1], int):
         return f"Entry {path[-1] + 1} of `{next(step for step in reversed(path) if isinstance(step, str))}`"
     return f"`{path[-1] if path else 'this'}`"
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _shown(value: object) -> str:
@@ -175,34 +323,3 @@ def _wants_unit(part: dict[str, Any]) -> bool:
 
 def _inside(path: Sequence[str | int]) -> str:
     return f" in `{path[-1]}`" if path else ""
-
-
-def _example(name: str, path: Sequence[str | int]) -> str:
-    """Return an example of the nearest described key at or above `path`, as YAML."""
-    part: Any = schema(name)
-    found = ""
-    for step in path:
-        part = _descend(part, step)
-        if part is None:
-            break
-        if isinstance(step, str) and part.get("examples"):
-            value = part["examples"][0]
-            written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            found = f"Write for example `{step}: {written}`."
-    return found
-
-
-def _descend(part: dict[str, Any], step: str | int) -> dict[str, Any] | None:
-    if "anyOf" in part:
-        return next((below for form in part["anyOf"] if (below := _descend(form, step)) is not None), None)
-    if isinstance(step, int):
-        below = part.get("items")
-    else:
-        below = part.get("properties", {}).get(step) or part.get("additionalProperties")
-    if isinstance(below, dict) and "$ref" in below:
-        file, _, pointer = below["$ref"].partition("#")
-        target: Any = schema(file.removesuffix(".schema.json"))
-        for key in pointer.strip("/").split("/"):
-            target = target[key] if key else target
-        below = target | {key: value for key, value in below.items() if key != "$ref"}
-    return below if isinstance(below, dict) else None

@@ -57,7 +57,7 @@ def _check(plain: Any) -> None:
 def _check_strictly(plain: Any) -> None:
     from jsonschema.exceptions import best_match
 
-    from schemas.config.strict import validator
+    from schemas.config.validation import validator
 
     error = best_match(validator("report").iter_errors(plain))
     if error is not None:

@@ -34,7 +34,7 @@ def _quick(name: str) -> quick.Test:
 
 @cache
 def _validator(name: str) -> Any:
-    from schemas.config.strict import validator
+    from schemas.config.validation import validator
 
     file, _, part = name.partition("#")
     return validator(file).evolve(schema={"$ref": f"{schema(file)['$id']}#/$defs/{part}"})

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from schemas.config.strict import validator
+from schemas.config.validation import validator
 
 
 class Desk(http.server.ThreadingHTTPServer):

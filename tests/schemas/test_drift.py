@@ -10,10 +10,11 @@ from jsonschema import Draft202012Validator
 from runner import hooks
 from runner.providers import PROVIDERS
 from schemas import names, records, report, units
-from schemas.config import catalogue, record_factory
+from schemas.config import built_in, catalogue, fragments, plugin_names, record_factory
+from schemas.config.fragments import Fragment
 from schemas.config.sources import read_directory
-from schemas.config.strict import validator
-from schemas.config.validation import SCHEMAS, schema
+from schemas.config.validation import SCHEMAS, schema, validator
+from schemas.plugins import HOOK, PROVIDER
 
 from .kit import lines
 
@@ -177,16 +178,38 @@ def test_the_kinds_of_reports_are_those_of_the_schema() -> None:
     assert kinds == [report.CHANGE, report.SNAPSHOT]
 
 
-def test_the_providers_of_the_schema_are_those_of_the_table() -> None:
-    assert schema("mirror")["properties"]["provider"]["enum"] == list(PROVIDERS)
+def test_the_built_in_plugins_are_those_of_the_tables() -> None:
+    assert list(built_in.plugins(PROVIDER)) == list(PROVIDERS) == schema("mirror")["properties"]["provider"]["enum"]
+    assert list(built_in.plugins(HOOK)) == list(hooks.HOOKS)
+    assert set(records.Policy().providers) <= set(PROVIDERS)
 
 
-@pytest.mark.parametrize("key", sorted(schema("mirror")["properties"]))
-def test_x_providers_match_the_providers(key: str) -> None:
-    looking = [name for name, provider in PROVIDERS.items() if key in provider.OPTIONS]
-    reported = schema("mirror")["properties"][key].get("x-providers")
-    of_a_hook = any(key in hook.OPTIONS for hook in map(hooks.load, hooks.HOOKS))  # and so of use with every provider
-    assert reported == looking or (reported is None and (of_a_hook or looking in ([], list(PROVIDERS))))
+BUILT_IN = [*built_in.plugins(PROVIDER).values(), *built_in.plugins(HOOK).values()]
+
+
+@pytest.mark.parametrize("plugin", BUILT_IN, ids=[each.name for each in BUILT_IN])
+def test_built_in_plugins_are_described_in_the_form_of_all_plugins(plugin: Fragment) -> None:
+    assert fragments.checked(plugin.kind, plugin.name, plugin.schema).schema == {**plugin.schema, "properties": {}}
+    assert str(plugin.schema["description"]).endswith(".")
+    module = PROVIDERS[plugin.name] if plugin.kind == PROVIDER else hooks.load(plugin.name)
+    keys = set(plugin.mirror_keys)
+    assert keys <= module.OPTIONS
+    of_providers = {key for provider in PROVIDERS.values() for key in provider.OPTIONS}
+    # A hook may read a key only for the sake of a provider, so that the key has no effect with other providers.
+    assert module.OPTIONS - keys <= (set() if plugin.kind == PROVIDER else of_providers)
+
+
+def test_a_key_has_an_effect_with_the_providers_that_read_it() -> None:
+    assert built_in.readers("size_pattern") == ("command",)
+    assert built_in.readers("exclude_file") == ("rsync", "two-stage-rsync")
+    assert {key for key in schema("mirror")["properties"] if built_in.readers(key) is None} >= {
+        "trace", "command", "fail_on_match", "success_exit_codes", "env", "interval", "max_delete",
+    }  # fmt: skip
+
+
+def test_only_the_text_of_a_policy_allows_other_plugins() -> None:
+    for key in ("providers", "hooks"):
+        assert schema("policy")["properties"][key]["items"]["pattern"] == plugin_names.PATTERN
 
 
 @pytest.mark.parametrize("module", [*PROVIDERS.values(), *map(hooks.load, hooks.HOOKS)], ids=[*PROVIDERS, *hooks.HOOKS])

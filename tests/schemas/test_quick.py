@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from schemas.config import quick
-from schemas.config.strict import validator
-from schemas.config.validation import fits, schema
+from schemas.config.validation import fits, schema, validator
 from schemas.config.yaml_file import parse
 
 from .test_report import ENVELOPE, encoded
