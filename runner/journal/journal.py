@@ -31,7 +31,7 @@ from schemas.states import ENDS, INTERRUPTED, LAUNCHING, NONE, PRE_SYNCING, QUEU
 KEPT_RUNS = 100
 """Ended runs kept for each mirror, once the manager knows them."""
 
-_NOTHING_DELETED = {"deleted_files": 0, "deleted_bytes": 0, "deleting": ""}
+_NOTHING_DELETED = {"deleted_files": 0, "deleted_bytes": 0, "deleting": "", "uncounted_since": None}
 
 
 @contextmanager
@@ -255,7 +255,8 @@ class Journal:
                 if launched is None and active.status == LAUNCHING:
                     launched = active.id
                 else:
-                    self.record_end(active.id, subject.name, Ending(INTERRUPTED, "the run's process is gone"), now)
+                    gone = Ending(INTERRUPTED, "the run's process is gone", died=True)
+                    self.record_end(active.id, subject.name, gone, now)
             run = self.runs.add(subject.name, subject.revision, now, by_request=True) if launched is None else launched
             if not self.runs.begin(run, subject.revision, now):
                 return None
@@ -374,6 +375,8 @@ class Journal:
         }  # fmt: skip
         if ending.status == SUCCESS:
             fields["last_success_at"] = now
+        if ending.died and before and before["uncounted_since"] is None:
+            fields["uncounted_since"] = row["started_at"]  # None if it never began
         fields |= sizes.columns_after(before, ending.status, figures, follows_success=follows)
         self.mirrors.update(mirror, fields | _directory_after(ending))
         self.runs.report_end(self.outbox.report_end(mirror, now), [run])

@@ -28,6 +28,7 @@ class Past(NamedTuple):
     - `first_look`: before the first accepted success, the upstream at the first look, which `files` and `bytes` then
       come from; otherwise empty.
     - `counted`: the files are those on disk, and all runs since then were successes.
+    - `uncounted_since`: when the first run began that died since then and whose losses are not counted yet.
     """
 
     success_at: float | None = None
@@ -43,6 +44,7 @@ class Past(NamedTuple):
     first_look: str = ""
     counted: bool = False
     on_disk: int | None = None
+    uncounted_since: float | None = None
 
     @property
     def had_files(self) -> bool:

@@ -96,6 +96,9 @@ MIGRATIONS = (
     """
     ALTER TABLE mirror ADD COLUMN accepted_on_disk INTEGER;
     """,
+    """
+    ALTER TABLE mirror ADD COLUMN uncounted_since REAL;
+    """,
 )
 """Steps from each version of the tables to the next. Never change one: append. Active runs of the release before must
 be able to write the changed tables."""

@@ -16,7 +16,8 @@ _STATE = ", ".join(State._fields)
 
 _PAST = (
     "last_success_at, files_in, size, emptied, accepted_files, accepted_bytes, loss_refused, deleted_files,"
-    " deleted_bytes, deleting, first_look, counted, accepted_on_disk"
+    " deleted_bytes, deleting, first_look, counted, accepted_on_disk,"
+    " uncounted_since"
 )
 """The columns of `Past`, in its order."""
 
@@ -135,18 +136,24 @@ class MirrorTable:
         self._db.executemany(query, [(reason, name) for name in names])
 
     def add_deletions(self, name: str, token: str, files: int, size: int) -> None:
-        """Add files and their bytes to those deleted since the last accepted success, under a token."""
+        """Add files and their bytes to those deleted since the last accepted success, under a token.
+
+        They include what runs lost that died before.
+        """
         change = (
             "UPDATE mirror SET deleted_files = deleted_files + ?1, deleted_bytes = min(deleted_bytes + ?2, ?3),"
-            " deleting = ?4 WHERE name = ?5"
+            " deleting = ?4, uncounted_since = NULL WHERE name = ?5"
         )
         self._db.execute(change, (files, min(size, HIGHEST), HIGHEST, token, name))
 
     def take_back_deletions(self, name: str, token: str, files: int, size: int) -> None:
-        """Subtract, once for that token, files and bytes that were not deleted."""
+        """Subtract, once for that token, files and bytes that were not deleted.
+
+        What runs lost that died before is known then.
+        """
         change = (
             "UPDATE mirror SET deleted_files = max(0, deleted_files - ?), deleted_bytes = max(0, deleted_bytes - ?),"
-            " deleting = '' WHERE name = ? AND deleting = ?"
+            " deleting = '', uncounted_since = NULL WHERE name = ? AND deleting = ?"
         )
         self._db.execute(change, (files, min(size, HIGHEST), name, token))
 

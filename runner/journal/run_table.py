@@ -27,7 +27,8 @@ class Ending(NamedTuple):
 
     `left` is what it left in the directory, None if it never worked there. With `by_name` the size counts a hard-linked
     file once for each name, and `transferred` is the total size of new and changed files. `unreached` says that the
-    upstream could not be reached or refused more connections, so that the run may be tried again early.
+    upstream could not be reached or refused more connections, so that the run may be tried again early. `died` says
+    that the run's process died, so that nobody knows what it did last.
     """
 
     status: str
@@ -43,6 +44,7 @@ class Ending(NamedTuple):
     by_name: bool = False
     transferred: int | None = None
     unreached: bool = False
+    died: bool = False
 
 
 def storable(ending: Ending) -> Ending:

@@ -43,6 +43,10 @@ def begin(job: Job) -> None:
         from runner.providers import deletion_record  # few runs begin after such a one
 
         deletion_record.correct(job)
+    if job.past.uncounted_since is not None and not job.limits.are_off:
+        from runner.providers import uncounted  # fewer still after one that died while its rsync ran
+
+        uncounted.count(job)
 
 
 def guarded(job: Job, full: Command, brought: int = 0) -> Iterator[Command]:

@@ -10,7 +10,7 @@ them.
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import BinaryIO, NamedTuple
 
 # Patterns are compiled when they are first needed: a run that deletes nothing needs few of them.
@@ -128,12 +128,12 @@ class Listing:
 class Names:
     """Takes what rsync prints, and keeps the names of what it would delete in a file of `folder` that has no name.
 
-    Of more files than `most`, None for any number, not all names are kept. `made_way` is told of files that rsync
-    itself takes away, since the upstream has directories in their place.
+    Of more files than `most`, None for any number, not all names are kept. `made_way` gets the names, as rsync
+    prints them, of files that rsync itself takes away, since the upstream has directories in their place.
     """
 
     def __init__(
-        self, folder: str, most: int | None = None, made_way: Callable[[int], None] = lambda _count: None
+        self, folder: str, most: int | None = None, made_way: Callable[[Collection[bytes]], None] = lambda _names: None
     ) -> None:
         self._folder = folder
         self._most = most
@@ -163,7 +163,7 @@ class Names:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def another(self, made_way: Callable[[int], None]) -> "Names":
+    def another(self, made_way: Callable[[Collection[bytes]], None]) -> "Names":
         """Return one that keeps names as this one does."""
         return Names(self._folder, self._most, made_way)
 
@@ -187,12 +187,13 @@ class Names:
         return self._listing.take(lines)
 
     def _take(self, found: list[tuple[bytes, bytes, bytes]]) -> None:
-        made_way = 0
+        made_way = []
         for path, mode, flags in found:
             if _is_folder(mode):
                 continue
             # Of files that have gone already each one counts, whatever its name is: none can be looked at any more.
-            made_way += bool(int(flags) & _FOR_FOLDER)
+            if int(flags) & _FOR_FOLDER:
+                made_way.append(path)
             self.files += not int(flags) & _MAKE_WAY and re.fullmatch(_UNCOUNTED, path) is None
         self._keep(b"".join([b"%b %b %b\n" % (flags, mode, path) for path, mode, flags in found]))
         if made_way:

@@ -8,7 +8,7 @@ back, and takes them off. Names that are lost only leave the count too high.
 import contextlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import BinaryIO
 
 from runner.plan.deletion_limits import Tree
@@ -19,6 +19,9 @@ from schemas.regular_files import regular
 
 _ROOM = 1 << 20
 
+UNNAMED = "unnamed"
+"""The token of files that are counted without their names, when they have gone."""
+
 
 def begin(job: Job, names: Names, found: deletions.Measured) -> None:
     """Count files before they are deleted."""
@@ -26,17 +29,31 @@ def begin(job: Job, names: Names, found: deletions.Measured) -> None:
         return
     token = os.urandom(16).hex()
     with contextlib.suppress(OSError):  # without the names all count as deleted if the run dies
-        _write(_path(job), token, names, found.links.lost())
+        _write(_path(job), token, found.links.lost(), lambda file: names.copy(file, _ROOM))
     count(job, found.lost, token)
 
 
+def foretell(job: Job, names: Collection[bytes]) -> None:
+    """Count files, by their names as rsync prints them, before rsync itself takes them away."""
+    token = os.urandom(16).hex()
+    with contextlib.suppress(OSError):
+        _write(_path(job), token, (), lambda file: file.writelines(b"0 100644 %b\n" % name for name in names))
+    count(job, Tree(len(names), 0), token)
+
+
 def count(job: Job, lost: Tree, token: str = "") -> None:
-    """Count files that are deleted for good; those of a token are taken off again if that was not done."""
-    token = token or os.urandom(16).hex()
+    """Count files that are deleted for good; those of a token are taken off again if that was not done.
+
+    Then everything is counted that runs which died have lost.
+    """
+    token = token or UNNAMED
     job.deleting(token, lost.files, lost.size)
     past = job.past
     job.past = past._replace(
-        deleted_files=past.deleted_files + lost.files, deleted_bytes=past.deleted_bytes + lost.size, deleting=token
+        deleted_files=past.deleted_files + lost.files,
+        deleted_bytes=past.deleted_bytes + lost.size,
+        deleting=token,
+        uncounted_since=None,
     )
 
 
@@ -48,8 +65,11 @@ def finish(job: Job) -> None:
 
 
 def correct(job: Job) -> None:
-    """Take off what the last run counted and did not delete; nothing when none was cut off while it deleted."""
-    if job.past.deleting:
+    """Take off what the last run counted and did not delete; nothing when none was cut off while it deleted.
+
+    One that died then has no losses besides, since its rsync had ended or had been foretold.
+    """
+    if job.past.deleting not in ("", UNNAMED):
         take_off(job, _left(job))
 
 
@@ -61,6 +81,7 @@ def take_off(job: Job, left: Tree) -> None:
         deleted_files=max(0, past.deleted_files - left.files),
         deleted_bytes=max(0, past.deleted_bytes - left.size),
         deleting="",
+        uncounted_since=None,
     )
 
 
@@ -91,11 +112,11 @@ def _path(job: Job, name: str = "") -> str:
     return os.path.join(job.machine.state_dir or job.log_dir, f".deletions.{name or job.mirror.name}")
 
 
-def _write(path: str, token: str, names: Names, lost: Iterable[int]) -> None:
+def _write(path: str, token: str, lost: Iterable[int], copy: Callable[[BinaryIO], None]) -> None:
     """Write the token, the identities of files that are lost although they have names elsewhere, and the names."""
     aside = f"{path}.new"
     with open(regular(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(b"%b\n" % token.encode())
         file.writelines(b"%d\n" % each for each in lost)
-        names.copy(file, _ROOM)
+        copy(file)
     os.replace(aside, path)

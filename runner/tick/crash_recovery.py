@@ -106,7 +106,7 @@ def _end_of_dead(active: Active, failure: str, now: float) -> Ending:
     if active.status == LAUNCHING:
         return Ending(LAUNCH_FAILED, failure, next_run_at=next_run_at)
     reason = "the run's process died (crash, kill or reboot)"
-    return Ending(INTERRUPTED, reason, next_run_at=next_run_at)
+    return Ending(INTERRUPTED, reason, next_run_at=next_run_at, died=True)
 
 
 def mirrors_with_orphans(layout: StateLayout, book: Journal) -> list[str]:

@@ -1,7 +1,8 @@
-"""A sync with a journal, which may be killed: `python -m tests.runner.journaled_sync FOLDER URL STEP PROVIDER`.
+"""A sync with a journal, which may be killed: `python -m tests.runner.journaled_sync FOLDER URL STEP PROVIDER [LIMIT]`.
 
 Steps are the calls that change the mirror's directory or the record of what is deleted, each before and after it is
-made, and the starts of processes. Ends with 0 when there are fewer.
+made, and the starts of processes. The step `take` is the first count of files that rsync has taken away by itself. Ends
+with 0 when there are fewer.
 """
 
 import os
@@ -15,7 +16,9 @@ from typing import Any
 from runner.journal import journal
 from runner.journal.journal import Ending, Journal, Subject
 from runner.journal.last_success import Past, identity_of, left_in
+from runner.plan.deletion_limits import as_limit
 from runner.providers import deletion_record
+from runner.providers.making_way import Way
 from runner.subprocesses import supervisor
 from tests.runner.syncing import Site
 
@@ -62,8 +65,8 @@ def past(site: Site) -> Past:
 
 def main() -> int:
     """Sync until that step."""
-    folder, url, step, provider = sys.argv[1:]
-    left = int(step)
+    folder, url, step, provider, *limit = sys.argv[1:]
+    left = 0 if step == "take" else int(step)
 
     def counts() -> None:
         nonlocal left
@@ -80,12 +83,16 @@ def main() -> int:
 
         return call
 
-    for name in ("unlink", "rmdir", "replace"):
-        setattr(os, name, dying(getattr(os, name)))
-    for name in ("deleting", "deleted_less"):
-        setattr(Journal, name, dying(getattr(Journal, name)))
-    supervisor.run = dying(supervisor.run)
-    return 0 if sync(Site(Path(folder), url), provider=provider).status == "success" else 1
+    if step == "take":
+        setattr(Way, "take", dying(Way.take))  # noqa: B010 - as the others below
+    else:
+        for name in ("unlink", "rmdir", "replace"):
+            setattr(os, name, dying(getattr(os, name)))
+        for name in ("deleting", "deleted_less"):
+            setattr(Journal, name, dying(getattr(Journal, name)))
+        supervisor.run = dying(supervisor.run)
+    limits = {"max_delete": as_limit(limit[0])} if limit else {}
+    return 0 if sync(Site(Path(folder), url), provider=provider, **limits).status == "success" else 1
 
 
 if __name__ == "__main__":

@@ -542,3 +542,39 @@ def test_what_an_unfinished_run_brought_counts_with_the_next_success(book: Journ
         one_run(book, "failed", now=200.0, files=5)
     one_run(book, now=300.0, size=150, files=0, by_name=True, transferred=0, attempts=attempts)
     assert book.states()["debian"].size == 150
+
+
+def died(book: Journal, now: float) -> None:
+    """A run begins and its process dies; a tick records that."""
+    book.begin(None, SUBJECT, now)
+    [active] = book.active()
+    assert book.recover(active, Ending("interrupted", died=True), now + 1)
+
+
+def test_losses_of_runs_that_died_are_uncounted_since_the_first_of_them(book: Journal) -> None:
+    one_run(book, "failed")
+    assert book.past("debian").uncounted_since is None
+    book.begin(None, SUBJECT, 200.0)
+    book.begin(None, SUBJECT, 300.0)  # the one before is gone, since its locks are free
+    assert book.past("debian").uncounted_since == 200.0
+    book.end(book.active()[0].id, "debian", Ending("failed", left=Left()), 305.0)
+    died(book, 400.0)
+    assert book.past("debian").uncounted_since == 200.0
+    book.deleting("debian", "token", 0, 0)
+    assert book.past("debian").uncounted_since is None
+
+    died(book, 500.0)
+    book.deleted_less("debian", "another token", 0, 0)
+    assert book.past("debian").uncounted_since == 500.0
+    book.deleted_less("debian", "token", 0, 0)
+    assert book.past("debian").uncounted_since is None
+    died(book, 600.0)
+    book.end(book.begin(None, SUBJECT, 700.0) or 0, "debian", Ending("success", left=Left()), 701.0)
+    assert book.past("debian").uncounted_since is None
+
+
+def test_a_run_that_never_began_has_lost_nothing(book: Journal) -> None:
+    book.launch([SUBJECT], [], 100.0)
+    [active] = book.active()
+    assert book.recover(active, Ending("launch-failed", died=True), 110.0)
+    assert book.past("debian").uncounted_since is None

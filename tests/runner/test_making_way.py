@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +69,9 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let rsync go as far ahead as it can, whenever it has printed a name, and before it is ended."""
     take, reap = Way.take, supervisor._reap
 
-    def slowly(way: Way, count: int) -> None:
+    def slowly(way: Way, names: Collection[bytes]) -> None:
         time.sleep(0.05)
-        take(way, count)
+        take(way, names)
 
     def late(*words: int) -> int:
         time.sleep(0.2)
