@@ -29,6 +29,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "size_units": OF_COMMAND | {"size_pattern": "size: (.*)"},
     "size_pattern": OF_COMMAND,
     "command": OF_COMMAND,
+    "provider": {"command": "/opt/mirror-scripts/sync"},
     "progress_pattern": OF_COMMAND,
     "exec_on_each_failure": {"exec_on_failure": ["/usr/local/bin/tell"]},
     "exec_timeout": {"exec_on_success": ["/usr/local/bin/tell"]},
