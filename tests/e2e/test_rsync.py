@@ -206,7 +206,7 @@ def test_a_missing_exclude_file_is_named(repository: ConfigRepository, upstream:
     worker.command("once", check=False)
 
     assert worker.run_of("m").reason.startswith(f"cannot read the `exclude_file` {missing}: ")
-    assert f"{missing} cannot be read" in worker.command("run", "m", "--dry-run", check=False).stderr
+    assert f"cannot read the `exclude_file` {missing}: " in worker.command("run", "m", "--dry-run", check=False).stderr
 
 
 def test_progress_stands_beside_the_log_while_a_run_is_under_way(
