@@ -1,8 +1,8 @@
-"""Judges what rsync would delete, before Skipjack deletes it.
+"""Judge the files that rsync would delete, before Skipjack deletes them.
 
-A share is one of the files that were there and would be missed. No single source tells how many these are: an upstream
-lists files that the options leave out, the directory holds files that the upstream does not have, and files that were
-fetched since are no old ones. So the smallest of these numbers counts, and where they are wrong a loss is refused that
+A limit in percent applies to the files that were there before and would be missed. No single source has their number:
+an upstream lists files that options leave out, the directory may hold files that the upstream never had, and files
+that were just fetched are not old ones. So the smallest of these numbers counts. If it is wrong, a loss is refused that
 could be allowed, never the other way round.
 """
 
@@ -18,15 +18,15 @@ from schemas.states import FAILED, INTERRUPTED, REFUSED
 
 _DELETED = "would be deleted"
 MADE_WAY = "files made way for directories"
-"""A key of `Job.kept` that is there once that has happened."""
+"""A key of `Job.kept`, set when files made way for directories."""
 
 
 class TooMuch(Abort):
-    """A loss that the limits do not allow."""
+    """A loss beyond the limits."""
 
 
 class Judged(NamedTuple):
-    """What may be deleted, the tree that is left then, and whether its files are known to be on disk."""
+    """The allowed deletions, the tree that remains after them, and whether its files are known to be on disk."""
 
     found: deletions.Measured
     left: Tree
@@ -34,15 +34,16 @@ class Judged(NamedTuple):
 
 
 def judge(job: Job, names: Names, brought: int, *, trial: bool = False) -> Judged:
-    """Return what there is to delete; raises Abort when that is too much, or is not what rsync says it left out.
+    """Return the deletions; Abort if they are too many, or differ from the number that rsync reports as skipped.
 
     `brought` is the number of files that the attempt has created before this rsync. In a `trial` nothing was created.
     """
     _require_names(job, names)
     found = _measured(job, names)
     hits = names.errors.limits_hit
+    # rsync's own count is the check on the names: a malicious server can send lines that look like names.
     if sum(hits) != found.limit_hits or len(hits) > 1:
-        raise _refused(job, f"rsync left out {sum(hits)} deletions, but named {found.limit_hits}")
+        raise _refused(job, f"rsync skipped {sum(hits)} deletions, but named {found.limit_hits}")
     if names.listed is None:
         raise _refused(job, "rsync did not report how many files the upstream has")
     listed = names.listed._replace(new=names.listed.new + brought)
@@ -50,7 +51,7 @@ def judge(job: Job, names: Names, brought: int, *, trial: bool = False) -> Judge
     if found.lost.files or found.made_way:
         here = job.walk(found.links.see if found.links else None)
         found = found.without_kept()
-    if here is not None and trial:  # as if rsync had done its part
+    if here is not None and trial:  # the numbers after rsync had created and replaced files
         here = here._replace(files=here.files + listed.new - found.made_way)
     gone = _sum(job.past.deleted, Tree(found.made_way if trial else 0, 0))
     _require_allowed(job, found, listed, here, gone)
@@ -58,16 +59,16 @@ def judge(job: Job, names: Names, brought: int, *, trial: bool = False) -> Judge
 
 
 def most(job: Job) -> int | None:
-    """How many files the limits could allow at most to be deleted; None where any number is possible."""
+    """Return the largest number of deleted files that the limits could allow; None if any number is possible."""
     known = job.accepted.files if job.accepted is not None else 0
     limits = [each for each in _limits(job) if isinstance(each.most, int) or (known and each.most != EVERYTHING)]
     return min((allowed(each, known) for each in limits), default=None)
 
 
 def require_bearable(job: Job, foretold: int = 0) -> None:
-    """Raise Abort when what was deleted since the last accepted success is more than the limits allow.
+    """Raise Abort if more files were deleted since the last accepted success than the limits allow.
 
-    `foretold` is the number of files that rsync would take away besides, for directories in their place.
+    `foretold` is the number of further files that rsync would replace by directories.
     """
     if job.accepted is None or not job.accepted.files:
         return
@@ -84,12 +85,12 @@ def require_bearable(job: Job, foretold: int = 0) -> None:
 
 
 def _require_names(job: Job, names: Names) -> None:
-    """Raise Abort when not all names could be kept: then nothing is deleted."""
+    """Raise Abort if not all names could be kept: then nothing is deleted."""
     if names.fault:
-        what = f"cannot keep the names of what would be deleted {names.fault}; nothing was deleted"
+        what = f"cannot keep the names of files to delete {names.fault}; nothing was deleted"
         raise Abort(FAILED, f"{what}. Make room there, and run it again")
     if names.are_too_many:
-        what = f"rsync named {names.files} files to delete, more than the limits or the room for their names allow"
+        what = f"rsync named {names.files} files to delete, more than the limits or the space for their names allow"
         raise TooMuch(
             REFUSED,
             f"{what}; nothing was deleted. If that is right, run `skipjack run {job.mirror.name} --max-delete 100%`",
@@ -101,7 +102,7 @@ def _measured(job: Job, names: Names) -> deletions.Measured:
         exempt, success_at = deletions.exempt(job.mirror), job.past.success_at
         return deletions.measure(job.directory, names.items(), exempt, job.stopped, success_at)
     except deletions.Interrupted as error:
-        raise Abort(INTERRUPTED, "the run was told to stop before it deleted anything") from error
+        raise Abort(INTERRUPTED, "the run received a stop signal before it deleted anything") from error
     except deletions.Outside as outside:
         raise _refused(job, f"rsync named `{shown(outside.args[0])}`, which it must not delete") from outside
 
@@ -114,7 +115,7 @@ def _refused(job: Job, what: str) -> Abort:
 
 
 def _require_allowed(job: Job, found: deletions.Measured, listed: Counts, here: Contents | None, gone: Tree) -> None:
-    """Raise Abort when the limits do not allow what is to be deleted, with what runs have deleted since a success."""
+    """Raise Abort if the limits do not allow the deletions, together with those of runs since the last success."""
     emptied = "the upstream lists no files"
     if not listed.files and not found.lost.files and not _is_accepted_as_empty(job):
         raise Abort(REFUSED, f"{emptied}. If that is right, run `skipjack run {job.mirror.name} --max-delete 100%`")
@@ -130,15 +131,15 @@ def _require_allowed(job: Job, found: deletions.Measured, listed: Counts, here: 
     reasons = (refusal(limits, loss, job.mirror.name, _happens(found.lost, gone), emptied) for limits in _limits(job))
     if reason := next(filter(None, reasons), ""):
         deletion_baseline.keep_unaccepted(job)
-        if not known and before and here is not None:  # what this run has fetched makes no later loss smaller
+        if not known and before and here is not None:  # otherwise files that this run fetched would hide a later loss
             deletion_baseline.compare_with(job, before, here.bytes)
         raise TooMuch(REFUSED, reason)
 
 
 def _all_lost(job: Job, found: deletions.Measured, listed: Counts, gone: Tree) -> Tree:
-    """What is to be deleted and what is gone.
+    """Return the files to delete together with those that are gone.
 
-    Nobody knows the size of files that made way for directories, so what the upstream lists less than before counts.
+    The size of files that made way for directories is unknown, so the decrease of the upstream's total size counts.
     """
     both = _sum(found.lost, gone)
     if job.accepted is None or not (found.made_way or MADE_WAY in job.kept):
@@ -147,12 +148,12 @@ def _all_lost(job: Job, found: deletions.Measured, listed: Counts, gone: Tree) -
 
 
 def _is_accepted_as_empty(job: Job) -> bool:
-    """Whether a success without any file was accepted."""
+    """Return whether a success without any file was accepted."""
     return job.accepted is not None and not job.accepted.files and not job.past.first_look
 
 
 def _before(found: deletions.Measured, listed: Counts, here: Contents | None) -> int:
-    """How many files there were at most before the attempt, of those that the upstream lists or would take away."""
+    """Return the largest possible number of files before the attempt that the upstream lists or would delete."""
     before = listed.files - listed.new - found.obstacles + found.lost.files
     return max(0, before if here is None else min(before, here.files - listed.new))
 
@@ -165,7 +166,7 @@ def _limits(job: Job) -> Iterator[Limits]:
 
 
 def _judged(job: Job, found: deletions.Measured, listed: Counts, here: Contents | None) -> Judged:
-    """What is left once the deletions are made, from the walk or from what the last success left."""
+    """Return the tree after the deletions, from the walk or from the figures of the last success."""
     files, counted = listed.files, False
     if here is not None:
         counted = not here.unreadable
@@ -180,7 +181,7 @@ def _sum(one: Tree, other: Tree) -> Tree:
 
 
 def _happens(lost: Tree, gone: Tree) -> str:
-    """What a sentence says of files when runs that were no success have deleted some of them."""
+    """Return the verb of a refusal, also if runs without success have deleted some of the files."""
     if not gone.files:
         return _DELETED
     if not lost.files:

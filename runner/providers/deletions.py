@@ -1,7 +1,7 @@
-"""Deletes named items below a mirror's directory, and nothing else.
+"""Delete named items below a mirror's directory, and nothing else.
 
-Every step goes through a descriptor of the folder above, opened without following a link, so that no name leads out of
-the mirror. A folder's time stays what it was: it is the upstream's.
+Every step uses a descriptor of the folder above, opened without following a link, so that no name leads out of the
+mirror. The times of folders are restored, since they are the upstream's.
 """
 
 import contextlib
@@ -18,39 +18,40 @@ from runner.providers.deletion_names import Item
 from schemas.mirror_record import Mirror
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_STOP_EVERY = 256
+_STOP_EVERY = 256  # items between two checks for a stop signal
 _ENOUGH = 100
 """Failures after which the rest is left to the next run."""
 
 _UNFINISHED = b".~tmp~"
-"""The folders in which `--delay-updates` collects files; what an earlier run left there was never served."""
+"""The folders in which `--delay-updates` collects files; those that an earlier run left there were never served."""
 
 _TEMPORARY = rb"\.(.+)\.[A-Za-z0-9]{6}"
-"""A file that rsync is writing: `.NAME.XXXXXX`, which no one but its user may read."""
+"""A file that rsync is writing: `.NAME.XXXXXX`, which only its user may read."""
 
 _GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+"""Errors of items that were removed or replaced since rsync named them."""
 
 
-class Interrupted(Exception):  # noqa: N818 - what happened
-    """The run was told to stop."""
+class Interrupted(Exception):  # noqa: N818 - an outcome, not an error
+    """The run received a stop signal."""
 
 
-class Outside(Exception):  # noqa: N818 - what a name is
+class Outside(Exception):  # noqa: N818 - a property of a name, not an error
     """A name that leads out of the mirror."""
 
 
 class Failure(NamedTuple):
-    """Something that could not be deleted, and why."""
+    """An item that could not be deleted, and why."""
 
     path: bytes
     reason: str
 
 
 class Folders:
-    """Goes from folder to folder below a root and keeps one of them open; times are restored on leaving."""
+    """Opens folders below a root, one at a time; the times of a folder are restored when the next one is entered."""
 
     def __init__(self, root: str) -> None:
-        # The mirror's own directory may be a link: where that leads was checked before the run.
+        # The mirror's own directory may be a link, whose target was checked before the run.
         self._root = os.open(os.path.realpath(root), _FOLDER)
         self._path: bytes | None = None
         self._current = -1
@@ -65,7 +66,7 @@ class Folders:
         os.close(self._root)
 
     def enter(self, path: bytes) -> int:
-        """Return a descriptor of a folder, `b""` for the root; OSError where a link or a file is on the way."""
+        """Return a descriptor of a folder, `b""` for the root; OSError if its path has a link or a file."""
         if path != self._path:
             self._leave()
             self._current = self._opened(path)
@@ -73,6 +74,7 @@ class Folders:
         return self._current
 
     def _opened(self, path: bytes) -> int:
+        """Open each folder of a path in turn: O_NOFOLLOW applies only to the last part of a path."""
         current = os.dup(self._root)
         for name in path.split(b"/") if path else ():
             try:
@@ -83,12 +85,12 @@ class Folders:
         return current
 
     def changes(self) -> None:
-        """Remember the times of the current folder before it is changed."""
+        """Store the times of the current folder before it is changed."""
         if self._before is None:
             self._before = os.fstat(self._current)
 
     def make_writable(self) -> bool:
-        """Let the owner write in the current folder until it is left, as rsync does; False when that is no remedy."""
+        """Make the current folder writable until it is left, as rsync does; return False if that cannot help."""
         self.changes()
         found = os.fstat(self._current)
         if self._mode is not None or found.st_uid != os.geteuid() or found.st_mode & stat.S_IWUSR:
@@ -100,10 +102,10 @@ class Folders:
     def _leave(self) -> None:
         if self._path is None:
             return
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the next sync sets the mode again
             if self._mode is not None:
                 os.fchmod(self._current, self._mode)
-        with contextlib.suppress(OSError):  # another one's folder, which rsync cannot set the time of either
+        with contextlib.suppress(OSError):  # a folder of another user, whose time rsync cannot set either
             if self._before is not None:
                 os.utime(self._current, ns=(self._before.st_atime_ns, self._before.st_mtime_ns))
         os.close(self._current)
@@ -120,11 +122,11 @@ def checked(path: bytes) -> tuple[bytes, bytes]:
 
 
 Times = list[tuple[bytes, tuple[int, int]]]
-"""Folders, and when they were read and changed, in nanoseconds since 1970 UTC."""
+"""Folders with their access and modification times, in nanoseconds since 1970 UTC."""
 
 
 def times_above(root: str, paths: Iterable[bytes]) -> Times:
-    """Return the times of the folders in which some items stand."""
+    """Return the times of the folders that contain some items."""
     found: Times = []
     with Folders(root) as opened:
         for folder in sorted({path.rpartition(b"/")[0] for path in paths}):
@@ -135,7 +137,7 @@ def times_above(root: str, paths: Iterable[bytes]) -> Times:
 
 
 def set_times(root: str, times: Times) -> None:
-    """Give folders the times that they had."""
+    """Restore the times of folders."""
     with Folders(root) as opened:
         for folder, found in times:
             with contextlib.suppress(OSError):
@@ -143,27 +145,27 @@ def set_times(root: str, times: Times) -> None:
 
 
 class Exempt(NamedTuple):
-    """What counts for no limit: paths that Skipjack itself makes, and, if `partials`, what folders `.~tmp~` hold."""
+    """Files that count for no limit: paths that Skipjack itself creates and, if `partials`, contents of `.~tmp~`."""
 
     own: frozenset[bytes] = frozenset()
     partials: bool = True
 
     def has(self, path: bytes, folder: bytes) -> bool:
-        """Whether a file, in this folder, counts for no limit."""
+        """Return whether a file in this folder counts for no limit."""
         return path in self.own or (self.partials and _UNFINISHED in folder.split(b"/"))
 
 
 def exempt(mirror: Mirror) -> Exempt:
-    """What counts for no limit in a mirror: the trace hook's paths, and files that rsync itself kept apart."""
+    """Return the files of a mirror that count for no limit: those of the trace hook, and rsync's partial files."""
     own = frozenset([os.fsencode(path.rstrip("/")) for path in rsync_words.traces(mirror)])
     return Exempt(own, rsync_words.keeps_partials_apart(mirror))
 
 
 class Measured(NamedTuple):
-    """What there is to delete: files with their bytes, folders, and how often rsync's limit must have been hit.
+    """The items to delete: files with their bytes, folders, and the number of deletions that rsync must have skipped.
 
-    `obstacles` are directories where the upstream has something else, which did not make way. `made_way` are files that
-    rsync itself took away, since the upstream has directories in their place. `links` are files with several names.
+    `obstacles` are directories in the place of another type at the upstream that rsync did not remove. `made_way` are
+    files that rsync itself replaced by directories. `links` are files with several names.
     """
 
     lost: Tree
@@ -174,16 +176,17 @@ class Measured(NamedTuple):
     links: Links
 
     def without_kept(self) -> "Measured":
-        """The same without the bytes that names inside of the mirror keep, once `links` has seen all names."""
+        """Return the same without bytes that other names in the mirror keep, after `links` has seen all names."""
         return self._replace(lost=Tree(self.lost.files, max(0, self.lost.size - self.links.kept)))
 
 
 def measure(
     root: str, items: Iterable[Item], exempt: Exempt, stopped: Callable[[], bool], success_at: float | None = None
 ) -> Measured:
-    """Look at every item without changing anything. A file with several names counts its bytes once.
+    """Count the items without changing anything. A file with several names counts its bytes once.
 
-    `success_at` is when the last success ended, in seconds since the epoch: see `_is_leftover`.
+    `success_at` is the end of the last success, in seconds since 1970 UTC; see `_is_leftover`. Raises Interrupted, and
+    Outside for a name that leads out of the mirror.
     """
     files = folders = size = hits = obstacles = made_way = 0
     links = Links()
@@ -210,7 +213,7 @@ def measure(
 def remaining(
     root: str, items: Iterable[Item], exempt: Exempt, lost: set[int], success_at: float | None = None
 ) -> Tree:
-    """Return which of the files that `measure` counted are still there; none when the root cannot be read.
+    """Return the files that `measure` counted and that still exist; none if the root cannot be read.
 
     `lost` are the identities of files that count as lost although they have names elsewhere.
     """
@@ -231,7 +234,7 @@ def remaining(
 
 
 def _is_replaced(opened: Folders, folder: bytes, name: bytes) -> bool:
-    """Whether rsync itself has put something else in the place of a directory, which was empty."""
+    """Return whether rsync itself has replaced a directory, which was empty, by another type."""
     try:
         return not stat.S_ISDIR(os.lstat(name, dir_fd=opened.enter(folder)).st_mode)
     except OSError:
@@ -247,9 +250,9 @@ def _is_empty(opened: Folders, path: bytes) -> bool:
 
 
 def free_places(root: str, paths: Iterable[bytes]) -> list[bytes]:
-    """Return the paths at which nothing stands, in folders that are there.
+    """Return the paths that do not exist but whose folders do.
 
-    In another place an rsync of such a path would make a folder first, and take away the file that stands there.
+    For another path rsync would create its folders first, and delete a file in the place of one.
     """
     found = []
     with Folders(root) as opened:
@@ -276,17 +279,17 @@ def _status(opened: Folders, folder: bytes, name: bytes) -> os.stat_result | Non
 def _is_leftover(
     opened: Folders, folder: bytes, name: bytes, found: os.stat_result | None, success_at: float | None
 ) -> bool:
-    """Whether an rsync that was killed has left a file: it is no file of the mirror, and counts for no limit.
+    """Return whether a file was left by a killed rsync: then it does not belong to the mirror, and counts for no limit.
 
-    It stands beside the file that it was to become, belongs to our user, who alone may read it, and was written since
-    the last success, which would have removed it. A file of the upstream has its time from there.
+    Such a file is beside the one that it would have replaced, only our own user may read it, and it was written after
+    the last success, which would have removed it. A file of the upstream has the upstream's time.
     """
     match = re.fullmatch(_TEMPORARY, name)
     if match is None or found is None or not stat.S_ISREG(found.st_mode) or found.st_mode & 0o077:
         return False
     if found.st_uid != os.geteuid() or found.st_nlink > 1 or found.st_mtime < (success_at or 0):
         return False
-    base = match.group(1)  # of a name that begins with a dot rsync doubles none
+    base = match.group(1)  # rsync adds no second dot to a name that begins with one
     return any(_status(opened, folder, each) is not None for each in (base, b"." + base))
 
 
@@ -295,7 +298,7 @@ def _size(found: os.stat_result | None, links: Links) -> int:
 
 
 def _size_left(found: os.stat_result, lost: set[int], links: dict[int, int]) -> int:
-    """The bytes that a name counted which is still there; a file with several counted once, if at all."""
+    """Return the bytes that `measure` counted for an existing name; for a file with several names once, if at all."""
     if not stat.S_ISREG(found.st_mode):
         return 0
     key = inode_of(found)
@@ -309,10 +312,10 @@ def _size_left(found: os.stat_result, lost: set[int], links: dict[int, int]) -> 
 
 
 def delete(root: str, items: Iterable[Item], stopped: Callable[[], bool]) -> list[Failure]:
-    """Delete the items, files first and then folders from the innermost outwards; return what could not be deleted.
+    """Delete the items, files first and then folders from the innermost outwards; return those that failed.
 
-    What is gone already, has become something else, or is not empty is left alone. Call `measure` first: it checks the
-    names.
+    Items that no longer exist, have another type now, or are not empty are left alone. Call `measure` first: it checks
+    the names.
     """
     failures: list[Failure] = []
     folders: list[bytes] = []
@@ -326,7 +329,7 @@ def delete(root: str, items: Iterable[Item], stopped: Callable[[], bool]) -> lis
                 folders.append(item.path)
             elif not item.obstacle:
                 _remove(opened, item.path, os.unlink, failures)
-        for number, path in enumerate(sorted(folders, reverse=True)):
+        for number, path in enumerate(sorted(folders, reverse=True)):  # a folder sorts before everything in it
             if number % _STOP_EVERY == 0 and stopped():
                 raise Interrupted
             _remove(opened, path, os.rmdir, failures)
@@ -352,7 +355,7 @@ def _remove(opened: Folders, path: bytes, remove: Callable[..., None], failures:
 
 
 def _is_left_on_purpose(error: OSError, remove: Callable[..., None]) -> bool:
-    """Whether a folder holds what rsync protects; or a link stands where a folder was."""
+    """Return whether a folder is not empty, because rsync's filters protect a file in it, or a link is in its place."""
     import errno
 
     return error.errno == errno.ELOOP or (remove is os.rmdir and error.errno in (errno.ENOTEMPTY, errno.EEXIST))

@@ -58,7 +58,7 @@ GONE = "20 of 20 files (40 B) would be deleted; `max_delete: 50%` allows 10"
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_files_that_were_there_before_the_first_run_are_not_lost_to_a_wrong_upstream(site: Site, provider: str) -> None:
+def test_files_from_before_the_first_run_are_not_deleted_for_a_wrong_upstream(site: Site, provider: str) -> None:
     grow(site.directory, OLD)
     grow(site.upstream, OTHER)
 
@@ -70,14 +70,14 @@ def test_files_that_were_there_before_the_first_run_are_not_lost_to_a_wrong_upst
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_what_failed_runs_have_fetched_makes_no_loss_smaller(site: Site, provider: str) -> None:
+def test_files_fetched_by_failed_runs_hide_no_loss(site: Site, provider: str) -> None:
     grow(site.directory, OLD)
     grow(site.upstream, OTHER)
     assert sync(site, provider=provider, rsync_options=("--exclude=old",), fail_on_match="other").status == "failed"
     refused_always(site, GONE, provider=provider)
 
 
-def test_attempts_of_one_run_make_no_loss_smaller(site: Site) -> None:
+def test_files_fetched_by_earlier_attempts_hide_no_loss(site: Site) -> None:
     grow(site.directory, OLD)
     grow(site.upstream, OTHER)
     assert sync(site, fail_on_match="other", retry=3, retry_delay=0).reason == f"{GONE}. {ACCEPT}"
@@ -86,7 +86,7 @@ def test_attempts_of_one_run_make_no_loss_smaller(site: Site) -> None:
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("options", [(), ("--max-size=1k",)], ids=["links", "sizes"])
-def test_files_that_options_leave_out_make_no_loss_smaller(site: Site, provider: str, options: tuple[str, ...]) -> None:
+def test_files_that_options_leave_out_hide_no_loss(site: Site, provider: str, options: tuple[str, ...]) -> None:
     never = {f"never/{number}": "x" * 2000 if options else f"-> /away/{number}" for number in range(100)}
     change(site, OLD | never | {"new": "x"})
     assert sync(site, provider=provider, rsync_options=options).status == "success"
@@ -100,7 +100,7 @@ def test_files_that_options_leave_out_make_no_loss_smaller(site: Site, provider:
     refused_always(site, expected, provider=provider, rsync_options=options)
 
 
-def test_an_older_version_that_counted_what_the_upstream_listed_is_not_believed(site: Site) -> None:
+def test_figures_of_an_older_version_that_counted_listed_files_are_not_used(site: Site) -> None:
     never = {f"never/{number}": f"-> /away/{number}" for number in range(100)}
     change(site, OLD | never | {"new": "x"})
     assert sync(site).status == "success"
@@ -110,7 +110,7 @@ def test_an_older_version_that_counted_what_the_upstream_listed_is_not_believed(
     refused_always(site, "20 of 21 files (40 B) would be deleted; `max_delete: 50%` allows 10")
 
 
-def test_a_loss_stays_refused_whatever_changes_the_times_of_files(site: Site, tmp_path: Path) -> None:
+def test_a_loss_stays_refused_if_the_times_of_files_change(site: Site, tmp_path: Path) -> None:
     change(site, OLD)
     assert sync(site).status == "success"
     change(site, OTHER)
@@ -122,7 +122,7 @@ def test_a_loss_stays_refused_whatever_changes_the_times_of_files(site: Site, tm
     refused_always(site, GONE)
 
 
-def test_a_first_sync_goes_on_over_many_runs_while_the_upstream_changes(site: Site) -> None:
+def test_a_first_sync_continues_over_many_runs_while_the_upstream_changes(site: Site) -> None:
     files = {f"old/{number:02}": "xx" for number in range(20)}
     for number in range(4):
         grow(site.upstream, {path: text for path, text in files.items() if int(path[-2:]) // 5 == number})
@@ -134,14 +134,14 @@ def test_a_first_sync_goes_on_over_many_runs_while_the_upstream_changes(site: Si
     assert (past(site).files, past(site).counted) == (12, True)
 
 
-def test_a_first_sync_that_was_refused_loses_nothing_to_what_it_fetched(site: Site) -> None:
+def test_files_fetched_by_a_refused_first_sync_hide_no_loss(site: Site) -> None:
     change(site, OLD)
     assert sync(site, fail_on_match="total size is").status == "failed"
     change(site, OTHER)
     refused_always(site, GONE)
 
 
-def test_a_mirror_that_grows_and_shrinks_is_counted_without_a_walk_while_nothing_goes(
+def test_a_mirror_is_counted_without_a_walk_as_long_as_nothing_is_deleted(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change(site, OLD)
@@ -173,7 +173,7 @@ def test_a_mirror_that_grows_and_shrinks_is_counted_without_a_walk_while_nothing
     assert (past(site).files, past(site).counted, len(walks)) == (90, True, 1)
 
 
-def test_a_tree_that_is_renamed_within_the_limits_is_a_success(site: Site) -> None:
+def test_a_renamed_tree_within_the_limits_is_a_success(site: Site) -> None:
     change(site, OLD)
     grow(site.upstream, OTHER)
     assert sync(site).status == "success"
@@ -192,7 +192,7 @@ def leave(site: Site) -> None:
         (site.directory / path).chmod(0o600)
 
 
-def test_what_a_killed_rsync_left_counts_for_no_limit_and_is_deleted(site: Site) -> None:
+def test_files_left_by_a_killed_rsync_count_for_no_limit_and_are_deleted(site: Site) -> None:
     change(site, OLD | {"old/.hidden": "x"})
     assert sync(site).status == "success"
     leave(site)
@@ -258,18 +258,20 @@ def test_a_few_files_may_make_way_for_directories(site: Site) -> None:
     assert (past(site).files, past(site).deleted) == (18, (0, 0))
 
 
-def test_names_without_room_delete_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_deleted_if_names_do_not_fit_on_the_disk(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     change(site, OLD)
     assert sync(site).status == "success"
     (site.upstream / "old/00").unlink()
     room = SimpleNamespace(f_bavail=1, f_frsize=20)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fstatvfs", lambda _file: room)
-        assert sync(site).reason.startswith("rsync named 1 files to delete, more than the limits or the room for their")
+        assert sync(site).reason.startswith(
+            "rsync named 1 files to delete, more than the limits or the space for their"
+        )
         room.f_bavail = 1000
         patch.setattr(deletion_names, "_nameless", lambda _folder: os.open("/dev/full", os.O_RDWR))
         failed = sync(site)
-    expected = f"cannot keep the names of what would be deleted in {site.state}: No space left on device; "
+    expected = f"cannot keep the names of files to delete in {site.state}: No space left on device; "
     assert (failed.status, failed.reason.startswith(expected)) == ("failed", True)
     assert old_files(site) == 20
     assert sync(site).status == "success"

@@ -54,7 +54,7 @@ def lose(site: Site, count: int) -> None:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_few_deletions_are_made_and_the_tree_is_that_of_plain_rsync(site: Site, provider: str) -> None:
+def test_after_few_deletions_the_tree_is_that_of_plain_rsync(site: Site, provider: str) -> None:
     lose(site, 8)
     shutil.rmtree(site.upstream / "folder-3")
     grow(site.upstream, {"new/file": "x" * 1000, "folder-0/4": "changed"})
@@ -72,7 +72,7 @@ def test_few_deletions_are_made_and_the_tree_is_that_of_plain_rsync(site: Site, 
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_share_is_that_share_also_in_a_small_mirror(site: Site, provider: str) -> None:
+def test_a_share_also_applies_to_a_small_mirror(site: Site, provider: str) -> None:
     before = tree(site.directory)
     lose(site, 3)
 
@@ -138,7 +138,7 @@ def test_an_upstream_that_lists_no_files_is_refused_until_the_operator_accepts_i
     assert accepted.contents == Tree(0, 0)
 
 
-def test_an_empty_upstream_of_an_empty_mirror_is_refused_unless_that_was_accepted(site: Site) -> None:
+def test_an_empty_upstream_of_an_empty_mirror_is_refused_unless_it_was_accepted(site: Site) -> None:
     empty(site.upstream)
     empty(site.directory)
 
@@ -148,7 +148,7 @@ def test_an_empty_upstream_of_an_empty_mirror_is_refused_unless_that_was_accepte
     assert site.run(accepted).status == "success"
 
 
-def test_what_a_refused_run_transferred_makes_no_loss_smaller(site: Site) -> None:
+def test_files_fetched_by_a_refused_run_hide_no_loss(site: Site) -> None:
     shutil.move(site.upstream, site.upstream.with_name("old"))
     grow(site.upstream, {f"other/{number}": "x" for number in range(100)})
 
@@ -160,7 +160,7 @@ def test_what_a_refused_run_transferred_makes_no_loss_smaller(site: Site) -> Non
         assert refused.reason == f"20 of 20 files (190 B) would be deleted; `max_delete: 50%` allows 10. {ACCEPT}"
 
 
-def test_a_share_is_one_of_the_files_of_the_last_accepted_success(site: Site) -> None:
+def test_a_share_applies_to_the_files_of_the_last_accepted_success(site: Site) -> None:
     lose(site, 18)
     assert site.sync("100%").status == "success"
     grow(site.upstream, {f"new/{number}": "x" for number in range(100)})
@@ -177,9 +177,7 @@ def test_a_share_is_one_of_the_files_of_the_last_accepted_success(site: Site) ->
 
 
 @pytest.mark.parametrize(("provider", "expected"), [("rsync", 1), ("two-stage-rsync", 2)])
-def test_the_upstream_lists_its_files_no_more_often_than_for_rsync_alone(
-    site: Site, provider: str, expected: int
-) -> None:
+def test_the_upstream_lists_its_files_as_often_as_for_plain_rsync(site: Site, provider: str, expected: int) -> None:
     lose(site, 5)
     before = site.listings()
 
@@ -189,7 +187,9 @@ def test_the_upstream_lists_its_files_no_more_often_than_for_rsync_alone(
     assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 15
 
 
-def test_an_upstream_that_empties_after_the_listing_costs_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upstream_that_becomes_empty_after_the_listing_costs_no_files(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is deleted is what was judged, whatever the upstream lists later."""
     lose(site, 2)
     judge = deletion_judgement.judge
@@ -215,7 +215,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_hostile_names_are_deleted_and_forge_nothing(site: Site, provider: str) -> None:
+def test_hostile_names_are_deleted_and_cannot_forge_output(site: Site, provider: str) -> None:
     root = os.fsencode(site.upstream)
     for name in HOSTILE:
         for folder in (b"/", b"/hostile\n\\#040\xff/"):
@@ -337,7 +337,7 @@ def traced(site: Site, named: str | None = None, **fields: Any) -> Job:
 @pytest.mark.parametrize(
     ("place", "named"), [("project", None), ("project/trace", None), ("project", "100%"), ("project/trace", "100%")]
 )
-def test_a_folder_of_the_trace_makes_way_for_a_file_or_a_link_of_the_upstream(
+def test_a_folder_of_the_trace_is_replaced_by_a_file_or_a_link_of_the_upstream(
     site: Site, provider: str, becomes: Callable[[Path], None], place: str, named: str | None
 ) -> None:
     grow(site.upstream, {"project/trace/master": "m", "project/trace/in/x": "x", "project/other": "o"})
@@ -363,7 +363,7 @@ def test_a_folder_of_the_trace_makes_way_for_a_file_or_a_link_of_the_upstream(
     assert (site.directory / TRACE).is_file()
 
 
-def test_files_of_others_beside_the_trace_count_when_its_folder_makes_way(site: Site) -> None:
+def test_other_files_in_a_folder_of_the_trace_count_when_it_is_replaced(site: Site) -> None:
     grow(site.upstream, {f"project/trace/{number}": "x" for number in range(5)})
     traced(site)
     shutil.rmtree(site.upstream / "project")
@@ -377,7 +377,7 @@ def test_files_of_others_beside_the_trace_count_when_its_folder_makes_way(site: 
     assert (site.directory / "project").read_text() == "now a file"
 
 
-def test_a_filter_of_ones_own_in_a_folder_of_the_trace_is_named_when_it_keeps_the_folder(site: Site) -> None:
+def test_a_filter_that_protects_a_folder_of_the_trace_is_named(site: Site) -> None:
     traced(site)
     grow(site.directory, {"project/trace/local": "ours"})
     become_file(site.upstream / "project")
@@ -414,7 +414,7 @@ def test_a_directory_of_the_upstream_in_the_place_of_the_trace_is_mirrored(site:
 
 
 @pytest.mark.parametrize("more", [{}, {"project/trace/master": "m"}])
-def test_the_trace_stays_without_a_filter_too(site: Site, more: dict[str, str]) -> None:
+def test_the_trace_stays_without_a_filter(site: Site, more: dict[str, str]) -> None:
     """`rsync_override_only` leaves out the filters that protect it; rsync then names it, and nobody deletes it."""
     grow(site.upstream, more)
     alone: dict[str, Any] = {"rsync_override": ("-a", "--delete"), "rsync_override_only": True}
@@ -429,7 +429,7 @@ def test_the_trace_stays_without_a_filter_too(site: Site, more: dict[str, str]) 
     assert "deleting   project" not in log and "skipjack: deletes 2 files (1 B) and 0 directories\n" in log
 
 
-def test_a_server_that_names_the_trace_deletes_nothing_of_it(site: Site, tmp_path: Path) -> None:
+def test_a_server_that_names_the_trace_cannot_delete_it(site: Site, tmp_path: Path) -> None:
     traced(site)
     names = "".join(f'echo "delete_item({path}) mode=100644 flags=2";' for path in (TRACE, "folder-1/1"))
     lying = program(
@@ -486,7 +486,7 @@ def test_a_stop_while_deleting_is_an_interruption_and_the_next_run_deletes_the_r
     assert tree(site.directory) == tree(site.upstream)
 
 
-def test_a_run_that_is_killed_at_any_step_is_made_good_by_the_next_one(site: Site, tmp_path: Path) -> None:
+def test_a_run_killed_at_any_step_is_completed_by_the_next_one(site: Site, tmp_path: Path) -> None:
     shutil.rmtree(site.upstream / "folder-3")
     (site.upstream / "folder-1/1").unlink()
     shutil.rmtree(site.upstream / "folder-2")
@@ -512,7 +512,7 @@ def test_a_run_that_is_killed_at_any_step_is_made_good_by_the_next_one(site: Sit
     assert tree(site.directory) == expected
 
 
-def test_an_rsync_that_does_not_know_the_options_runs_without_and_says_so(site: Site, tmp_path: Path) -> None:
+def test_an_rsync_that_does_not_know_the_options_runs_without_them_and_logs_it(site: Site, tmp_path: Path) -> None:
     refuses = '--info=*|--debug=*) echo "$word: unknown option" >&2; exit 1;;'
     old = program(tmp_path, f'for word; do case "$word" in {refuses} esac; done')
     lose(site, 3)
@@ -526,7 +526,7 @@ def test_an_rsync_that_does_not_know_the_options_runs_without_and_says_so(site: 
     assert "does not know the options of rsync 3.1, so this run has no guard before deletions" in site.log.read_text()
 
 
-def test_a_program_that_takes_no_options_of_ours_is_no_guarded_one(site: Site, tmp_path: Path) -> None:
+def test_a_program_that_accepts_none_of_our_options_is_not_guarded(site: Site, tmp_path: Path) -> None:
     own = program(tmp_path, f"exec rsync -a --delete {site.url} {site.directory}/")
     lose(site, 3)
 
@@ -545,7 +545,7 @@ def program(folder: Path, text: str) -> str:
     return str(path)
 
 
-def test_a_usage_error_of_ones_own_is_no_reason_to_run_without_the_guard(site: Site) -> None:
+def test_a_usage_error_of_the_definition_does_not_switch_the_guard_off(site: Site) -> None:
     lose(site, 19)
     before = site.listings()
 
@@ -556,7 +556,7 @@ def test_a_usage_error_of_ones_own_is_no_reason_to_run_without_the_guard(site: S
     assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 20
 
 
-def test_an_upstream_cannot_bring_about_a_run_without_the_guard(site: Site, tmp_path: Path) -> None:
+def test_an_upstream_cannot_switch_the_guard_off(site: Site, tmp_path: Path) -> None:
     """A server may end a client with any exit code and any words."""
     lie = 'echo "--debug=del2: unknown option" >&2; exit 1'
     lying = program(tmp_path, f'case "$*" in *--version*) exec rsync "$@";; *--max-delete=0*) {lie};; esac')
@@ -579,7 +579,7 @@ def test_an_upstream_cannot_bring_about_a_run_without_the_guard(site: Site, tmp_
     ],
     ids=str,
 )
-def test_no_options_get_around_the_guard(site: Site, fields: dict[str, Any]) -> None:
+def test_no_options_bypass_the_guard(site: Site, fields: dict[str, Any]) -> None:
     for number in range(20):
         grow(site.upstream, {f"delete_item(folder-1/{number}) mode=100644 flags=2": ""})
         (site.upstream / f"folder-{number % 4}/{number}").unlink()
@@ -593,7 +593,7 @@ def test_no_options_get_around_the_guard(site: Site, fields: dict[str, Any]) -> 
     assert len([path for path in site.directory.glob("folder-*/*") if path.is_file()]) == 20
 
 
-def test_an_own_max_delete_is_one_more_limit(site: Site) -> None:
+def test_max_delete_in_rsync_options_is_a_further_limit(site: Site) -> None:
     lose(site, 3)
 
     refused = site.sync(rsync_options=("--max-delete=2",))
@@ -618,7 +618,7 @@ def test_an_own_max_delete_is_one_more_limit(site: Site) -> None:
     ],
     ids=str,
 )
-def test_a_refusal_names_the_limit_and_where_it_stands(site: Site, fields: dict[str, Any], source: str) -> None:
+def test_a_refusal_names_the_limit_and_its_key(site: Site, fields: dict[str, Any], source: str) -> None:
     """A negative number allows no deletion, as in rsync itself."""
     lose(site, 3)
 
@@ -636,7 +636,7 @@ def test_a_refusal_names_the_limit_and_where_it_stands(site: Site, fields: dict[
     ],
     ids=str,
 )
-def test_an_own_limit_that_is_not_in_force_limits_nothing(site: Site, fields: dict[str, Any]) -> None:
+def test_max_delete_in_options_that_are_not_in_force_is_no_limit(site: Site, fields: dict[str, Any]) -> None:
     lose(site, 3)
 
     assert site.sync(**fields).status == "success"
@@ -653,7 +653,7 @@ def test_an_rsync_that_deletes_nothing_needs_no_guard(site: Site) -> None:
     assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 20
 
 
-def test_backups_of_deleted_files_are_rsyncs_own_matter(site: Site) -> None:
+def test_an_rsync_that_makes_backups_deletes_by_itself(site: Site) -> None:
     lose(site, 3)
     job = site.job(rsync_options=("--backup", "--suffix=.old"))
 
@@ -663,7 +663,7 @@ def test_backups_of_deleted_files_are_rsyncs_own_matter(site: Site) -> None:
 
 
 @pytest.mark.parametrize("stands", ["file", "link"])
-def test_a_forged_name_below_a_file_lets_no_folder_take_its_place(site: Site, tmp_path: Path, stands: str) -> None:
+def test_a_forged_name_below_a_file_does_not_replace_it_by_a_folder(site: Site, tmp_path: Path, stands: str) -> None:
     """A hostile server names folders that are in the way below files, and puts folders there when these are fetched."""
     grow(site.upstream, {"here": "x" if stands == "file" else "-> folder-1"})
     assert site.sync().status == "success"
@@ -677,7 +677,7 @@ def test_a_forged_name_below_a_file_lets_no_folder_take_its_place(site: Site, tm
     assert tree(site.directory) == before
 
 
-def test_a_name_that_does_not_arrive_or_is_forged_deletes_nothing(site: Site, tmp_path: Path) -> None:
+def test_nothing_is_deleted_if_a_name_is_missing_or_forged(site: Site, tmp_path: Path) -> None:
     """A hostile server, and a message of the day, can print any line; rsync counts what it leaves out by itself."""
     lose(site, 3)
     grow(site.directory, {"local": "ours"})
@@ -699,7 +699,7 @@ QUIET = 'rsync "$@" >/dev/null; exit'
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("script", [QUIET, 'rsync "$@" >/dev/null 2>&1; exit', 'rsync "$@" -q; exit'])
 @pytest.mark.parametrize("codes", [(), (25,)])
-def test_a_program_that_hides_what_rsync_prints_gets_a_reason(
+def test_a_program_that_hides_the_output_of_rsync_fails_with_a_reason(
     site: Site, tmp_path: Path, provider: str, script: str, codes: tuple[int, ...]
 ) -> None:
     lose(site, 3)
@@ -727,7 +727,7 @@ def test_a_program_that_hides_the_code_of_rsync_as_well_is_named_in_the_log(site
     assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 20
 
 
-def test_a_dry_run_foretells_nothing_of_a_program_that_hides_what_rsync_prints(site: Site) -> None:
+def test_a_dry_run_cannot_show_deletions_of_a_program_that_hides_the_output_of_rsync(site: Site) -> None:
     job = site.job(command="/srv/hiding")
     with contextlib.closing(Names(str(site.state))) as names:
         assert deletion_guard.forecast(job, names) == (
@@ -739,7 +739,7 @@ def test_a_dry_run_foretells_nothing_of_a_program_that_hides_what_rsync_prints(s
 
 
 @pytest.mark.parametrize("script", ['rsync "$@" 2>&1; exit', 'rsync "$@" 2>/dev/null; exit'])
-def test_a_program_that_hides_the_errors_of_rsync_gets_a_reason(site: Site, tmp_path: Path, script: str) -> None:
+def test_a_program_that_hides_the_errors_of_rsync_fails_with_a_reason(site: Site, tmp_path: Path, script: str) -> None:
     lose(site, 3)
     hiding = program(tmp_path, script)
 
@@ -747,13 +747,13 @@ def test_a_program_that_hides_the_errors_of_rsync_gets_a_reason(site: Site, tmp_
 
     assert (refused.status, refused.reason) == (
         "refused",
-        "rsync left out 0 deletions, but named 3; nothing was deleted. Check the log and the upstream,"
+        "rsync skipped 0 deletions, but named 3; nothing was deleted. Check the log and the upstream,"
         f" and let `{hiding}` pass on rsync's output and errors, apart and unchanged",
     )
     assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 20
 
 
-def test_a_folder_whose_name_ends_like_that_of_unfinished_files_is_as_limited_as_any_other(site: Site) -> None:
+def test_a_folder_whose_name_ends_like_that_of_partial_files_counts_for_the_limits(site: Site) -> None:
     grow(site.upstream, {f"pool.~tmp~/{number}": "x" for number in range(40)})
     assert site.sync().status == "success"
     shutil.rmtree(site.upstream / "pool.~tmp~")
@@ -778,7 +778,7 @@ EXCLUDED = ("--filter", "risk .~tmp~/", "--exclude", ".~tmp~/")
     ],
     ids=str,
 )
-def test_a_folder_of_the_upstream_named_like_that_of_unfinished_files_is_limited(
+def test_a_folder_of_the_upstream_named_like_that_of_partial_files_counts_for_the_limits(
     site: Site, fields: dict[str, Any]
 ) -> None:
     grow(site.upstream, {f".~tmp~/{number}": "x" for number in range(40)})
@@ -796,7 +796,7 @@ def test_a_folder_of_the_upstream_named_like_that_of_unfinished_files_is_limited
 @pytest.mark.parametrize(
     "fields", [{}, {"rsync_override": (*OWN, *EXCLUDED)}, {"rsync_override": (*OWN, *EXCLUDED[2:])}]
 )
-def test_unfinished_files_of_an_earlier_run_are_no_loss(site: Site, fields: dict[str, Any]) -> None:
+def test_partial_files_of_an_earlier_run_are_not_a_loss(site: Site, fields: dict[str, Any]) -> None:
     grow(site.directory, {f"folder-1/.~tmp~/{number}": "part" for number in range(40)})
     (site.upstream / "folder-1/1").unlink()
 
@@ -804,7 +804,7 @@ def test_unfinished_files_of_an_earlier_run_are_no_loss(site: Site, fields: dict
     assert not (site.directory / "folder-1/1").exists()
 
 
-def test_a_message_of_the_day_is_not_taken_for_words_of_rsync(tmp_path: Path) -> None:
+def test_a_message_of_the_day_is_not_taken_for_output_of_rsync(tmp_path: Path) -> None:
     upstream = tmp_path / "upstream"
     grow(upstream / "below", {"kept": "x", "gone": "x"})
     motd = tmp_path / "motd"
@@ -859,7 +859,7 @@ def test_times_of_directories_stay_and_failures_are_named(tmp_path: Path) -> Non
     assert (tmp_path / "full/x/y").exists()
 
 
-def test_what_rsync_writes_of_a_name_is_read_back() -> None:
+def test_names_that_rsync_escapes_are_decoded() -> None:
     assert decoded(rb"\#377\#012\#134#012 a\b") == b"\xff\n\\#012 a\\b"
 
 
@@ -892,7 +892,7 @@ def test_a_full_disk_for_the_names_fails_before_anything_is_deleted(
     assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 20
 
 
-def test_modes_do_not_stand_in_the_way_of_another_user(site: Site) -> None:
+def test_an_unwritable_directory_can_be_emptied(site: Site) -> None:
     """A directory that the upstream has made unwritable is emptied nevertheless, and is unwritable afterwards."""
     (site.upstream / "folder-1").chmod(0o555)
     site.sync()
@@ -904,7 +904,7 @@ def test_modes_do_not_stand_in_the_way_of_another_user(site: Site) -> None:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_transfer_that_was_cut_off_goes_on_where_it_ended_and_nobody_sees_a_part(site: Site, provider: str) -> None:
+def test_an_interrupted_transfer_is_resumed_and_no_partial_file_is_visible(site: Site, provider: str) -> None:
     grow(site.upstream, {"folder-0/huge": os.urandom(40_000_000)})
     wanted = site.directory / "folder-0/huge"
     stop = supervisor.Stop()
@@ -962,9 +962,7 @@ def other() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_what_a_worker_that_is_another_user_than_rsync_may_not_delete_stays(
-    other: Path, monkeypatch: pytest.MonkeyPatch, provider: str
-) -> None:
+def test_files_that_the_worker_may_not_delete_stay(other: Path, monkeypatch: pytest.MonkeyPatch, provider: str) -> None:
     """An rsync in a container may run as root while the worker does not: limits hold, and nothing is a success."""
 
     def as_another(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -1003,7 +1001,7 @@ def test_what_a_worker_that_is_another_user_than_rsync_may_not_delete_stays(
     assert accepted.status == "success", "rsync itself deletes then"
 
 
-def test_no_link_leads_the_list_of_what_takes_a_directorys_place_elsewhere(site: Site) -> None:
+def test_the_list_of_files_to_fetch_is_not_written_through_a_link(site: Site) -> None:
     """A container may write into the folder of the logs."""
     precious = site.state / "precious"
     precious.write_text("secret")
@@ -1035,7 +1033,7 @@ def test_a_tree_without_a_loss_is_reported_for_the_next_comparison(site: Site, p
 KEEP = "+ /dists/\n+ /dists/**\n+ /pool/\n+ /pool/**\n- *\n"
 
 
-def test_a_list_of_what_to_keep_brings_no_index_into_the_first_stage(site: Site, tmp_path: Path) -> None:
+def test_an_include_list_adds_no_index_to_the_first_stage(site: Site, tmp_path: Path) -> None:
     grow(site.upstream, {"pool/a.deb": "a", "dists/Packages": "a", "dists/Release": "a", "dists/x/y": "y"})
     keep = tmp_path / "keep.txt"
     keep.write_text(KEEP)
@@ -1051,7 +1049,7 @@ def test_a_list_of_what_to_keep_brings_no_index_into_the_first_stage(site: Site,
 
 
 @pytest.mark.parametrize("key", ["rsync_options", "rsync_options_extra"])
-def test_a_filter_of_the_mirror_holds_in_both_stages(site: Site, key: str) -> None:
+def test_a_filter_of_the_mirror_applies_to_both_stages(site: Site, key: str) -> None:
     grow(site.upstream, {"pool/x_armel.deb": "a", "pool/x_amd64.deb": "a", "dists/binary-armel/x": "x"})
     words = ("--exclude=*_armel.deb", "--exclude=binary-armel/")
 

@@ -66,7 +66,7 @@ def test_few_deletions_are_allowed(limits: Limits, found: Loss) -> None:
         ),
     ],
 )
-def test_more_are_refused_with_the_figures_and_the_remedy(limits: Limits, found: Loss, reason: str) -> None:
+def test_more_deletions_are_refused_with_figures_and_a_remedy(limits: Limits, found: Loss, reason: str) -> None:
     assert judged(limits, found) == reason + REMEDY
 
 
@@ -89,7 +89,7 @@ def test_losing_the_last_file_is_refused_unless_the_operator_accepts_it(limits: 
 
 
 @pytest.mark.parametrize("floor", [39, 40, 100, 10**9])
-def test_a_floor_never_allows_the_loss_of_all_files_that_there_were(floor: int) -> None:
+def test_a_floor_never_allows_the_loss_of_all_files(floor: int) -> None:
     limits = Limits("10%", floor=floor)
     for left in (1, 5, 1000):
         expected = f"39 of 39 files (0 B) would be deleted; `max_delete: 10%` and `max_delete_floor: {floor}` allow 38"
@@ -120,7 +120,9 @@ def test_a_share_never_allows_more_than_that_share(share: int) -> None:
         ({"max_delete_floor": 3, "max_delete_bytes": 9}, "100%", Limits("100%", 0, None, named=True)),
     ],
 )
-def test_the_operator_replaces_what_the_definition_says(fields: Any, named: int | str | None, expected: Limits) -> None:
+def test_the_operator_replaces_the_limit_of_the_definition(
+    fields: Any, named: int | str | None, expected: Limits
+) -> None:
     limits = limits_of(MIRROR._replace(**fields), named)
 
     assert limits == expected

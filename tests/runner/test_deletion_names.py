@@ -8,19 +8,19 @@ ENDLESS = b"9" * 5000
 """More digits than Python reads as a number."""
 
 
-def test_figures_without_end_are_none() -> None:
+def test_endless_figures_are_ignored() -> None:
     listing = Listing()
     listing.take(b"Number of files: 1 (reg: " + ENDLESS + b")\nTotal file size: " + ENDLESS + b" bytes\n")
     assert listing.counts == Counts()
 
 
-def test_a_number_of_deletions_without_end_agrees_with_no_names() -> None:
+def test_an_endless_number_of_deletions_differs_from_the_names() -> None:
     errors = Errors()
     assert errors.take(b"Deletions stopped due to --max-delete limit (" + ENDLESS + b" skipped)\n") == b""
     assert errors.limits_hit == [0]
 
 
-def test_names_without_end_are_counted_and_not_kept(tmp_path: Path) -> None:
+def test_endless_names_are_counted_and_not_kept(tmp_path: Path) -> None:
     names = Names(str(tmp_path), most=5)
     line = b"delete_item(" + b"a" * 900 + b") mode=100644 flags=2\n"
     for _batch in range(100):
@@ -30,14 +30,14 @@ def test_names_without_end_are_counted_and_not_kept(tmp_path: Path) -> None:
     names.close()
 
 
-def test_a_type_or_a_flag_without_end_is_no_name(tmp_path: Path) -> None:
+def test_a_line_with_an_endless_type_or_flag_is_not_a_name(tmp_path: Path) -> None:
     names = Names(str(tmp_path))
     for line in (b"mode=100644 flags=" + ENDLESS, b"mode=1" + ENDLESS.replace(b"9", b"7") + b" flags=2"):
         assert names.output(b"delete_item(x) " + line + b"\n") != b""
     assert list(names.items()) == []
 
 
-def test_what_may_be_no_file_of_the_mirror_reaches_no_limit(tmp_path: Path) -> None:
+def test_possible_partial_files_reach_no_limit(tmp_path: Path) -> None:
     names = Names(str(tmp_path))
     for path in (b"a/.~tmp~/part", b"a/.name.AbCdEf", b".name.AbCdEf", b"folder", b"way"):
         mode, flags = (b"40755", b"2") if path == b"folder" else (b"100644", b"18" if path == b"way" else b"2")
@@ -46,7 +46,7 @@ def test_what_may_be_no_file_of_the_mirror_reaches_no_limit(tmp_path: Path) -> N
     names.close()
 
 
-def test_numbers_of_deletions_without_end_take_no_room() -> None:
+def test_endless_numbers_of_deletions_take_no_memory() -> None:
     errors = Errors()
     errors.take(b"Deletions stopped due to --max-delete limit (1 skipped)\n" * 1000)
     assert errors.limits_hit == [1, 1]
