@@ -20,7 +20,7 @@ from runner.journal.override_table import OverrideTable
 from runner.journal.override_table import Released as Released
 from runner.journal.run_table import Active as Active
 from runner.journal.run_table import Ending as Ending
-from runner.journal.run_table import RunTable, storable, with_cause
+from runner.journal.run_table import RunTable, columns_of, storable, with_cause
 from runner.journal.sizes import LogFigures
 from runner.journal.sqlite_file import transaction
 from runner.plan.schedule import RECOVERY_DELAY, OperatorRequest, State, count_failures
@@ -360,11 +360,8 @@ class Journal:
         ending = with_cause(storable(ending), held, before["told"] if before else "")
         begun = row["started_at"] if row["started_at"] is not None else row["launched_at"]
         attempts = max(row["attempts"], ending.attempts)  # crash recovery does not know how many there were
-        self.runs.update(run, {
-            "status": ending.status, "reason": ending.reason, "exit_code": ending.exit_code, "attempts": attempts,
-            "bytes": ending.bytes, "files": ending.files, "size": ending.size, "log_tail": ending.log_tail,
-            "ended_at": now, "duration": max(0.0, now - begun),
-        })  # fmt: skip
+        times = {"attempts": attempts, "ended_at": now, "duration": max(0.0, now - begun)}
+        self.runs.update(run, columns_of(ending) | times)
         figures = LogFigures(ending.size, ending.files, ending.by_name, ending.transferred)
         figures = figures if attempts <= 1 else figures.of_several_attempts()
         follows = figures.by_name and self.runs.follows_success(mirror, run)

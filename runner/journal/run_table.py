@@ -23,7 +23,7 @@ class Active(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """How a run ended; `next_run_at` is when the mirror is due again.
+    """How a run ended; `next_run_at` is when the mirror is due again. Fields of `Run` are stored in its row.
 
     `left` is what it left in the directory, None if it never worked there. With `by_name` the size counts a hard-linked
     file once for each name, and `transferred` is the total size of new and changed files. `unreached` says that the
@@ -52,6 +52,11 @@ def storable(ending: Ending) -> Ending:
     figures = (ending.bytes, ending.files, ending.size)
     most = [None if figure is None else min(figure, HIGHEST) for figure in figures]
     return ending._replace(reason=masked(ending.reason), bytes=most[0], files=most[1], size=most[2])
+
+
+def columns_of(ending: Ending) -> dict[str, Any]:
+    """Return the fields of an end that a run has as well, by column."""
+    return {name: value for name, value in ending._asdict().items() if name in Run._fields}
 
 
 def with_cause(ending: Ending, held: str, told: str) -> Ending:

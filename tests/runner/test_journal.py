@@ -18,7 +18,7 @@ from runner.journal.migrations import MIGRATIONS
 from runner.plan.schedule import RECOVERY_DELAY
 from schemas.config.validation import validator
 from schemas.errors import SkipjackError
-from schemas.report import HIGHEST, PROTOCOL, Probe
+from schemas.report import HIGHEST, PROTOCOL, Probe, Run
 
 SUBJECT = Subject("debian", "rsync://rsync.example.org/debian/", True, "a" * 40)
 MANY = 10_000_000
@@ -211,6 +211,20 @@ def test_a_failure_keeps_the_size_and_the_last_success(book: Journal) -> None:
     state = book.states()["debian"]
 
     assert (state.status, state.size, state.last_success_at, state.last_ended_at) == ("failed", 42, 105.0, 205.0)
+
+
+def test_a_run_has_every_field_of_its_end_that_reports_have(book: Journal) -> None:
+    shared = [name for name in Ending._field_defaults if name in Run._fields]
+    values = {
+        name: f"text {number}" if isinstance(Ending._field_defaults[name], str) else number
+        for number, name in enumerate(shared, 2)
+    }
+    run = book.begin(None, SUBJECT, 100.0)
+    assert run is not None
+    book.end(run, "debian", Ending("failed")._replace(**values), 105.0)  # type: ignore[arg-type]
+    kept = book.run(run)
+    assert kept is not None
+    assert {name: getattr(kept, name) for name in shared} == values
 
 
 def test_an_end_is_recorded_once(book: Journal) -> None:

@@ -58,7 +58,7 @@ def test_every_field_of_a_report_has_all_its_places() -> None:
         for field in record._fields
         if field not in has | exempt
     ]
-    assert missing == []
+    assert not missing, "\n".join(missing)
 
 
 @pytest.mark.parametrize(("record", "place", "has", "exempt"), PLACES, ids=[place for _, place, *_ in PLACES])

@@ -11,6 +11,7 @@ from schemas.records import DatabaseAddress
 from sitegen.storage import tables
 from sitegen.storage.store import Store, StoreError
 from tests.sitegen.control_cases import *  # noqa: F403 - the tests of every store
+from tests.sitegen.dump_version import dump_after
 from tests.sitegen.kit import delivery_of, report_of, status_of
 from tests.sitegen.store_cases import *  # noqa: F403 - the tests of every store
 from tests.sitegen.store_cases import DECLARED, VERSIONS
@@ -63,6 +64,26 @@ def test_an_older_database_is_migrated(tmp_path: Path, monkeypatch: pytest.Monke
     for _ in range(2):
         Store(str(tmp_path)).close()
     assert _execute(tmp_path, "SELECT value FROM meta WHERE name = 'schema_version'") == [(tables.VERSION,)]
+
+
+def test_there_is_a_database_of_every_older_version() -> None:
+    needed = {f"version_{number}.sql" for number in range(1, tables.VERSION)}
+    assert {path.name for path in VERSIONS} == needed, "see tests/sitegen/dump_version.py"
+
+
+def test_a_new_dump_has_the_tables_of_its_version(tmp_path: Path) -> None:
+    made, kept = tmp_path / "made", tmp_path / "kept"
+    for folder, text in ((made, dump_after(7)), (kept, Path(__file__).with_name("version_7.sql").read_text("utf-8"))):
+        folder.mkdir()
+        with sqlite3.connect(folder / "manager.db") as connection:
+            connection.executescript(text)
+        connection.close()
+    for query in (
+        "SELECT value FROM meta",
+        "SELECT * FROM runs",
+        *map("PRAGMA table_info({})".format, ("runs", "clocks")),
+    ):
+        assert _execute(made, query) == _execute(kept, query)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -1,0 +1,27 @@
+"""`python -m tests.sitegen.dump_version`: write the dump of the newest released database that a new migration needs.
+
+It is the dump before it with one more migration. Run it when a step was appended to `tables.MIGRATIONS`.
+"""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from sitegen.storage import tables
+
+FOLDER = Path(__file__).parent
+
+
+def dump_after(number: int) -> str:
+    """Return the dump of a database of version `number`, from the dump of the version before it."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.executescript((FOLDER / f"version_{number - 1}.sql").read_text("utf-8"))
+        for statement in tables.MIGRATIONS[number - 2]:
+            connection.execute(statement)
+        connection.execute("UPDATE meta SET value = ? WHERE name = 'schema_version'", (number,))
+        return "".join(f"{line}\n" for line in connection.iterdump())
+
+
+if __name__ == "__main__":
+    newest = tables.VERSION - 1
+    (FOLDER / f"version_{newest}.sql").write_text(dump_after(newest), "utf-8")
