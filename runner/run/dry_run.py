@@ -6,6 +6,7 @@ import shlex
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 
 from runner.base import locks
 from runner.base.output import say
@@ -20,7 +21,7 @@ from runner.providers import PROVIDERS, deletion_guard, deletion_record
 from runner.providers.deletion_names import Names
 from runner.providers.making_way import TRIAL
 from runner.run import comparison, pipeline, progress
-from runner.run.run import machine_of
+from runner.run.run import machine_of, parts_of
 from runner.subprocesses import spawn, supervisor, units
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
@@ -31,6 +32,9 @@ from schemas.units import format_duration, format_size
 _STDOUT, _STDERR = 1, 2
 _FAILED = frozenset({1, 23})  # see rsync(1): a wrong option, and an incomplete transfer
 _RSYNC = ("rsync", "two-stage-rsync")
+_MOST_COMMANDS = 100
+"""Commands of a plug-in that are shown: it may go on for as long as they fail."""
+
 _LOCK_WORDS = {True: "held", False: "free", None: "not readable for this user"}
 
 
@@ -56,10 +60,11 @@ def dry_run(
     if planned.mirror.docker_image:
         job.wrap = partial(container.enclosed, job)
     # A dry run has no log of a first pass, which the deletion guard would read.
-    is_rsync = planned.mirror.provider in _RSYNC
-    job.log_file = os.devnull if is_rsync else os.path.join(job.log_dir, f"{name}_DATE_01.log")
+    is_rsync, is_plugin = planned.mirror.provider in _RSYNC, planned.mirror.provider not in PROVIDERS
+    job.log_file = os.devnull if is_rsync or is_plugin else os.path.join(job.log_dir, f"{name}_DATE_01.log")
+    provider, _hooks = parts_of(planned.mirror, header.plugins)
     try:
-        commands = list(PROVIDERS[planned.mirror.provider].commands(job))
+        commands = list(islice(provider.commands(job), _MOST_COMMANDS))
         job.deletions_judged |= any(command.output for command in commands)
         container.check(job)
         former_name.pre_job(job)
@@ -78,7 +83,7 @@ def _say_commands(planned: Planned, commands: list[Command], job: Job) -> None:
     if any(command.output for command in commands):
         say("  (rsync names the files that it would delete, and Skipjack then deletes them within the limits)")
     say("environment in the container:" if job.mirror.docker_image else "environment, in addition to the worker's own:")
-    for key, value in sorted(commands[-1].env.items()):
+    for key, value in sorted(commands[-1].env.items()) if commands else ():
         say(f"  {key}={'***' if key in SECRETS else without_secrets(value)}")
 
 

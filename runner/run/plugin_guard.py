@@ -37,8 +37,9 @@ def provider(mirror: Mirror, plugins: Collection[Plugin]) -> "GuardedProvider":
 
 def hooks(mirror: Mirror, plugins: Collection[Plugin]) -> "tuple[GuardedHook, ...]":
     """Return the hook plug-ins of a mirror, sorted by name."""
-    own = [each for each in plugins if each.kind == HOOK and each.name in mirror.plugins]
-    return tuple([GuardedHook(each) for each in sorted(own)])
+    known = {each.name: each for each in plugins if each.kind == HOOK}
+    names = sorted(name for name in mirror.plugins if name != mirror.provider)
+    return tuple([GuardedHook(known.get(name, Plugin(HOOK, name, "", "", ""))) for name in names])
 
 
 class _Guard:

@@ -153,7 +153,7 @@ def machine_of(layout: StateLayout, header: Header) -> Machine:
 
 def parts_of(mirror: Mirror, plugins: Collection["Plugin"]) -> tuple[Provider, tuple[object, ...]]:
     """Return the provider and the hooks of a mirror."""
-    if mirror.provider in PROVIDERS and not (plugins and mirror.plugins):
+    if mirror.provider in PROVIDERS and not mirror.plugins:
         return PROVIDERS[mirror.provider], hooks.of(mirror)
     from runner.run import plugin_guard  # most mirrors use no plug-in
 

@@ -245,6 +245,8 @@ def test_a_plug_in_that_is_gone_fails_the_runs_of_its_mirror_with_the_reason(plu
     what = f"the provider plug-in `git` ({plugin.module}, 1.2) cannot be imported: ModuleNotFoundError: "
     assert ending.reason.startswith(what) and ending.reason.endswith("Reinstall it, or run `skipjack follow`")
     plugged.plugins.clear()
+    missing = "the plan does not have the hook plug-in `announce`. Run `skipjack follow --again`"
+    assert plugged.run(provider="command", plugins={"announce": {}}).reason == missing
     reason = "the plan does not have the provider plug-in `git`. Run `skipjack follow --again`"
     assert plugged.run().reason == reason
     assert plugged.reports == []
