@@ -96,6 +96,11 @@ def _parser() -> argparse.ArgumentParser:
     _with_settings(commands, "release", words).set_defaults(command=_release)
     words = "undo `skipjack release`: with `start: held`, no more runs start"
     _with_settings(commands, "hold", words).set_defaults(command=_hold)
+    words = "list the providers and hooks, built in and of plug-ins, with their states"
+    plugins = _with_settings(commands, "plugins", words)
+    plugins.add_argument("name", nargs="?", metavar="NAME", help="print only this one, with its keys")
+    plugins.add_argument("--json", action="store_true", help="print the list as JSON")
+    plugins.set_defaults(command=_plugins)
     _add_policy(commands)
     _add_container(commands)
     upcoming = _with_settings(commands, "next", "list when each mirror runs next, and why not now")
@@ -384,6 +389,14 @@ def _hold(arguments: argparse.Namespace) -> int:
     from runner.tick.release import hold_again
 
     hold_again(_own_settings(arguments))
+    return 0
+
+
+def _plugins(arguments: argparse.Namespace) -> int:
+    from runner.plugin_list import print_plugins
+
+    known = arguments.settings is not None or _default_settings().exists()
+    print_plugins(_settings(arguments) if known else None, arguments.name, as_json=arguments.json)
     return 0
 
 

@@ -20,12 +20,13 @@ from runner.base.state_dir import StateLayout
 from runner.base.turns import turn
 from runner.follow import noted, planning, rename_detection
 from runner.follow.planning import InForce, LocalConfig
+from runner.follow.plugins_in_use import PluginsInUse, is_healed
 from runner.journal import journal, leftover_runs, sqlite_file
 from runner.journal.journal import Subject
 from runner.plan import plan
 from runner.plan.plan import Due, Header, Planned, PlanProblem
 from runner.policy import policy_lists
-from schemas.config import hints
+from schemas.config import hints, plugin_search
 from schemas.config.settings import load_policy
 from schemas.errors import SkipjackError
 from schemas.git import repository, slow_remote
@@ -58,7 +59,7 @@ def follow(settings: RunnerSettings, *, again: bool = False, accept_rewrite: boo
     """Bring the plan to the newest revision; SkipjackError when it cannot be fetched or does not list this worker.
 
     When the fetch fails, the plan is rebuilt from the revision that was fetched last if it is unusable, was made with
-    other settings or another policy, or is older than the move of a renamed mirror's files.
+    other settings, another policy or other plug-ins, or is older than the move of a renamed mirror's files.
     `again` writes the plan even if nothing changed; `accept_rewrite` accepts a history that does not contain the
     revision in force.
     """
@@ -83,14 +84,16 @@ def draft(settings: RunnerSettings, layout: StateLayout) -> Followed:
 
 
 def _local(settings: RunnerSettings) -> LocalConfig:
-    return LocalConfig(settings, load_policy(Path(settings.policy)))
+    installed = plugin_search.installed()
+    return LocalConfig(settings, load_policy(Path(settings.policy)), installed, PluginsInUse(installed))
 
 
 def _follow(local: LocalConfig, layout: StateLayout, *, again: bool, accept_rewrite: bool) -> Followed:
-    settings, policy = local
+    settings, policy, installed, _in_use = local
     old = _held_at_once(settings, layout, _in_force(layout))
     applied = old.header.revision if old and not accept_rewrite else None
-    known = f"{version()} {settings!r} {policy!r}"  # hashed, since the repository's address may hold a password
+    # Hashed, since the repository's address may hold a password.
+    known = f"{version()} {settings!r} {policy!r} {installed!r}"
     fingerprint = hashlib.sha256(known.encode()).hexdigest()
     is_current = not again and old is not None and _is_current(old, fingerprint)
     revision, failure = _fetched(settings, layout, old, applied, rebuild=not is_current)
@@ -99,8 +102,8 @@ def _follow(local: LocalConfig, layout: StateLayout, *, again: bool, accept_rewr
     if old and is_current and old.header.seen == revision.commit:
         noted.limits(settings, layout, (each.mirror for each in old.mirrors.values()))
         return _result(old.header, changed=False, mirrors=len(old.mirrors))
-    for what, todo in policy_lists.warnings(policy):
-        log(f"{what} {todo}", about="follow", level=WARNING)
+    for line in (*installed.problems, *(f"{what} {todo}" for what, todo in policy_lists.warnings(policy))):
+        log(line, about="follow", level=WARNING)
     header, mirrors = planning.make(local, fingerprint, revision, old)
     for line in hints.of_mirrors(each.mirror for each in mirrors):
         log(line, about="follow", level=WARNING)
@@ -116,9 +119,10 @@ def _follow(local: LocalConfig, layout: StateLayout, *, again: bool, accept_rewr
 
 
 def _is_current(old: InForce, fingerprint: str) -> bool:
-    """Whether nothing on this machine has changed since the plan was made."""
+    """Whether nothing on this machine has changed since the plan was made; tries broken plug-ins again."""
     unmoved = rename_detection.unmoved(list(old.mirrors.values()))
-    return (old.header.fingerprint, old.header.unmoved) == (fingerprint, unmoved)
+    is_same = (old.header.fingerprint, old.header.unmoved) == (fingerprint, unmoved)
+    return is_same and not is_healed(old.header.broken)
 
 
 def _queue_moved(layout: StateLayout, mirrors: list[Planned], moved: set[str]) -> None:

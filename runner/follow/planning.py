@@ -2,7 +2,8 @@
 
 `make` loads the catalogue (schemas/config), gives each mirror of this worker its paths (runner/base/mirror_paths.py),
 checks it against the policy (runner/policy/policy.py) and the other mirrors' folders (`separate_folders`), puts the
-last good definition in the place of a quarantined one, and detects renames. It starts nothing and writes nothing.
+last good definition in the place of a quarantined one, and detects renames. It writes nothing, and starts nothing but
+the trial of plug-ins (`plugins_in_use`).
 """
 
 from collections.abc import Mapping
@@ -13,11 +14,13 @@ from runner.base.mirror_paths import paths_of
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
 from runner.follow import rename_detection, separate_folders
+from runner.follow.plugins_in_use import PluginsInUse
 from runner.plan.plan import Due, Header, Planned, PlanProblem
 from runner.policy import policy_lists
 from runner.policy.policy import violations
-from schemas.config import catalogue, hints, plugin_search
+from schemas.config import catalogue, hints
 from schemas.config.catalogue import Catalogue
+from schemas.config.plugin_search import Installed
 from schemas.config.timing import circular
 from schemas.git.repository import Revision
 from schemas.problems import InvalidConfigError, Problem
@@ -28,10 +31,15 @@ Problems = tuple[PlanProblem, ...]
 
 
 class LocalConfig(NamedTuple):
-    """The settings of this machine and its policy, each read once per follow: both stay the same until its end."""
+    """The settings of this machine, its policy and its plug-ins.
+
+    Each is read once per follow and stays the same until its end. `in_use` tries each plug-in that a mirror uses once.
+    """
 
     settings: RunnerSettings
     policy: Policy
+    installed: Installed
+    in_use: PluginsInUse
 
 
 class InForce(NamedTuple):
@@ -48,13 +56,14 @@ def make(local: LocalConfig, fingerprint: str, revision: Revision, old: InForce 
     `fingerprint` identifies the release, settings and policy that the plan is made with.
     """
     header, mirrors = _judged(local, _header(local, fingerprint, revision), revision, old)
-    header = header._replace(unmoved=rename_detection.unmoved(mirrors))
+    plugins, broken = local.in_use.of(each.mirror for each in mirrors), local.in_use.broken
+    header = header._replace(unmoved=rename_detection.unmoved(mirrors), plugins=plugins, broken=broken)
     return header._replace(problems=(*header.problems, *rename_detection.moves(mirrors))), mirrors
 
 
 def _header(local: LocalConfig, fingerprint: str, revision: Revision) -> Header:
     """Return a header with all that runs must know of the machine's settings and policy."""
-    settings, policy = local
+    settings, policy = local.settings, local.policy
     roots = private_paths.shared_folders(settings, policy)
     return Header(
         settings.worker, 0, revision.commit, revision.commit, fingerprint,
@@ -78,7 +87,7 @@ def _judged(
     """Return the header and mirrors of the revision; those in force when its site or workers file is broken."""
     settings = local.settings
     try:
-        declared = catalogue.load(revision.files, plugin_search.installed().schemas)
+        declared = catalogue.load(revision.files, local.installed.schemas)
         for line in (*declared.warnings, *hints.of_files(declared.passed_over)):
             log(line, about="follow", level=WARNING)
         worker = declared.workers.get(settings.worker)
@@ -111,7 +120,7 @@ def _planned(
     local: LocalConfig, declared: Catalogue, commit: str, before: Mapping[str, Planned]
 ) -> tuple[list[Planned], Problems]:
     """Return the mirrors of this worker: as declared where that is valid and allowed, else as they were `before`."""
-    settings, policy = local
+    settings, policy = local.settings, local.policy
     problems = list(_shown(declared.problems, {name: name for name in declared.quarantined}))
     own = [mirror for mirror in declared.mirrors if mirror.worker == settings.worker]
     placed = [Planned(mirror, paths_of(mirror, settings, policy), commit) for mirror in own]
@@ -136,13 +145,14 @@ def _without_circles(kept: list[Planned], others: list[Planned]) -> list[Planned
 
 
 def _allowed(local: LocalConfig, mirrors: list[Planned]) -> tuple[list[Planned], list[PlanProblem]]:
-    """Return the mirrors that the policy allows, and what it denies to the others."""
-    settings, policy = local
+    """Return the mirrors that the policy allows and whose plug-ins can be used, and what prevents the others."""
+    settings, policy = local.settings, local.policy
     private = private_paths.private(settings, [each.mirror for each in mirrors])
     allowed: list[Planned] = []
     problems: list[PlanProblem] = []
     for each in mirrors:
         found = list(violations(each.mirror, each.paths, settings, policy, private))
+        found = found or list(local.in_use.violations(each.mirror))
         problems += [(each.mirror.name, f"{each.mirror.name}.yml", what, _remedy(todo)) for what, todo in found]
         if not found:
             allowed.append(each)

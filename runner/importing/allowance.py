@@ -14,7 +14,7 @@ from runner.base.mirror_paths import Paths, lies_below, lies_in, paths_of
 from runner.containers import container_policy
 from runner.hooks.container import host_side
 from runner.policy import env_policy, rsync_policy
-from runner.policy.policy import SSH, allows_ssh, is_covered, program_lines, starts_ssh, violations
+from runner.policy.policy import SSH, allows_ssh, denied_hooks, is_covered, program_lines, starts_ssh, violations
 from runner.subprocesses import spawn
 from schemas.config.upstreams import daemon_host
 from schemas.records import DEFAULT, Bound, Mirror, Policy, RunnerSettings
@@ -129,6 +129,7 @@ def _of_folders(paths: Paths, settings: RunnerSettings, base: Policy) -> Iterato
 def _of_programs(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
     if mirror.provider not in base.providers:
         yield Allowance("providers", mirror.provider, "provider")
+    yield from (Allowance("hooks", name, name) for name in denied_hooks(mirror, base))
     for key, words in program_lines(mirror) if base.programs is not None else ():
         if words[0].startswith("/") and not is_covered(words[0], base):
             yield Allowance("programs", words[0], key)

@@ -13,6 +13,7 @@ from runner.base.mirror_paths import Paths
 from runner.base.private_paths import Private, is_below, is_within
 from runner.containers import container_policy
 from runner.policy import env_policy, rsync_policy
+from runner.providers import PROVIDERS
 from runner.subprocesses import spawn
 from schemas.config import system_folders
 from schemas.config.upstreams import is_remote
@@ -41,11 +42,13 @@ def violations(
     yield from _folders(paths, settings, policy, private)
     if mirror.provider not in policy.providers:
         yield f"The provider `{mirror.provider}` is not allowed on this machine.", _ASK
+    for name in denied_hooks(mirror, policy):
+        yield f"The hook `{name}` is not allowed on this machine.", _ASK
     files = file_policy.PatternFiles(policy, settings, private)
     yield from _programs(mirror, paths, policy, files)
     yield from file_policy.password_violations(mirror, file_policy.passwords(policy, settings))
     yield from env_policy.violations(mirror, policy)
-    if next(program_lines(mirror), None):  # only programs of the machine get the facts as variables
+    if mirror.provider not in PROVIDERS or next(program_lines(mirror), None):  # programs of the machine get the facts
         yield from env_policy.fact_violations(mirror, policy)
     yield from rsync_policy.violations(mirror, paths.directory, policy, files.violations)
     yield from _upstream(mirror, paths, policy)
@@ -110,6 +113,11 @@ def _programs(mirror: Mirror, paths: Paths, policy: Policy, files: file_policy.P
         elif spawn.is_rsync(words):
             judge, ssh = files.violations, allows_ssh(policy)
             yield from rsync_policy.line_violations(key, words[1:], paths.directory, policy, judge, ssh=ssh)
+
+
+def denied_hooks(mirror: Mirror, policy: Policy) -> list[str]:
+    """Return the hook plug-ins of a mirror that a policy does not allow."""
+    return [name for name in mirror.plugins if name != mirror.provider and name not in policy.hooks]
 
 
 def program_lines(mirror: Mirror) -> Iterator[tuple[str, list[str]]]:

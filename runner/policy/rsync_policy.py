@@ -91,14 +91,20 @@ def violations(mirror: Mirror, directory: str, policy: Policy, judge_file: FileJ
 def _complaints(mirror: Mirror, directory: str, policy: Policy) -> dict[_Complaint, None]:
     own = frozenset(_own(mirror, directory))
     found: dict[_Complaint, None] = {}
-    for words in PROVIDERS[mirror.provider].argument_lists(mirror, directory):
+    for words in _argument_lists(mirror, directory):
         found |= dict.fromkeys(_judge(words[:-2], own, policy))
     return found
 
 
+def _argument_lists(mirror: Mirror, directory: str) -> Iterator[tuple[str, ...]]:
+    """Yield those of a built-in provider; what a plug-in starts is judged before each start."""
+    if mirror.provider in PROVIDERS:
+        yield from PROVIDERS[mirror.provider].argument_lists(mirror, directory)
+
+
 def transports(mirror: Mirror, directory: str) -> set[str]:
     """Return how rsync would reach the upstream; empty for a provider without rsync."""
-    lists = PROVIDERS[mirror.provider].argument_lists(mirror, directory)
+    lists = _argument_lists(mirror, directory)
     return {rsync_hosts.transport(words[-2]) for words in islice(lists, 1)}  # the same in each list
 
 
@@ -153,7 +159,7 @@ def _may_be_reached(word: str, directory: str, *, ssh: bool) -> bool:
 def _own(mirror: Mirror, directory: str) -> Iterator[tuple[str, str | None]]:
     """Yield the options that the provider itself uses for a mirror without options; they need no entry."""
     bare = mirror._replace(rsync_options=(), rsync_options_extra=(), rsync_override=(), rsync_override_only=False)
-    for words in PROVIDERS[mirror.provider].argument_lists(bare, directory):
+    for words in _argument_lists(bare, directory):
         yield from _pairs(words[:-2])
 
 

@@ -5,6 +5,7 @@ the first function is called: a failed import is then a failed run, with the rea
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from types import ModuleType
@@ -48,6 +49,7 @@ class _Guard:
     def __init__(self, plugin: Plugin) -> None:
         self.plugin = plugin
         self._module: ModuleType | None = None
+        self._process = os.getpid()
 
     def module(self) -> ModuleType:
         """Return the plug-in's module; Abort if it cannot be imported."""
@@ -71,8 +73,12 @@ class _Guard:
         except SkipjackError as error:
             raise self.failure(str(error)) from error
         except BaseException as error:
-            _write_traceback(job, error)
+            if os.getpid() == self._process:
+                _write_traceback(job, error)
             raise self.failure(described(error)) from error
+        finally:
+            if os.getpid() != self._process:  # the plug-in forked: only one process may be this run
+                os._exit(1)
 
     def failure(self, why: str) -> Abort:
         """Return the end of a run in which the plug-in fails."""

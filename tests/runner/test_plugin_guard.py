@@ -307,6 +307,22 @@ def test_the_policy_judges_each_program_of_a_provider(
         assert ending.status == "success"
 
 
+@pytest.mark.parametrize("then", ["pass", "if not child: 1 // 0"])
+def test_a_provider_that_forks_does_not_make_a_second_run(plugged: Plugged, then: str) -> None:
+    source = f"""
+    import os
+    def commands(job):
+        child = os.fork()
+        {then}
+        if child:
+            os.waitpid(child, 0)
+        yield Command(("echo", "once"), {{}}, "/")
+    """
+    plugged.add(PROVIDER, "git", source)
+    assert plugged.run().status == "success"
+    assert plugged.log.read_text() == "once\n"
+
+
 def test_the_second_command_is_judged_as_well(plugged: Plugged) -> None:
     source = """
     def commands(job):
