@@ -29,7 +29,7 @@ IN_USE, USABLE, DENIED, BROKEN, HIDDEN = "in-use", "usable", "denied", "broken",
 _WIDTH = 100
 
 
-class Row(NamedTuple):
+class PluginRow(NamedTuple):
     """One provider or hook: its state, why it has that state, and how many mirrors use it (None if unknown)."""
 
     name: str
@@ -42,7 +42,7 @@ class Row(NamedTuple):
     distribution: str
 
 
-class _Machine(NamedTuple):
+class _Known(NamedTuple):
     """The policy and the mirrors in force; both None on a machine without settings or without a plan."""
 
     policy: Policy | None
@@ -72,7 +72,9 @@ def print_plugins(settings: RunnerSettings | None, name: str | None, *, as_json:
             _say_whole(row, fragment)
 
 
-def _rows(found: Sequence[Found], machine: _Machine, names: Collection[str]) -> Iterator[tuple[Row, Fragment | None]]:
+def _rows(
+    found: Sequence[Found], machine: _Known, names: Collection[str]
+) -> Iterator[tuple[PluginRow, Fragment | None]]:
     for row in _built_in(machine):
         if row.name in names:
             yield row, built_in.plugins(row.kind)[row.name]
@@ -81,14 +83,14 @@ def _rows(found: Sequence[Found], machine: _Machine, names: Collection[str]) -> 
             yield _row(each, machine), each.fragment
 
 
-def _say_table(rows: Sequence[Row]) -> None:
+def _say_table(rows: Sequence[PluginRow]) -> None:
     cells = [("NAME", "KIND", "VERSION", "STATE"), *((r.name, r.kind, r.version, _state(r)) for r in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(3)]
     for line in cells:
         say("  ".join([*(cell.ljust(width) for cell, width in zip(line[:3], widths, strict=True)), line[3]]))
 
 
-def _say_whole(row: Row, fragment: Fragment | None) -> None:
+def _say_whole(row: PluginRow, fragment: Fragment | None) -> None:
     origin = f" ({row.distribution}, {row.module})" if row.distribution else ""
     say(f"{row.kind} {row.name} {row.version}{origin}: {_state(row)}")
     for line in _described(fragment) if fragment else ():
@@ -96,22 +98,22 @@ def _say_whole(row: Row, fragment: Fragment | None) -> None:
         say("\n".join(textwrap.wrap(line, _WIDTH, subsequent_indent=f"{indent}  ")))
 
 
-def _machine(settings: RunnerSettings | None) -> _Machine:
+def _machine(settings: RunnerSettings | None) -> _Known:
     if settings is None:
-        return _Machine(None, None)
+        return _Known(None, None)
     place = StateLayout(settings.state_dir).plan
     policy = load_policy(Path(settings.policy))
     if not os.path.exists(place):
-        return _Machine(policy, None)
+        return _Known(policy, None)
     try:
         with plan.opened(place) as opened:
-            return _Machine(policy, [each.mirror for each in opened.mirrors()])
+            return _Known(policy, [each.mirror for each in opened.mirrors()])
     except SkipjackError as error:
         log(f"the number of mirrors is unknown: {error}", level=WARNING)
-        return _Machine(policy, None)
+        return _Known(policy, None)
 
 
-def _built_in(machine: _Machine) -> Iterator[Row]:
+def _built_in(machine: _Known) -> Iterator[PluginRow]:
     for kind in (PROVIDER, HOOK):
         for name in built_in.plugins(kind):
             uses = None if machine.mirrors is None else sum(_uses(each, kind, name) for each in machine.mirrors)
@@ -126,10 +128,10 @@ def _uses(mirror: Mirror, kind: str, name: str) -> bool:
     return not hooks.HOOKS[name] or bool(getattr(mirror, hooks.HOOKS[name]))
 
 
-def _row(found: Found, machine: _Machine) -> Row:
+def _row(found: Found, machine: _Known) -> PluginRow:
     plugin, policy = found.plugin, machine.policy
     if built_in.kind_of(plugin.name):
-        return Row(
+        return PluginRow(
             plugin.name, plugin.kind, plugin.version, HIDDEN, found.problem, 0, plugin.module, found.distribution
         )
     if found.problem:
@@ -141,12 +143,14 @@ def _row(found: Found, machine: _Machine) -> Row:
     return _with_state(plugin, found.distribution, uses, denied=not allowed, why=why)
 
 
-def _with_state(plugin: Plugin, distribution: str, uses: int | None, *, denied: bool = False, why: str = "") -> Row:
+def _with_state(
+    plugin: Plugin, distribution: str, uses: int | None, *, denied: bool = False, why: str = ""
+) -> PluginRow:
     state = DENIED if denied else BROKEN if why else IN_USE if uses else USABLE
-    return Row(plugin.name, plugin.kind, plugin.version, state, why, uses, plugin.module, distribution)
+    return PluginRow(plugin.name, plugin.kind, plugin.version, state, why, uses, plugin.module, distribution)
 
 
-def _state(row: Row) -> str:
+def _state(row: PluginRow) -> str:
     """Return the state in words."""
     if row.state == IN_USE:
         return f"in use by {row.mirrors} mirror{'s' * (row.mirrors != 1)}"

@@ -341,10 +341,16 @@ CONTAINERS = {"runner.containers.podman", "runner.hooks.container", "runner.hook
 COMMAND = {"runner.tick.tick", "runner.overrides.hold", "schemas.rsync.rsync_options", *CONTAINERS}
 RSYNC = {"runner.tick.tick", "runner.overrides.hold", "runner.providers.command", *CONTAINERS}
 
+PLUGIN = COMMAND | {
+    "runner.providers.command", "runner.plugin_errors", "runner.base.program_list", "importlib.metadata",
+    "schemas.config",
+}  # fmt: skip
+
 BUDGETS = [
     pytest.param("import runner.tick.cycle", TICK, 33, id="tick"),
     pytest.param(f"{RUN}.command; {HOOKS}", COMMAND, 57, id="command"),
     pytest.param(f"{RUN}.rsync; {HOOKS}", RSYNC, 65, id="rsync"),
+    pytest.param(f"{RUN}, runner.run.plugin_guard; {HOOKS}", PLUGIN, 58, id="a plug-in"),
 ]
 """What a program loads, what it must not load beside what is heavy, and how many of our modules that are not empty."""
 

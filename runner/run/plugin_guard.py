@@ -11,15 +11,13 @@ from functools import partial
 from types import ModuleType
 from typing import Any, TypeVar
 
-from runner.base import environment, program_list
+from runner.base import environment
 from runner.plugin_api import Abort, Command, Findings, Job, Reader
-from runner.plugin_errors import described, named
 from runner.plugin_loader import load
 from runner.subprocesses import spawn
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror
 from schemas.plugins import HOOK, PROVIDER, Plugin
-from schemas.problems import shown
 from schemas.states import FAILED, INTERRUPTED, REFUSED, TIMED_OUT
 
 _Result = TypeVar("_Result")
@@ -51,6 +49,13 @@ class _Guard:
         self._module: ModuleType | None = None
         self._process = os.getpid()
 
+    @property
+    def name(self) -> str:
+        """Return the words for the plug-in in messages."""
+        from runner.plugin_errors import named  # only after a failure, as below
+
+        return named(self.plugin)
+
     def module(self) -> ModuleType:
         """Return the plug-in's module; Abort if it cannot be imported."""
         if not self.plugin.module:
@@ -60,7 +65,7 @@ class _Guard:
             try:
                 self._module = load(self.plugin.module, self.plugin.path)
             except BaseException as error:
-                what = f"{named(self.plugin)} cannot be imported: {described(error)}"
+                what = f"{self.name} cannot be imported: {_described(error)}"
                 raise Abort(FAILED, f"{what}. Reinstall it, or run `skipjack follow`") from error
         return self._module
 
@@ -75,14 +80,14 @@ class _Guard:
         except BaseException as error:
             if os.getpid() == self._process:
                 _write_traceback(job, error)
-            raise self.failure(described(error)) from error
+            raise self.failure(_described(error)) from error
         finally:
             if os.getpid() != self._process:  # the plug-in forked: only one process may be this run
                 os._exit(1)
 
     def failure(self, why: str) -> Abort:
         """Return the end of a run in which the plug-in fails."""
-        return Abort(FAILED, f"{named(self.plugin)} failed: {' '.join(why.split())}")
+        return Abort(FAILED, f"{self.name} failed: {' '.join(why.split())}")
 
     def _checked_abort(self, abort: Abort) -> Abort:
         if abort.status not in _STATUSES or not isinstance(abort.reason, str):
@@ -175,7 +180,7 @@ class GuardedProvider(_Guard):
         try:
             return " ".join(str(function(code)).split()) or default
         except BaseException as error:
-            return f"{default}, and {named(self.plugin)} failed: {described(error)}"
+            return f"{default}, and {self.name} failed: {_described(error)}"
 
     def reader(self, job: Job) -> Reader:
         """Return a reader of the log that does not fail."""
@@ -202,7 +207,7 @@ class GuardedProvider(_Guard):
             argv, env = (words,) if isinstance(words, str) else tuple(words), dict(command.env)
             goes_on = frozenset(command.goes_on)
         except (TypeError, ValueError) as error:
-            raise self.failure(f"`commands` yielded a Command that cannot be used: {described(error)}") from error
+            raise self.failure(f"`commands` yielded a Command that cannot be used: {_described(error)}") from error
         texts = (*argv, *env, *env.values(), command.cwd)
         if not argv or isinstance(words, str) or not all(map(_is_text, texts)) or not command.cwd:
             raise self.failure("`commands` yielded a Command whose words are not all texts")
@@ -213,12 +218,20 @@ class GuardedProvider(_Guard):
         if job.mirror.docker_image:  # no program of the machine
             return command
         command = command._replace(argv=(_path_of(command.argv[0], job), *command.argv[1:]))
-        if not program_list.allows(job.machine.programs, command.argv[0]):
-            what = f"{named(self.plugin)} would run `{shown(command.argv[0])}`, which this machine does not allow"
-            raise Abort(REFUSED, f"{what}. Ask the administrator to add its absolute path to `programs` of the policy")
+        if job.machine.programs is not None:
+            self._require_allowed(job.machine.programs, command.argv[0])
         if why := job.refusal(command.argv):
-            raise Abort(REFUSED, f"{named(self.plugin)}: {why}")
+            raise Abort(REFUSED, f"{self.name}: {why}")
         return command
+
+    def _require_allowed(self, programs: tuple[str, ...], program: str) -> None:
+        """Raise Abort unless the policy lists a program."""
+        from runner.base import program_list  # few machines have a list
+        from schemas.problems import shown
+
+        if not program_list.allows(programs, program):
+            what = f"{self.name} would run `{shown(program)}`, which this machine does not allow"
+            raise Abort(REFUSED, f"{what}. Ask the administrator to add its absolute path to `programs` of the policy")
 
 
 class _GuardedReader:
@@ -255,6 +268,12 @@ def _path_of(program: str, job: Job) -> str:
     with contextlib.suppress(spawn.CannotStart):
         return spawn.find_program(program, environment.search_path(job.machine.roots))
     return program
+
+
+def _described(error: BaseException) -> str:
+    from runner.plugin_errors import described
+
+    return described(error)
 
 
 def _is_text(value: object) -> bool:
