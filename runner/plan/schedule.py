@@ -219,8 +219,6 @@ def _wait(mirror: Due, state: State) -> float:
     """
     early = sum(0 < _pause(mirror, count) < mirror.interval for count in range(1, min(state.unreached, _DOUBLINGS) + 1))
     failures = state.failed_runs - early
-    if failures < 2:
-        return mirror.interval
     limit = min(8 * mirror.interval, _DAY) if mirror.backoff_limit is None else mirror.backoff_limit
     return max(mirror.interval, min(limit, _doubled(mirror.interval, failures)))
 
