@@ -1,4 +1,4 @@
-"""Open a file that settings, definitions or other programs name, only if it is a regular one.
+"""Open a file that settings, definitions or other programs name, only if it is a regular one; replace such a file.
 
 Opening a named pipe waits for a writer, and reading a device may never end. Links are followed: certificates and
 credentials often are links. Cheap to import: every run of a mirror with a password does.
@@ -64,3 +64,15 @@ def regular(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
 def regular_itself(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
     """Do the same without following a link: other programs could replace the file by a link to any other one."""
     return regular(path, flags | os.O_NOFOLLOW, mode)
+
+
+def replace_regular(path: str | os.PathLike[str], content: str | bytes, aside: str = "") -> None:
+    """Replace a file by a rename, so that readers see the old one or the whole new one. Raises OSError.
+
+    Not synced: after a power cut it can be lost. `aside` is the path of the new file until then, by default with `.new`
+    appended.
+    """
+    aside = aside or f"{os.fspath(path)}.new"
+    with open(aside, "wb", opener=regular) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+    os.replace(aside, path)

@@ -84,12 +84,10 @@ def write(path: str, current: str, now: float, wake_at: float, names: list[str])
 
     Not synced, and a full disk does not matter: a lost file costs one tick, and a torn one is not valid.
     """
-    from schemas.regular_files import regular  # an idle tick does without
+    from schemas.regular_files import replace_regular  # an idle tick does without
 
-    aside = f"{path}.new"
+    content = b"\n".join([_MARK, current.encode(), f"{now!r} {wake_at!r}".encode(), *map(os.fsencode, names)])
     try:
-        with open(aside, "wb", opener=regular) as file:
-            file.write(b"\n".join([_MARK, current.encode(), f"{now!r} {wake_at!r}".encode(), *map(os.fsencode, names)]))
-        os.replace(aside, path)
+        replace_regular(path, content)
     except OSError:
         return

@@ -20,7 +20,7 @@ from schemas import json_text
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror
 from schemas.records import RunnerSettings
-from schemas.regular_files import read_regular, regular
+from schemas.regular_files import read_regular, replace_regular
 
 REPOSITORY, MEMORY, MANAGER = "repository", "memory_limit", "manager"
 """Subjects of notes."""
@@ -140,7 +140,4 @@ def _write(layout: StateLayout, notes: _Notes) -> None:
 def _replace(path: str, plain: _Notes | _Unreported) -> None:
     """Replace a file, without fsync: it can be lost. A full disk must not fail the follow."""
     with contextlib.suppress(OSError):
-        aside = f"{path}.new"
-        with open(aside, "w", encoding="utf-8", opener=regular) as file:
-            json.dump(plain, file)
-        os.replace(aside, path)
+        replace_regular(path, json.dumps(plain))

@@ -9,7 +9,7 @@ import re
 import time
 
 from runner.plugin_api import Ask, CannotRun
-from schemas.regular_files import regular
+from schemas.regular_files import regular, replace_regular
 
 PATIENCE = 20.0
 """Seconds that the removal of a container may take; a container gets two seconds of them between TERM and KILL."""
@@ -103,9 +103,7 @@ def write_marker(path: str, program: str, name: str) -> None:
     """
     os.makedirs(os.path.dirname(path), exist_ok=True)
     aside = os.path.join(os.path.dirname(path), f".{name}.new")
-    with open(aside, "w", encoding="utf-8", opener=regular) as file:
-        file.write(f"{program}\n{name}\n")
-    os.replace(aside, path)
+    replace_regular(path, f"{program}\n{name}\n", aside)
 
 
 def read_marker(path: str) -> tuple[str, str] | None:

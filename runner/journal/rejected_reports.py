@@ -2,14 +2,13 @@
 
 import contextlib
 import json
-import os
 import time
 from typing import NamedTuple
 
 from runner.base.output import masked
 from runner.base.state_dir import StateLayout
 from schemas import json_text
-from schemas.regular_files import read_regular, regular
+from schemas.regular_files import read_regular, replace_regular
 
 SHOWN_FOR = 7 * 86400.0
 """Seconds for which a rejection is shown."""
@@ -85,7 +84,4 @@ def _decode(times: object, first_at: object, last_at: object, what: object, why:
 def _write(layout: StateLayout, rejections: Rejections) -> None:
     """Replace the file; errors are ignored, since the log has the same."""
     with contextlib.suppress(OSError):
-        aside = f"{layout.rejected}.new"
-        with open(aside, "w", encoding="utf-8", opener=regular) as file:
-            json.dump(rejections._asdict(), file)
-        os.replace(aside, layout.rejected)
+        replace_regular(layout.rejected, json.dumps(rejections._asdict()))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from runner.base.output import bar
 from runner.run.logs import SIMPLER, Stuck, Watchdog
-from schemas.regular_files import read_regular, regular
+from schemas.regular_files import read_regular, replace_regular
 
 EVERY = 1.0
 """Seconds between two updates."""
@@ -162,10 +162,8 @@ class Place:
             bar(f"{self._name}: {_words(progress)}")
         try:
             os.makedirs(self._folder, exist_ok=True)
-            aside = os.path.join(self._folder, f".{self._name}.new")
-            with open(aside, "w", encoding="utf-8", opener=regular) as file:
-                json.dump(progress._asdict(), file)
-            os.replace(aside, self._path)  # a reader sees a whole file; no fsync, since a reboot ends the run anyway
+            aside = os.path.join(self._folder, f".{self._name}.new")  # which is no name of a mirror
+            replace_regular(self._path, json.dumps(progress._asdict()), aside)
         except OSError:
             return
 

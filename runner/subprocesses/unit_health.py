@@ -12,7 +12,7 @@ from runner.base.output import log
 from runner.base.state_dir import StateLayout
 from runner.subprocesses import units
 from runner.subprocesses.spawn import STOPS
-from schemas.regular_files import regular
+from schemas.regular_files import regular, replace_regular
 from schemas.standard_streams import WARNING
 
 STARTERS = (
@@ -103,7 +103,5 @@ def _verdict(name: str, found: dict[str, str]) -> Dead | None:
 def _remember(layout: StateLayout, dead: list[Dead]) -> None:
     """Replace the file, whose modification time is that of the check; losing it only delays a report."""
     with contextlib.suppress(OSError):
-        aside = f"{layout.units}.new"
-        with open(aside, "w", encoding="utf-8", opener=regular) as file:
-            file.write("".join("\t".join(" ".join(word.split()) for word in each) + "\n" for each in dead))
-        os.replace(aside, layout.units)
+        lines = ("\t".join(" ".join(word.split()) for word in each) + "\n" for each in dead)
+        replace_regular(layout.units, "".join(lines))

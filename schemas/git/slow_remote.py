@@ -11,7 +11,7 @@ from pathlib import Path
 
 from schemas.git.checkout import is_shallow
 from schemas.git.git_command import Git, GitFailed
-from schemas.regular_files import read_beginning, regular
+from schemas.regular_files import read_beginning, replace_regular
 from schemas.units import setting_duration
 
 MOST = 600
@@ -43,11 +43,8 @@ class FetchTimeout:
     def ran_out(self) -> None:
         """Count a timeout. If the file cannot be written, the next fetch does not get more time."""
         self.failures += 1
-        aside = self._file.with_name("slow.new")
         with suppress(OSError):
-            with open(aside, "w", encoding="ascii", opener=regular) as file:
-                file.write(f"{self.failures}\n")
-            aside.replace(self._file)
+            replace_regular(self._file, f"{self.failures}\n")
 
     def was_enough(self) -> None:
         """Reset the count after a fetch without a timeout."""
