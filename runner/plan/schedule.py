@@ -134,7 +134,7 @@ class Decision(NamedTuple):
     stop: list[str]
 
 
-_NO_ORDER = OperatorRequest()
+_NO_REQUEST = OperatorRequest()
 
 
 def count_failures(before: State, status: str, *, unreached: bool = False) -> State:
@@ -253,20 +253,20 @@ def outlook(mirror: Due, world: World, now: float) -> Outlook:
     if state is not None and state.status in ACTIVE:
         since = None if state.status == LAUNCHING else state.last_started_at
         return Outlook(RUNNING, since if state.next_attempt_at is None else state.next_attempt_at)
-    order = world.operator_requests.get(mirror.name, _NO_ORDER)
-    if order.override:
+    request = world.operator_requests.get(mirror.name, _NO_REQUEST)
+    if request.override:
         return Outlook(HELD, None)
-    if order.force:
-        return Outlook(DUE, order.made_at)
+    if request.force:
+        return Outlook(DUE, request.made_at)
     at = due_at(mirror, state, world.rules, now)
-    if order.requested:
-        at = min(at, order.made_at, now)
+    if request.requested:
+        at = min(at, request.made_at, now)
     elif at > now and (state is None or state.status != QUEUED):
         return Outlook(LATER, _begin(mirror, world.rules, at))
     opens_at = _begin(mirror, world.rules, now)
     if opens_at is None or opens_at > now:
         return Outlook(CLOSED, opens_at)
-    others = _awaited(mirror, state, world, now, idle_only=order.requested) if mirror.after else ()
+    others = _awaited(mirror, state, world, now, idle_only=request.requested) if mirror.after else ()
     return Outlook(AFTER, None, others) if others else Outlook(DUE, at)
 
 
@@ -321,7 +321,7 @@ def decide(mirrors: Iterable[Due], world: World, now: float, *, only_requested: 
     for mirror in mirrors:
         kind, at, _others = outlook(mirror, world, now)
         if kind == DUE:
-            rank = _rank(world.operator_requests.get(mirror.name, _NO_ORDER))
+            rank = _rank(world.operator_requests.get(mirror.name, _NO_REQUEST))
             if rank < _SCHEDULED or not only_requested:
                 due.append((rank, at or 0.0, mirror.name, mirror.after))
         elif kind == RUNNING:
@@ -343,8 +343,8 @@ def _takes_slot(state: State, now: float) -> bool:
     return state.status in ACTIVE and (state.next_attempt_at is None or state.next_attempt_at <= now)
 
 
-def _rank(order: OperatorRequest) -> int:
-    return _FORCED if order.force else _REQUESTED if order.requested else _SCHEDULED
+def _rank(request: OperatorRequest) -> int:
+    return _FORCED if request.force else _REQUESTED if request.requested else _SCHEDULED
 
 
 def _share_out(due: list[tuple[int, float, str, tuple[str, ...]]], free: int) -> tuple[list[str], list[str]]:

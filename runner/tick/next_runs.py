@@ -139,19 +139,19 @@ def rows_of(mirrors: list[Due], world: World, now: float) -> list[Row]:
 
 def _row(mirror: Due, world: World, now: float, *, waits: bool) -> Row:
     state = world.states.get(mirror.name) or State(NONE)
-    order = world.operator_requests.get(mirror.name) or OperatorRequest()
+    request = world.operator_requests.get(mirror.name) or OperatorRequest()
     found = schedule.outlook(mirror, world, now)
     if found.kind == HELD:
-        why = f"{order.override} by {order.made_by}" + (f": {order.reason}" if order.reason else "")
-        return Row(mirror.name, state.status, HELD, order.made_at, why)
+        why = f"{request.override} by {request.made_by}" + (f": {request.reason}" if request.reason else "")
+        return Row(mirror.name, state.status, HELD, request.made_at, why)
     if found.kind == DUE:
-        return Row(mirror.name, state.status, DUE, found.at or None, _why_due(order, world, waits=waits))
+        return Row(mirror.name, state.status, DUE, found.at or None, _why_due(request, world, waits=waits))
     return Row(mirror.name, state.status, found.kind, found.at, _why_not(mirror, state, world, found, now))
 
 
-def _why_due(order: OperatorRequest, world: World, *, waits: bool) -> str:
+def _why_due(request: OperatorRequest, world: World, *, waits: bool) -> str:
     why = "waiting for a slot" if waits else "waiting for `skipjack release`" if world.rules.held else _NEXT_TICK
-    return f"{why}, requested by {order.made_by}" if order.requested else why
+    return f"{why}, requested by {request.made_by}" if request.requested else why
 
 
 def _why_not(mirror: Due, state: State, world: World, found: Outlook, now: float) -> str:
@@ -180,9 +180,9 @@ def _why_not(mirror: Due, state: State, world: World, found: Outlook, now: float
 
 def _with_state(name: str, world: World) -> str:
     """Return a mirror that another one waits for, with what delays it when that is not its schedule."""
-    order, state = world.operator_requests.get(name), world.states.get(name)
-    if order is not None and order.override:
-        return f"{name} ({order.override})"
+    request, state = world.operator_requests.get(name), world.states.get(name)
+    if request is not None and request.override:
+        return f"{name} ({request.override})"
     if name not in world.names:
         return f"{name} (its definition is invalid)"
     return f"{name} (syncing)" if state is not None and state.status in ACTIVE else name
