@@ -1,8 +1,8 @@
-"""The deletion guard of the rsync providers: an upstream that suddenly went empty must not empty the mirror.
+"""The deletion guard of the rsync providers: an upstream that suddenly is empty must not empty the mirror.
 
-rsync transfers everything and deletes nothing; it names what it would delete (`deletion_names`). Skipjack judges the
-whole (`deletion_judgement`) and then deletes exactly that by itself (`deletions`). So the upstream is listed once, and
-what Skipjack deletes was judged. If the run dies in between, the next one finds the rest.
+rsync transfers everything and deletes nothing; it names the files that it would delete (`deletion_names`). Skipjack
+judges all of them together (`deletion_judgement`) and then deletes exactly these (`deletions`). So the upstream is
+listed once, and everything that is deleted was judged. If the run dies in between, the next one deletes the rest.
 """
 
 import contextlib
@@ -17,46 +17,46 @@ from runner.providers.making_way import TRIAL, Way
 from schemas.states import FAILED, INTERRUPTED
 from schemas.units import format_size
 
-_PARTIAL, _VANISHED, _DELETIONS_LEFT = 23, 24, 25  # exit codes of rsync(1)
+_PARTIAL, _VANISHED, _DELETIONS_LEFT = 23, 24, 25  # see EXIT VALUES in rsync(1)
 
 GUARD = ("--debug=del2", "--outbuf=L", "--max-delete=0")
-"""Delete nothing, and name what would be deleted, each item in a line that is written by a call of its own.
+"""Delete nothing, and name each item that would be deleted in a line that is written by a separate call.
 
-Later options win, so these stand behind all others.
+They come after all other options, since the last one applies.
 """
 
 _REMEDY = "Let it pass on rsync's output and errors, apart and unchanged"
 
 _SHOWN = 100
-"""Deletions that a log names; of more it gives the number."""
+"""Largest number of deletions that a log names; of the others it shows the number."""
 
 
 def begin(job: Job) -> None:
-    """Find out what there is to lose, before rsync brings anything.
+    """Record the files that can be lost, before rsync transfers anything.
 
-    A run that died while it deleted is made to count only what it did delete.
+    If the last run died during its deletions, its count is reduced to the files that it did delete.
     """
     job.keeps_parts_apart = rsync_words.keeps_partials_apart(job.mirror)
     deletion_baseline.look_first(job)
     deletion_baseline.count_unaccepted(job)
     if job.past.deleting:
-        from runner.providers import deletion_record  # few runs begin after such a one
+        from runner.providers import deletion_record  # loaded here, since few runs begin after a killed one
 
         deletion_record.correct(job)
     if job.past.uncounted_since is not None and not job.limits.are_off:
-        from runner.providers import uncounted  # fewer still after one that died while its rsync ran
+        from runner.providers import uncounted  # loaded here for the same reason
 
         uncounted.count(job)
 
 
 def guarded(job: Job, full: Command, brought: int = 0) -> Iterator[Command]:
-    """A sync that deletes only what the limits allow; raises Abort, once all is transferred, when that is too much.
+    """Yield a sync that deletes only what the limits allow; Abort after the transfer if there is more to delete.
 
     `brought` is the number of files that the attempt has created before.
     """
     deletes = rsync_words.deletes(full)
     if job.limits.are_off or not deletes or rsync_words.makes_backups(full):
-        # Another program may delete whatever its options are.
+        # A program of the definition in place of rsync may delete without such options.
         job.deletions_judged = job.limits.are_off or not (deletes or job.mirror.command)
         yield from _plain(job, full)
         return
@@ -72,12 +72,12 @@ def guarded(job: Job, full: Command, brought: int = 0) -> Iterator[Command]:
 
 
 def _plain(job: Job, full: Command) -> Iterator[Command]:
-    """A sync as rsync makes it."""
+    """Yield a sync in which rsync itself deletes, or nothing is deleted."""
     if not rsync_words.deletes(full):
         listed = yield from without_deletions(job, full)
         if job.exit_code == rsync_words.USAGE:
             yield from rsync_words.falling_back(job, full, GUARD)
-        elif job.deletions_judged and listed is not None:  # what the next runs may lose a share of
+        elif job.deletions_judged and listed is not None:  # the limits of the next runs apply to these figures
             job.contents = Tree(listed.files, listed.size)
         return
     listing = Listing()
@@ -87,9 +87,9 @@ def _plain(job: Job, full: Command) -> Iterator[Command]:
 
 
 def without_deletions(job: Job, made: Command) -> Generator[Command, None, Counts | None]:
-    """An rsync without deleting options, which takes away files even so where directories are to stand.
+    """Yield an rsync without deleting options; it still replaces files by directories of the upstream.
 
-    Returns what it listed. Its caller has to fall back after a usage error.
+    Return the numbers of listed files. The caller handles a usage error.
     """
     way = Way(job)
     with contextlib.closing(Names(_folder(job), 0, way.take)) as names:
@@ -102,26 +102,26 @@ def without_deletions(job: Job, made: Command) -> Generator[Command, None, Count
 
 
 def _folder(job: Job) -> str:
-    """The folder in which names are spooled: one that no container sees."""
+    """Return the folder for the file of names, which no container can see."""
     return job.machine.state_dir or job.log_dir
 
 
 def asking(full: Command, names: Names) -> Command:
-    """The command that transfers and names, but does not delete."""
+    """Return the command that transfers and names files to delete, but does not delete them."""
     goes_on = frozenset({_DELETIONS_LEFT, _PARTIAL, rsync_words.USAGE})
     argv = rsync_words.with_more(full.argv, GUARD)
     return full._replace(argv=argv, goes_on=goes_on, output=names.output, errors=lambda lines: names.errors.take(lines))
 
 
 def argument_lists(full: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The arguments of all passes that a sync with these arguments may need."""
+    """Yield the arguments of all passes that a sync with these arguments may need."""
     yield full
     yield rsync_words.with_more(full, GUARD)
     yield rsync_words.with_more(full, (*GUARD, *TRIAL))
 
 
 def _after(job: Job, full: Command, names: Names, brought: int) -> Iterator[Command]:
-    """Judge and delete when rsync has done everything else."""
+    """Judge the deletions after rsync has done everything else, and make them."""
     job.deletions_judged = True
     code = job.exit_code = _without_deletions(job.exit_code, names.errors)
     if names.io_error or not _is_complete(job, code):
@@ -135,7 +135,7 @@ def _after(job: Job, full: Command, names: Names, brought: int) -> Iterator[Comm
     found = judged.found
     obstacles = [item.path for item in names.items() if item.obstacle and item.is_folder]
     if found.limit_hits or obstacles:
-        _tell(job, names, found)
+        _log_deletions(job, names, found)
         times = deletions.times_above(job.directory, obstacles)
         _delete(job, names, found)
         yield from _replace(job, full, obstacles, names.errors)
@@ -144,25 +144,25 @@ def _after(job: Job, full: Command, names: Names, brought: int) -> Iterator[Comm
 
 
 def _unheard(job: Job, full: Command) -> None:
-    """When a program printed nothing of what it was asked: the tree is compared afterwards; raises Abort after 25."""
+    """Handle a program that named no deletions: the tree is compared after the run; Abort after exit code 25."""
     program = full.argv[0]
     if job.exit_code == _DELETIONS_LEFT:
-        what = f"cannot judge deletions: `{program}` exited with 25, so it left deletions out, but printed none of them"
+        what = f"cannot judge deletions: `{program}` exited with 25, so it skipped deletions, but printed none of them"
         raise Abort(FAILED, f"{what}. Expected lines such as `delete_item(…)` on its standard output. {_REMEDY}")
     if job.exit_code == 0:
-        what = f"`{program}` printed nothing of what `--debug=del2` asks for, so this run has no guard before deletions"
+        what = f"`{program}` printed no lines for `--debug=del2`, so this run has no guard before deletions"
         job.note(f"{what}. {_REMEDY}, or it deletes nothing")
 
 
 def _without_deletions(code: int, errors: Errors) -> int:
-    """The exit code that rsync would have had if there had been nothing to delete."""
+    """Return the exit code that rsync would have had without anything to delete."""
     if code == _PARTIAL and errors.only_obstacles:
         return _VANISHED if errors.vanished else 0
     return 0 if code == _DELETIONS_LEFT else code
 
 
 def _is_complete(job: Job, code: int) -> bool:
-    """Whether everything but deletions was done, as far as the definition is concerned."""
+    """Return whether everything except deletions was done, according to the exit codes that the definition accepts."""
     return code in (0, _VANISHED, *job.mirror.success_exit_codes, *job.mirror.rsync_success_exit_codes)
 
 
@@ -174,7 +174,7 @@ def forecast(job: Job, names: Names) -> str:
     """Return what a run would do after it transferred everything, in one line; for a dry run of `asking`."""
     there = os.path.isdir(job.directory)
     if there and not names.in_force and job.mirror.command:
-        return f"cannot tell what it would delete: `{job.mirror.command}` did not print it. {_REMEDY}"
+        return f"cannot show its deletions: `{job.mirror.command}` did not print them. {_REMEDY}"
     if not names.in_force or names.io_error or not there:
         return "would delete nothing"
     try:
@@ -185,7 +185,7 @@ def forecast(job: Job, names: Names) -> str:
 
 
 def _deletions(job: Job, names: Names) -> Iterator[Item]:
-    """The items that are to be deleted: the trace hook's only where they are in the way of another type."""
+    """Return the items to delete; those of the trace hook only if the upstream has another type in their place."""
     kept = deletions.exempt(job.mirror).own
     if not kept:
         return names.items()
@@ -194,14 +194,14 @@ def _deletions(job: Job, names: Names) -> Iterator[Item]:
     return (item for item in names.items() if item.path not in kept)
 
 
-def _tell(job: Job, names: Names, found: deletions.Measured) -> None:
+def _log_deletions(job: Job, names: Names, found: deletions.Measured) -> None:
     _show(job, names, "deleting")
     if found.lost.files or found.folders:
         job.note(f"deletes {_figures(found)}")
 
 
 def _show(job: Job, names: Names, verb: str) -> None:
-    """Write the first deletions into the log, and how many more there are."""
+    """Write the first deletions into the log, and the number of the others."""
     lines, number = [], 0
     for line in lines_of(job, names, verb):
         number += 1
@@ -213,25 +213,26 @@ def _show(job: Job, names: Names, verb: str) -> None:
 
 
 def lines_of(job: Job, names: Names, verb: str) -> Iterator[str]:
-    """A line for each deletion, as rsync prints them."""
+    """Yield a line for each deletion, in the form of rsync's own lines."""
     for item in _deletions(job, names):
         if not _is_done(item):
             yield f"*{verb}   {shown(item.path)}{'/' if item.is_folder else ''}"
 
 
 def _is_done(item: Item) -> bool:
-    """Whether rsync removed an item by itself: a file that was in the way of another type."""
+    """Return whether rsync removed an item itself: a file in the place of another type."""
     return item.obstacle and not item.is_folder
 
 
 def _delete(job: Job, names: Names, found: deletions.Measured) -> None:
-    from runner.providers import deletion_record  # most runs delete nothing
+    from runner.providers import deletion_record  # loaded here, since most runs delete nothing
 
     deletion_record.begin(job, names, found)
     try:
         failures = deletions.delete(job.directory, _deletions(job, names), job.stopped)
     except deletions.Interrupted as error:
-        raise Abort(INTERRUPTED, "the run was told to stop while it deleted; the next run deletes the rest") from error
+        reason = "the run received a stop signal while it deleted files; the next run deletes the rest"
+        raise Abort(INTERRUPTED, reason) from error
     if failures:
         path, reason = failures[0]
         what = f"cannot delete {len(failures)} items, the first of them `{shown(path)}`: {reason}"
@@ -240,7 +241,7 @@ def _delete(job: Job, names: Names, found: deletions.Measured) -> None:
 
 
 def _owners(directory: str, path: bytes) -> str:
-    """Whose folder an item is in, if it is not the worker's own; empty otherwise."""
+    """Return a sentence about the owner of an item's folder, empty if that is the worker's user."""
     try:
         owner = os.stat(os.path.dirname(os.path.join(os.fsencode(directory), path))).st_uid
     except OSError:
@@ -252,13 +253,13 @@ def _owners(directory: str, path: bytes) -> str:
 
 
 def _replace(job: Job, full: Command, obstacles: list[bytes], errors: Errors) -> Iterator[Command]:
-    """Fetch what stands at the upstream where directories were in the way."""
+    """Yield an rsync that fetches the items of the upstream in whose place directories were deleted."""
     directory = os.fsencode(job.directory)
     blocked = [path for path in obstacles if os.path.isdir(os.path.join(directory, path))]
     missing = deletions.free_places(job.directory, obstacles)
     if missing:
         code = job.exit_code
-        # Where a container sees it, too.
+        # In the folder of the logs, which a container can see as well.
         list_file = os.path.join(job.log_dir, f".{job.mirror.name}.fetch")
         try:
             yield rsync_words.fetching(job, full, missing, list_file)
@@ -273,10 +274,10 @@ def _replace(job: Job, full: Command, obstacles: list[bytes], errors: Errors) ->
 
 
 def _why_blocked(directory: str, path: bytes) -> str:
-    """Why a directory did not make way; rsync's filters keep what is left in it."""
+    """Return why a directory could not be replaced: rsync's filters protect a file in it."""
     where = os.fsencode(directory)
     walk = os.walk(os.path.join(where, path))
     left = next((os.path.join(folder, files[0]) for folder, _folders, files in walk if files), None)
-    what = f"`{shown(path)}` is a directory with protected files, and something else upstream"
+    what = f"`{shown(path)}` is a directory with protected files here, and of another type at the upstream"
     which = f"`{shown(os.path.relpath(left, where))}`" if left else "them"
     return f"{what}. Remove {which}, or the filter that protects it"

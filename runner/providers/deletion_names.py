@@ -1,11 +1,11 @@
-"""Reads from rsync's output which items it would delete, and spools their names to disk.
+"""Read from rsync's output which items it would delete, and write their names to a file.
 
 With `--max-delete=0 --debug=del2` rsync deletes nothing and prints `delete_item(PATH) mode=OCTAL flags=N` for each item
-that it would delete. Names are untrusted: an upstream chooses most of them. rsync escapes what is not printable, so
-that a name never holds a line's end, and what it prints of other files never begins with a name. A daemon's greeting is
-not printed. A malicious server can nevertheless send any line as a message, which rsync prints like its own: the names
-say what to delete below the mirror's directory, and the limits bound how much, but they do not prove that rsync chose
-them.
+that it would delete. Names are untrusted, since an upstream chooses most of them. rsync escapes characters that are not
+printable, so a name never contains a line end, and lines about other files never begin with a name. A daemon's greeting
+is not printed. A malicious server can still send any line as a message, which rsync prints like its own. So the names
+decide which files below the mirror's directory are deleted, and the limits how many, but they do not prove that rsync
+chose them.
 """
 
 import os
@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple
 _NOISE = rb"(?m)^(?:delete_in_dir\(.*\)|deleting in .*|cannot delete non-empty directory: .*)\n"
 _ITEM = rb"(?m)^delete_item\((.*)\) mode=([0-7]{1,7}) flags=([0-9]{1,6})\n"
 _UNCOUNTED = rb"(?:^|.*/)(?:\.~tmp~/.*|\.[^/]+\.[A-Za-z0-9]{6})"
-"""What may be no file of the mirror: parts of files, and what a killed rsync left."""
+"""Names that may not belong to files of the mirror: partial files, and files that a killed rsync left."""
 _ESCAPED = rb"\\#([0-3][0-7]{2})"
 _SKIPPED = rb"Deletions stopped due to --max-delete limit \(([0-9]+) skipped\)"
 _LEFT_OUT = rb"rsync error: the --max-delete limit stopped deletions \(code 25\) at .*"
@@ -25,13 +25,13 @@ _MADE_WAY = rb"could not make way for new [a-z ]+: .*"
 _PARTIAL = rb"rsync error: some files/attrs were not transferred .* \(code 23\) at .*"
 _VANISHED = rb'file has vanished: ".*"|rsync warning: .* \(code 24\) at .*|'
 _KIND = rb"(reg|link|dev|special): ([0-9,]+)"
-_MOST_HELD = 1000
+_MOST_HELD = 1000  # lines of errors in memory, since an upstream can cause any number
 _MOST_BYTES = 256 * 1024**2
-"""Bytes of names that are kept at most, where there is twice as much room: an upstream can send them without end."""
+"""Largest number of bytes of names, and at most half of the free space: an upstream can send names without end."""
 _MORE = 10_000
 """Names that are kept beyond those that the limits could allow, so that a refusal has exact figures."""
 _DIGITS = 18
-"""Of a number that rsync prints; a hostile server's messages may have thousands, which Python refuses to read."""
+"""Digits of a number that rsync prints; a hostile server can send thousands, which Python refuses to parse."""
 
 _IO_ERROR = b"IO error encountered -- skipping file deletion"
 _FOLDER_FORMAT, _TYPE = 0o040000, 0o170000
@@ -39,11 +39,10 @@ _ALREADY_IN_FOLDER, _MAKE_WAY, _FOR_FOLDER = 0o4, 0o370, 0o20  # flags of rsync'
 
 
 class Item(NamedTuple):
-    """Something that rsync would delete: its path below the mirror's directory, and whether it is a directory.
+    """An item that rsync would delete: its path below the mirror's directory, and whether it is a directory.
 
-    `nested` is one that rsync came to inside of another item. An `obstacle` stands where the upstream now has something
-    of another type; rsync removes what is no directory, or an empty one, by itself. `for_folder` says that this is a
-    directory.
+    A `nested` item is inside another item. An `obstacle` is in the place of an item of another type at the upstream;
+    rsync itself removes files and empty directories that are obstacles. `for_folder`: the upstream has a directory.
     """
 
     path: bytes
@@ -54,7 +53,7 @@ class Item(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What the upstream lists and what of that was new: files (all but directories), and the bytes of all."""
+    """The files (all items but directories) that the upstream lists, those that are new here, and the bytes of all."""
 
     files: int = 0
     new: int = 0
@@ -62,14 +61,14 @@ class Counts(NamedTuple):
 
 
 class Errors:
-    """Takes what rsync writes to its standard error, and tells whether anything but deletions was left undone.
+    """Reads rsync's standard error, and finds out whether rsync left out anything except deletions.
 
-    What rsync says of deletions that Skipjack makes in its place is kept out of the log, unless they stay undone.
+    Messages about deletions that Skipjack makes instead are kept out of the log, unless these deletions fail.
     """
 
     def __init__(self) -> None:
         self.limits_hit: list[int] = []
-        """The numbers of deletions that rsync says it left out; it says so once."""
+        """The numbers of skipped deletions that rsync reports; a genuine rsync reports one."""
         self.serious = 0
         self.vanished = 0
         self.obstacles = 0
@@ -95,17 +94,17 @@ class Errors:
         return False
 
     def held(self) -> str:
-        """Return the lines that belong into the log after all, since what they report stays so."""
+        """Return the lines that were kept out of the log, for the case that their deletions were not made."""
         return "".join(f"{shown(line)}\n" for line in self._held)
 
     @property
     def only_obstacles(self) -> bool:
-        """Whether rsync failed for nothing but directories that stand where something else should be."""
+        """Return whether rsync failed only because of directories in the place of other items."""
         return bool(self.obstacles) and not self.serious
 
 
 class Listing:
-    """Takes what rsync prints, and keeps how many files the upstream lists."""
+    """Reads from rsync's output how many files the upstream lists."""
 
     def __init__(self) -> None:
         self.counts: Counts | None = None
@@ -126,10 +125,10 @@ class Listing:
 
 
 class Names:
-    """Takes what rsync prints, and keeps the names of what it would delete in a file of `folder` that has no name.
+    """Reads rsync's output, and keeps the names of items to delete in a file without a name on the disk of `folder`.
 
-    Of more files than `most`, None for any number, not all names are kept. `made_way` gets the names, as rsync
-    prints them, of files that rsync itself takes away, since the upstream has directories in their place.
+    If there are many more files than `most` (None for no limit), not all names are kept. `made_way` gets the names, as
+    rsync prints them, of files that rsync itself deletes because the upstream has directories in their place.
     """
 
     def __init__(
@@ -142,34 +141,34 @@ class Names:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew, for another rsync."""
+        """Reset everything for another rsync."""
         self.close()
         self._room = 0
         self._listing = Listing()
         self.in_force = False
-        """Whether rsync understood what it was asked for."""
+        """Whether rsync understood the options and names deletions."""
         self.io_error = False
         self.errors = Errors()
         self.files = 0
-        """How many files were named that are surely the mirror's."""
+        """The number of named files that certainly belong to the mirror."""
         self.are_too_many = False
-        """Whether names were left out, since there were more than the limits or the disk allow."""
+        """Whether names were left out, because there were more than the limits or the disk allow."""
         self.fault = ""
-        """Why names could not be kept."""
+        """Why names could not be written; empty if they could."""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file, which deletes it."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     def another(self, made_way: Callable[[Collection[bytes]], None]) -> "Names":
-        """Return one that keeps names as this one does."""
+        """Return an empty object with the same folder and limit."""
         return Names(self._folder, self._most, made_way)
 
     @property
     def listed(self) -> Counts | None:
-        """What the upstream lists; None while rsync has not reported it."""
+        """Return the numbers of listed files; None if rsync has not reported them."""
         return self._listing.counts
 
     def output(self, lines: bytes) -> bytes:
@@ -191,7 +190,7 @@ class Names:
         for path, mode, flags in found:
             if _is_folder(mode):
                 continue
-            # Of files that have gone already each one counts, whatever its name is: none can be looked at any more.
+            # Files that rsync itself deletes all count: they cannot be examined any more.
             if int(flags) & _FOR_FOLDER:
                 made_way.append(path)
             self.files += not int(flags) & _MAKE_WAY and re.fullmatch(_UNCOUNTED, path) is None
@@ -200,7 +199,7 @@ class Names:
             self._made_way(made_way)
 
     def _keep(self, records: bytes) -> None:
-        """Add to the file of names, unless there are too many; a disk without room gets back what they took."""
+        """Add to the file of names, unless there are too many. On a full disk the file is closed, which deletes it."""
         if self.are_too_many or self.fault:
             return
         try:
@@ -249,10 +248,10 @@ def read_item(line: bytes) -> Item:
 
 
 def _nameless(folder: str) -> int:
-    """Open a new file that is gone when it is closed, whatever happens."""
+    """Open a new file without a name, so that it disappears even if the run is killed."""
     try:
         return os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
-    except OSError:  # a file system that cannot
+    except OSError:  # a file system without O_TMPFILE, such as NFS
         path = os.path.join(folder, f".deletions-{os.getpid()}")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         os.unlink(path)
@@ -260,14 +259,14 @@ def _nameless(folder: str) -> int:
 
 
 def decoded(escaped: bytes) -> bytes:
-    r"""Return a name as it is on disk, from one in which rsync wrote bytes as `\#ooo`."""
+    r"""Return a name as it is on disk; rsync writes bytes that are not printable as `\#ooo`."""
     if b"\\#" not in escaped:
         return escaped
     return re.sub(_ESCAPED, lambda match: bytes([int(match.group(1), 8)]), escaped)
 
 
 def shown(path: bytes) -> str:
-    """Return a name fit for a log: on one line, with what is not printable as octal numbers, as rsync prints it."""
+    """Return a name for a log: on one line, with characters that are not printable in octal, as rsync prints it."""
     text = path.decode("utf-8", "surrogateescape")
     return text if text.isprintable() else "".join(each if each.isprintable() else _octal(each) for each in text)
 

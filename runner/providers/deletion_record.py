@@ -1,8 +1,8 @@
-"""Counts what runs have deleted since the last accepted success, so that many cut-off runs lose no more than one may.
+"""Count the files that runs have deleted since the last accepted success.
 
-What a run is about to delete is counted in the journal first, and its names are written beside it. A run that died
-while it deleted counted too much: the next one looks which of these files are still there, before rsync brings any
-back, and takes them off. Names that are lost only leave the count too high.
+So several killed runs together delete no more than one run may. Before a run deletes files, it writes their names to a
+file and counts them in the journal. If the run dies during the deletions, the count is too high: before rsync restores
+any of these files, the next run subtracts those that still exist. If the names are lost, the count only stays too high.
 """
 
 import contextlib
@@ -17,10 +17,10 @@ from runner.providers import deletions
 from runner.providers.deletion_names import Item, Names, read_item
 from schemas.regular_files import regular
 
-_ROOM = 1 << 20
+_ROOM = 1 << 20  # bytes of names that are copied at once
 
 UNNAMED = "unnamed"
-"""The token of files that are counted without their names, when they have gone."""
+"""The token of files that are counted without names, after their deletion."""
 
 
 def begin(job: Job, names: Names, found: deletions.Measured) -> None:
@@ -28,13 +28,14 @@ def begin(job: Job, names: Names, found: deletions.Measured) -> None:
     if found.lost.files <= 0:
         return
     token = os.urandom(16).hex()
+    # The names first: a count without them could never be corrected.
     with contextlib.suppress(OSError):  # without the names all count as deleted if the run dies
         _write(_path(job), token, found.links.lost(), lambda file: names.copy(file, _ROOM))
     count(job, found.lost, token)
 
 
 def foretell(job: Job, names: Collection[bytes]) -> None:
-    """Count files, by their names as rsync prints them, before rsync itself takes them away."""
+    """Count files, by their names as rsync prints them, before rsync itself deletes them."""
     token = os.urandom(16).hex()
     with contextlib.suppress(OSError):
         _write(_path(job), token, (), lambda file: file.writelines(b"0 100644 %b\n" % name for name in names))
@@ -42,9 +43,9 @@ def foretell(job: Job, names: Collection[bytes]) -> None:
 
 
 def count(job: Job, lost: Tree, token: str = "") -> None:
-    """Count files that are deleted for good; those of a token are taken off again if that was not done.
+    """Count deleted files. Those of a token are subtracted again if they still exist after a killed run.
 
-    Then everything is counted that runs which died have lost.
+    After this no losses of killed runs are uncounted.
     """
     token = token or UNNAMED
     job.deleting(token, lost.files, lost.size)
@@ -58,23 +59,23 @@ def count(job: Job, lost: Tree, token: str = "") -> None:
 
 
 def finish(job: Job) -> None:
-    """Forget the names, since all of these files are gone."""
+    """Delete the file with the names after all deletions."""
     if job.past.deleting:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the next deletion replaces the file
             os.unlink(_path(job))
 
 
 def correct(job: Job) -> None:
-    """Take off what the last run counted and did not delete; nothing when none was cut off while it deleted.
+    """Subtract the files that the last run counted and did not delete, if it was killed during its deletions.
 
-    One that died then has no losses besides, since its rsync had ended or had been foretold.
+    Such a run has no uncounted losses, since its rsync had ended, or a trial had named all files.
     """
     if job.past.deleting not in ("", UNNAMED):
         take_off(job, _left(job))
 
 
 def take_off(job: Job, left: Tree) -> None:
-    """Take off what was counted and is still there."""
+    """Subtract files that were counted and still exist."""
     past = job.past
     job.deleted_less(past.deleting, left.files, left.size)
     job.past = past._replace(
@@ -86,7 +87,7 @@ def take_off(job: Job, left: Tree) -> None:
 
 
 def _left(job: Job) -> Tree:
-    """The files of the last deletion that are still there; none where their names are unknown."""
+    """Return the files of the last deletion that still exist; none if their names are unknown."""
     for name in (job.mirror.name, *job.mirror.formerly):
         with contextlib.suppress(OSError, ValueError), open(_path(job, name), "rb", opener=regular) as file:
             if file.readline() == b"%b\n" % job.past.deleting.encode():
@@ -104,7 +105,7 @@ def _remaining(job: Job, file: BinaryIO) -> Tree:
 
 def _items(lines: Iterable[bytes]) -> Iterator[Item]:
     for line in lines:
-        if line.endswith(b"\n"):  # else a disk had no room for it
+        if line.endswith(b"\n"):  # otherwise the disk was full in the middle of this line
             yield read_item(line)
 
 
@@ -119,4 +120,5 @@ def _write(path: str, token: str, lost: Iterable[int], copy: Callable[[BinaryIO]
         file.write(b"%b\n" % token.encode())
         file.writelines(b"%d\n" % each for each in lost)
         copy(file)
+    # Not synced to disk: without the names the count is only too high.
     os.replace(aside, path)

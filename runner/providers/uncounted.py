@@ -1,8 +1,8 @@
-"""Counts what runs that died may have lost to directories of the upstream without a count of their own.
+"""Count the files that rsync may have replaced by directories without a count, because its run died.
 
-When a run is killed, nobody counts the files that rsync has named and taken away since the last count. Each of them is
-a directory now, so the directories that are new since that run began are counted, up to the number by which rsync can
-have been ahead. The walk happens in the run after one that died, and in no other.
+When a run is killed, the files that rsync has named and deleted since the last count are missing in it. Each of them is
+a directory now. So the directories that are newer than the start of that run are counted, up to the number by which
+rsync can have been ahead. Only a run after one that died walks the directory for that.
 """
 
 import os
@@ -19,10 +19,10 @@ _SKEW = 60.0
 
 
 def count(job: Job) -> None:
-    """Count them as deleted, once, before this run changes anything."""
+    """Count these files as deleted, once, before this run changes anything."""
     most = deletion_judgement.most(job) if job.accepted is not None and job.accepted.files else 0
     ahead, files = making_way.ahead_in(making_way.pipe_for(most or 0)), 0
-    if most is not None and most >= ahead:  # else a trial had named them
+    if most is not None and most >= ahead:  # otherwise a trial had named and counted them
         files = _became_folders(job, max(0, min(ahead, most - job.past.deleted.files)))
     if files:
         job.kept[deletion_judgement.MADE_WAY] = True
@@ -32,22 +32,22 @@ def count(job: Job) -> None:
 
 
 def _became_folders(job: Job, most: int) -> int:
-    """Return how many files can have become directories, at most `most`."""
+    """Return the number of files that may have become directories, at most `most`."""
     since = (job.past.uncounted_since or 0.0) - _SKEW
     if since > time.time():
-        return most  # the clock was wrong, so times prove nothing
+        return most  # the clock was wrong, so times show nothing
     found, has_changed = 0, False
     for folder in _folders(job.directory, since, job.apart):
         if found >= most or folder.is_unknown or job.stopped():
             return most
         found += folder.is_new
         has_changed = has_changed or folder.has_changed
-    # rsync may have been killed after it took a file away and before it made the directory.
+    # rsync may have been killed after it deleted a file and before it created the directory.
     return min(most, found + has_changed)
 
 
 class _Folder(NamedTuple):
-    """What the times of a folder tell: whether it has changed, may be new, or has changed and cannot be read."""
+    """A folder by its times: whether it has changed, may be new, or has changed and cannot be read."""
 
     has_changed: bool
     is_new: bool = False
@@ -55,7 +55,7 @@ class _Folder(NamedTuple):
 
 
 def _folders(root: str, since: float, apart: str | None) -> Iterator[_Folder]:
-    """Look at the root and all folders below it; a folder with an older entry is not new."""
+    """Yield the root and all folders below it; a folder with an older entry is not new."""
     waiting = [root]
     while waiting:
         folder = waiting.pop()
@@ -64,7 +64,7 @@ def _folders(root: str, since: float, apart: str | None) -> Iterator[_Folder]:
             has_changed = os.stat(folder).st_ctime >= since
             with os.scandir(folder) as entries:
                 inside = list(entries)
-        except FileNotFoundError:
+        except FileNotFoundError:  # removed during the walk
             continue
         except OSError:  # such as the file system's `lost+found`, which does not change
             yield _Folder(has_changed, is_unknown=has_changed)

@@ -313,7 +313,7 @@ def test_a_directory_with_protected_files_that_becomes_a_file_is_a_failure_that_
 
     assert (failed.status, failed.exit_code) == ("failed", 23)
     assert failed.reason == (
-        "`folder-1` is a directory with protected files, and something else upstream."
+        "`folder-1` is a directory with protected files here, and of another type at the upstream."
         " Remove `folder-1/local`, or the filter that protects it"
     )
     assert "could not make way for new regular file: folder-1\n" in site.log.read_text()
@@ -387,7 +387,7 @@ def test_a_filter_that_protects_a_folder_of_the_trace_is_named(site: Site) -> No
 
     assert (failed.status, failed.exit_code) == ("failed", 23)
     assert failed.reason == (
-        "`project` is a directory with protected files, and something else upstream."
+        "`project` is a directory with protected files here, and of another type at the upstream."
         " Remove `project/trace/local`, or the filter that protects it"
     )
     assert not (site.directory / "folder-0/0").exists(), "everything else is deleted"
@@ -709,7 +709,7 @@ def test_a_program_that_hides_the_output_of_rsync_fails_with_a_reason(
 
     assert (failed.status, failed.exit_code) == ("failed", 25)
     assert failed.reason == (
-        f"cannot judge deletions: `{hiding}` exited with 25, so it left deletions out, but printed none of them."
+        f"cannot judge deletions: `{hiding}` exited with 25, so it skipped deletions, but printed none of them."
         " Expected lines such as `delete_item(…)` on its standard output."
         " Let it pass on rsync's output and errors, apart and unchanged"
     )
@@ -731,7 +731,7 @@ def test_a_dry_run_cannot_show_deletions_of_a_program_that_hides_the_output_of_r
     job = site.job(command="/srv/hiding")
     with contextlib.closing(Names(str(site.state))) as names:
         assert deletion_guard.forecast(job, names) == (
-            "cannot tell what it would delete: `/srv/hiding` did not print it."
+            "cannot show its deletions: `/srv/hiding` did not print them."
             " Let it pass on rsync's output and errors, apart and unchanged"
         )
         job.directory += "-that-is-not-there"
