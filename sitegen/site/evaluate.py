@@ -1,4 +1,4 @@
-"""How fresh each mirror is, and which workers are offline. A pure function of the store's facts and `now`.
+"""How fresh each mirror is. A pure function of the store's facts and `now`; `worker_views` has the workers.
 
 With a configuration the site's mirrors are those it declares, whether or not they ever ran; without one they are those
 that workers report. A mirror on several workers is one mirror with several copies.
@@ -16,41 +16,18 @@ from typing import NamedTuple
 from schemas.addresses import without_secrets
 from schemas.clock.freshness import SLACK, Freshness, counting, freshness
 from schemas.config.rename_rules import current_names
-from schemas.records import FreshnessFile, Mirror, Site, Worker
+from schemas.records import FreshnessFile, Mirror, Site
 from schemas.report import MirrorStatus, Probe, Run, RunProgress
 from schemas.states import ACTIVE, AGE, CLOCK, FRESHNESS, LAG, NEVER, NONE, OFF, QUEUED, SWITCHED_OFF, UNKNOWN
-from sitegen.messages.model import TUNASYNC, DeclaredConfig, Facts, WorkerState
-from sitegen.site import future, silence
-from sitegen.site.snapshot import BEHIND, CURRENT, OTHER, REFUSED, ClockSkew, Copy, MirrorView, Snapshot, WorkerView
+from sitegen.messages.model import TUNASYNC, DeclaredConfig, Facts
+from sitegen.site import future
+from sitegen.site.snapshot import Copy, MirrorView, Snapshot
+from sitegen.site.worker_views import NEVER_SEEN, WorkerInputs, hosts_of, worker_views
 
 DEFAULT_TITLE = "Mirrors"
 
-STEPS = 4
-"""Number of coarse steps in a worker's `silent_after`."""
-
-LIVE = 300.0
-"""Seconds after a heartbeat for which its progress is shown."""
-
 LATE = SLACK
 """Seconds after its planned time when a run is shown as due: clocks may differ by less than that."""
-
-CLOCK_SHOWN = 7 * 86400.0
-"""Seconds for which a wrong clock is shown afterwards: times that it affected may be shown for days."""
-
-
-class _WorkerInputs(NamedTuple):
-    """The inputs from a worker to the views of its mirrors; `step` stays the same while `silent_at` moves a little.
-
-    `is_foreign` means a worker of tunasync.
-    """
-
-    definition: Worker
-    silent_at: float | None = None
-    step: tuple[float, float] | None = None
-    live_until: float = 0.0
-    progress: Mapping[str, RunProgress] = {}
-    held: bool = False
-    is_foreign: bool = False
 
 
 class _CopyInputs(NamedTuple):
@@ -80,9 +57,6 @@ class _CachedView(NamedTuple):
 _NOT_SYNCED = frozenset({NEVER, AGE, LAG})
 """Causes that mean only that a mirror was not synced, which a paused or disabled one is not meant to be."""
 
-_NEVER_SEEN = _WorkerInputs(Worker(""))
-"""For a mirror whose worker is neither declared nor was ever seen."""
-
 _Groups = list[tuple[str, list[Mirror]]]
 """The definitions of each mirror's copies, by mirror name."""
 
@@ -100,7 +74,7 @@ class Evaluator:
         """Return the site at `now` (Unix seconds)."""
         # A last heartbeat in the future would keep a dead worker online until then.
         facts = facts._replace(workers=tuple([future.last_seen_in_past(state, now) for state in facts.workers]))
-        hosts, elsewhere = _hosts(facts), _elsewhere(facts)
+        hosts, elsewhere = hosts_of(facts), _elsewhere(facts)
         self._cached = {
             name: self._mirror(
                 tuple([_inputs(each, facts, hosts) for each in definitions]), elsewhere[name], hosts, now
@@ -121,7 +95,7 @@ class Evaluator:
             committed_at=declared.committed_at if declared else None,
             mirrors=views,
             counts=_counts(views),
-            workers=_workers(facts, views, hosts, now),
+            workers=worker_views(facts, views, hosts, now),
             problems=(*(declared.problems if declared else ()), *facts.damaged.values()),
             refused=facts.refused,
             unreachable=facts.unreachable,
@@ -138,7 +112,7 @@ class Evaluator:
         self,
         inputs: tuple[_CopyInputs, ...],
         elsewhere: list[Run | None],
-        hosts: Mapping[str, _WorkerInputs],
+        hosts: Mapping[str, WorkerInputs],
         now: float,
     ) -> _CachedView:
         """Return the previous view if none of its inputs has changed and no moment has passed at which it turns."""
@@ -150,7 +124,7 @@ class Evaluator:
             and before.since <= now < before.until
         ):
             return before
-        copies = [_copy(item, hosts.get(item.definition.worker, _NEVER_SEEN), now) for item in inputs]
+        copies = [_copy(item, hosts.get(item.definition.worker, NEVER_SEEN), now) for item in inputs]
         moments = [at for copy in copies for at in (copy.stale_at, copy.unknown_at, copy.progress_until)]
         moments += [copy.due_at for copy in copies]
         moments += [future.believed(item.status, now).changes_at for item in inputs if item.status]
@@ -199,32 +173,8 @@ def _foreign(facts: Facts) -> frozenset[tuple[str, str]]:
     return frozenset(key for key in facts.statuses if key[0] in workers) if workers else frozenset()
 
 
-def _hosts(facts: Facts) -> dict[str, _WorkerInputs]:
-    """Return every worker that is declared or was ever seen."""
-    declared = facts.declared.workers if facts.declared else {}
-    hosts = {name: _WorkerInputs(definition) for name, definition in declared.items()}
-    foreign = silence.of_tunasync(facts)
-    return hosts | {
-        state.name: _host(declared.get(state.name) or Worker(state.name), state, foreign.get(state.name))
-        for state in facts.workers
-    }
-
-
-def _host(definition: Worker, state: WorkerState, jobs: Iterable[MirrorStatus] | None) -> _WorkerInputs:
-    """`jobs` are those of a worker of tunasync, None for a Skipjack worker."""
-    silent_after = float(definition.silent_after)
-    if jobs is not None:
-        silent_at = silence.silent_at(state.last_seen, silent_after, jobs)
-        step = silent_after, silent_at  # it may become earlier as well, and is coarse already
-    else:
-        silent_at = state.last_seen + silent_after
-        step = silent_after, silent_at // (silent_after / STEPS)
-    progress = {item.mirror: item for item in state.progress}
-    return _WorkerInputs(definition, silent_at, step, state.last_seen + LIVE, progress, state.held, jobs is not None)
-
-
-def _inputs(definition: Mirror, facts: Facts, hosts: Mapping[str, _WorkerInputs]) -> _CopyInputs:
-    host = hosts.get(definition.worker, _NEVER_SEEN)
+def _inputs(definition: Mirror, facts: Facts, hosts: Mapping[str, WorkerInputs]) -> _CopyInputs:
+    host = hosts.get(definition.worker, NEVER_SEEN)
     progress = (host.progress.get(name) for name in (definition.name, *definition.formerly))
     size = facts.sizes.get((definition.worker, definition.name), "")
     return _CopyInputs(
@@ -244,7 +194,7 @@ def _status(definition: Mirror, facts: Facts) -> MirrorStatus | None:
     return own._replace(last_success_at=previous.last_success_at, size=previous.size if own.size is None else own.size)
 
 
-def _copy(inputs: _CopyInputs, host: _WorkerInputs, now: float) -> Copy:
+def _copy(inputs: _CopyInputs, host: WorkerInputs, now: float) -> Copy:
     definition, status = inputs.definition, inputs.status
     if status is None:
         status = MirrorStatus(definition.name, definition.upstream, definition.role == "master", NONE)
@@ -277,7 +227,7 @@ def _copy(inputs: _CopyInputs, host: _WorkerInputs, now: float) -> Copy:
     )
 
 
-def _due_at(status: MirrorStatus, host: _WorkerInputs) -> float | None:
+def _due_at(status: MirrorStatus, host: WorkerInputs) -> float | None:
     """Return when the next run is shown as due: at once if a run is queued or active, since that is the planned one.
 
     None if none is planned, and for a worker of tunasync, whose schedule is shown as reported.
@@ -323,44 +273,3 @@ def _stale_at(copies: Iterable[Copy], unknown_at: float | None) -> float | None:
 def _counts(views: Iterable[MirrorView]) -> Mapping[str, int]:
     found = Counter([view.verdict for view in views])
     return {verdict: found[verdict] for verdict in FRESHNESS}
-
-
-def _workers(
-    facts: Facts, views: Iterable[MirrorView], hosts: Mapping[str, _WorkerInputs], now: float
-) -> tuple[WorkerView, ...]:
-    states = {state.name: state for state in facts.workers}
-    carried = [
-        (copy.worker, name) for view in views for copy in view.copies for name in (view.name, *copy.definition.formerly)
-    ]
-    mirrors = Counter([copy.worker for view in views for copy in view.copies])
-    left = {key for key, status in facts.statuses.items() if status.status in ACTIVE}.difference(carried)
-    return tuple(
-        WorkerView(
-            name,
-            host.definition,
-            states.get(name),
-            host.silent_at,
-            host.silent_at is not None and now >= host.silent_at,
-            _standing(facts, states.get(name)),
-            mirrors[name],
-            _clock(states.get(name), now),
-            frozenset([mirror for worker, mirror in left if worker == name]),
-        )
-        for name, host in sorted(hosts.items())
-    )
-
-
-def _clock(state: WorkerState | None, now: float) -> ClockSkew | None:
-    if state is None or state.clock_ahead is None or state.clock_at is None or now >= state.clock_at + CLOCK_SHOWN:
-        return None
-    return ClockSkew(state.clock_ahead, state.clock_at)
-
-
-def _standing(facts: Facts, state: WorkerState | None) -> str | None:
-    if facts.declared is None or state is None or state.revision is None:
-        return None
-    if state.revision == facts.declared.revision:
-        return CURRENT
-    if facts.refused is not None and state.revision == facts.refused.revision:
-        return REFUSED
-    return BEHIND if state.revision in facts.revisions else OTHER

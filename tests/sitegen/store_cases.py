@@ -10,7 +10,8 @@ from sitegen.messages.envelope import RejectedRequest
 from sitegen.messages.model import AuditEntry, DeclaredConfig, Note, PastRun
 from sitegen.messages.tunasync_rules import Message
 from sitegen.retention import Retention
-from sitegen.site.evaluate import CLOCK_SHOWN, evaluate
+from sitegen.site.evaluate import evaluate
+from sitegen.site.worker_views import CLOCK_SHOWN
 from sitegen.storage import history_store, past_runs, run_store, tunasync_posts, tunasync_store
 from sitegen.storage.store import Store
 from sitegen.storage.tunasync_posts import Post

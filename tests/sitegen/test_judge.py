@@ -5,8 +5,9 @@ import pytest
 from schemas.records import FreshnessFile, Mirror, Site, Worker
 from schemas.report import MirrorStatus, Probe, RunProgress
 from sitegen.messages.model import TUNASYNC, DeclaredConfig, Facts, WorkerState
-from sitegen.site.evaluate import LIVE, STEPS, Evaluator
+from sitegen.site.evaluate import Evaluator
 from sitegen.site.snapshot import Snapshot
+from sitegen.site.worker_views import LIVE, STEPS
 from sitegen.storage.store import Store
 from tests.sitegen.kit import HOUR, JOURNAL, NOW, OLD_REVISION, REVISION, delivery_of, report_of, run_of, status_of
 

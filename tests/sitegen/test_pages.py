@@ -9,9 +9,10 @@ import pytest
 from schemas.report import Override, Probe, ReportedProblem
 from sitegen.messages.model import Facts, Note, PastRun
 from sitegen.site.documents import GENERATOR
-from sitegen.site.evaluate import LIVE, Evaluator, evaluate
+from sitegen.site.evaluate import Evaluator, evaluate
 from sitegen.site.pages import Pages, mirror_files
 from sitegen.site.snapshot import Snapshot
+from sitegen.site.worker_views import LIVE
 from tests.sitegen.kit import HOUR, NOW, REVISION, run_of, status_of
 from tests.sitegen.test_judge import DAY, PROBE, PROGRESS, RULE, SYNCING, declared, evaluated, mirror, worker
 
