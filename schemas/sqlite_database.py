@@ -67,7 +67,7 @@ def make(path: str, fill: Callable[[str], None]) -> None:
 
 def replace(aside: str, path: str) -> None:
     """Replace a file by one that was written beside it, durably. Raises OSError."""
-    _sync(aside)
+    _sync(aside)  # before the rename: after a crash the name must not lead to a file without its content
     os.replace(aside, path)
     _sync(os.path.dirname(path) or ".")
 

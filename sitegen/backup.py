@@ -1,10 +1,10 @@
 """`skipjack-manager backup FILE`: a consistent copy of the SQLite database, taken while it is in use."""
 
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from schemas import sqlite_database
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
 from sitegen import output
@@ -25,9 +25,7 @@ def backup(settings: ManagerSettings, target: Path) -> None:
     try:
         _copy(database_file(settings.state_dir), aside)
         _verify(aside)
-        _sync(aside)  # before the rename: after a crash the name must not lead to a file without its content
-        aside.replace(target)
-        _sync(target.absolute().parent)
+        sqlite_database.replace(str(aside), str(target))
     except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
         raise SkipjackError(
             f"cannot write the backup `{target}`: {error}.",
@@ -70,11 +68,3 @@ def _verify(copy: Path) -> None:
         connection.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
     if found != ["ok"]:
         raise sqlite3.DatabaseError(f"the copy is damaged ({found[0]})")
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

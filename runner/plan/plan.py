@@ -143,8 +143,7 @@ def write(path: str, header: Header, mirrors: list[Planned], since: Mapping[str,
     except sqlite3.DatabaseError as error:
         what = f"cannot write the plan {path}: {error}."
         raise SkipjackError(what, "Check whether the disk is full or read-only; the plan was not changed.") from error
-    os.replace(aside, path)
-    _sync(os.path.dirname(path))
+    sqlite_database.replace(aside, path)
 
 
 def _require_place(path: str) -> None:
@@ -169,7 +168,6 @@ def _write(aside: str, header: Header, rows: list[tuple[object, ...]]) -> None:
         connection.execute("COMMIT")
     finally:
         connection.close()
-    _sync(aside)
 
 
 def _row(planned: Planned, since: float) -> tuple[object, ...]:
@@ -229,14 +227,6 @@ def _decoding(what: str) -> Iterator[None]:
         yield
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise sqlite3.DatabaseError(f"{what} is damaged ({type(error).__name__})") from error
-
-
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Plan:
