@@ -1,11 +1,13 @@
 """Plug-ins from the catalogue to the plan: which are tried, whose mirrors are quarantined, and what heals them."""
 
 import json
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from runner import cli
 from runner.base.state_dir import StateLayout
@@ -155,6 +157,8 @@ def test_a_plug_in_syncs_a_mirror_with_its_keys_and_a_hook_acts_on_it(
     assert not (machine.folder / "logs/c/announced").exists()
     assert machine.follow() == 0
     assert sorted(trials) == ["announce", "git"], "not tried again while nothing has changed"
+    assert cli.main(["plugins", "--settings", str(machine.settings)]) == 0
+    assert not [name for name in sys.modules if name.startswith(f"{packages.folder.parent.name}_")], "no code runs here"
 
 
 def test_a_broken_plug_in_quarantines_its_mirrors_alone_until_it_is_mended(
@@ -240,7 +244,11 @@ def test_a_plug_in_that_ends_the_process_of_its_run_is_a_crash_of_that_run(
 
 
 def test_the_policy_decides_before_any_code_of_a_plug_in_runs(
-    packages: Packages, repository: ConfigRepository, machine: Machine, trials: list[str]
+    packages: Packages,
+    repository: ConfigRepository,
+    machine: Machine,
+    trials: list[str],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     packages.install(PROVIDER, "git", FETCHES, depth=DEPTH)
     packages.install(HOOK, "announce", WRITES, text=TEXT)
@@ -256,6 +264,10 @@ def test_the_policy_decides_before_any_code_of_a_plug_in_runs(
         "The provider `git` is not allowed on this machine.", "The hook `announce` is not allowed on this machine.",
     ]  # fmt: skip
     assert trials == []
+    capsys.readouterr()
+    assert cli.main(["policy", "suggest", "--settings", str(machine.settings)]) == 0
+    suggested = yaml.safe_load(capsys.readouterr().out)
+    assert suggested["hooks"] == ["announce"] and "git" in suggested["providers"]
     machine.allow("providers: [command, git]\nhooks: [announce]")
     assert machine.follow() == 0
 
