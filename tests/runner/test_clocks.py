@@ -1,4 +1,4 @@
-"""Clocks that are put forward and back, by daylight saving and by hand: nothing runs twice for one due time."""
+"""Clocks that change by daylight saving or by hand: no mirror runs twice for one due time."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -72,7 +72,7 @@ def days(day: str, count: int) -> list[str]:
 
 @pytest.mark.parametrize(("zone", "day"), CHANGES)
 @pytest.mark.parametrize("clock", ["01:30", "02:00", "02:30", "03:00", "12:00"])
-def test_a_daily_time_comes_once_a_day_whatever_daylight_saving_does(zone: str, day: str, clock: str) -> None:
+def test_a_daily_time_comes_once_a_day_across_daylight_saving(zone: str, day: str, clock: str) -> None:
     hour, minute = clock.split(":")
     machine = Machine(zone, midnight(zone, day), cron=f"{int(minute)} {int(hour)} * * *")
 
@@ -83,7 +83,7 @@ def test_a_daily_time_comes_once_a_day_whatever_daylight_saving_does(zone: str, 
 
 
 @pytest.mark.parametrize(("zone", "day"), CHANGES)
-def test_what_comes_every_hour_comes_in_each_hour_that_there_is(zone: str, day: str) -> None:
+def test_an_hourly_time_comes_in_each_existing_hour(zone: str, day: str) -> None:
     machine = Machine(zone, midnight(zone, day) + 1, cron="0 * * * *")
 
     machine.run(24 * 60)
@@ -93,7 +93,7 @@ def test_what_comes_every_hour_comes_in_each_hour_that_there_is(zone: str, day: 
 
 
 @pytest.mark.parametrize(("zone", "day"), CHANGES)
-def test_an_interval_does_not_care(zone: str, day: str) -> None:
+def test_an_interval_ignores_daylight_saving(zone: str, day: str) -> None:
     machine = Machine(zone, midnight(zone, day))
 
     machine.run(24 * 60)
@@ -102,7 +102,7 @@ def test_an_interval_does_not_care(zone: str, day: str) -> None:
 
 
 @pytest.mark.parametrize(("zone", "day"), CHANGES)
-def test_hours_keep_to_the_clock(zone: str, day: str) -> None:
+def test_sync_windows_follow_the_clock(zone: str, day: str) -> None:
     windows = SyncWindows(("03:30-05:00",), stop_running=True)
     machine = Machine(zone, midnight(zone, day), interval=1, sync_windows=windows)
 
@@ -114,7 +114,7 @@ def test_hours_keep_to_the_clock(zone: str, day: str) -> None:
 
 
 @pytest.mark.parametrize("keys", [{"cron": "30 4 * * *"}, {"interval": DAY}])
-def test_a_clock_that_jumps_a_day_forward_makes_due_once(keys: dict[str, object]) -> None:
+def test_a_clock_that_jumps_a_day_forward_makes_a_mirror_due_once(keys: dict[str, object]) -> None:
     machine = Machine(BERLIN, midnight(BERLIN, "2026-06-01") + 12 * HOUR, **keys)
     machine.run(60)
     assert machine.starts == []
@@ -125,7 +125,7 @@ def test_a_clock_that_jumps_a_day_forward_makes_due_once(keys: dict[str, object]
     assert machine.shown == ["02 13:00"]
 
 
-def test_a_clock_that_is_set_back_a_day_costs_one_run_at_once_and_then_all_is_as_before() -> None:
+def test_a_clock_set_back_by_a_day_causes_one_run_at_once() -> None:
     machine = Machine(BERLIN, midnight(BERLIN, "2026-06-10"), cron="30 4 * * *")
     machine.run(12 * 60)
     assert machine.shown == ["10 04:30"]
@@ -137,7 +137,7 @@ def test_a_clock_that_is_set_back_a_day_costs_one_run_at_once_and_then_all_is_as
 
 
 @pytest.mark.parametrize("seconds", [1, 20, 59])
-def test_a_clock_that_is_put_right_by_less_than_a_minute_after_a_start_makes_nothing_run_twice(seconds: int) -> None:
+def test_a_clock_corrected_by_less_than_a_minute_causes_no_second_run(seconds: int) -> None:
     machine = Machine(BERLIN, midnight(BERLIN, "2026-06-10"), cron="30 4 * * *")
     machine.run(4 * 60 + 31)
     assert machine.shown == ["10 04:30"]
@@ -158,7 +158,7 @@ def test_times_missed_while_the_machine_was_off_run_once() -> None:
     assert machine.shown == ["10 04:30", "15 12:00", "16 04:30"]
 
 
-def test_times_that_come_while_a_run_is_at_work_make_one_more_run() -> None:
+def test_times_during_a_run_cause_one_further_run() -> None:
     machine = Machine(BERLIN, midnight(BERLIN, "2026-06-10") + 1, cron="* * * * *")
 
     machine.run(60)
@@ -166,7 +166,7 @@ def test_times_that_come_while_a_run_is_at_work_make_one_more_run() -> None:
     assert len(machine.starts) == 12, "one after the other, and never two at once"
 
 
-def test_a_success_of_a_wrong_clock_counts_as_of_the_first_run_with_the_right_one(
+def test_a_success_of_a_wrong_clock_counts_from_the_first_run_with_the_right_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     subject, ahead = Subject("m", "x", True, "a" * 40), NOW + 5 * 365 * 86400

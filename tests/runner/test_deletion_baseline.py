@@ -1,4 +1,4 @@
-"""What a loss is compared with: the files that were there and that the last success, or the first look, counted."""
+"""What is a loss compared with? With the files that the last success or the first look counted."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ OTHER = {f"other/{number}": "x" for number in range(100)}
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    """A mirror that was never synced."""
+    """Return a mirror that was never synced."""
     (tmp_path / "upstream/below").mkdir(parents=True)
     with RsyncDaemon(tmp_path / "daemon", {"files": tmp_path / "upstream"}) as daemon:
         yield Site(tmp_path, daemon.url("files/below"))
@@ -39,7 +39,7 @@ def past(site: Site) -> Past:
 
 
 def change(site: Site, files: dict[str, str]) -> None:
-    """Let the upstream have these files and no others."""
+    """Give the upstream these files and no others."""
     shutil.rmtree(site.upstream)
     grow(site.upstream, files)
 
@@ -186,7 +186,7 @@ LEFT = ("old/.01.AbCdEf", "old/.02.a0a0a0", "old/.hidden.XXXXX9")
 
 
 def leave(site: Site) -> None:
-    """Leave what rsyncs leave that are killed."""
+    """Create the files that killed rsyncs leave."""
     grow(site.directory, dict.fromkeys(LEFT, "part"))
     for path in LEFT:
         (site.directory / path).chmod(0o600)

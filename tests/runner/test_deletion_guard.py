@@ -33,7 +33,7 @@ ACCEPT = "If that is right, run `skipjack run m --max-delete 100%`"
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    """A synced mirror of 20 files and 4 directories."""
+    """Return a synced mirror of 20 files and 4 directories."""
     module = tmp_path / "upstream"
     upstream = module / "below"
     grow(upstream, {f"folder-{number % 4}/{number}": "x" * number for number in range(20)})
@@ -190,7 +190,7 @@ def test_the_upstream_lists_its_files_as_often_as_for_plain_rsync(site: Site, pr
 def test_an_upstream_that_becomes_empty_after_the_listing_costs_no_files(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is deleted is what was judged, whatever the upstream lists later."""
+    """Only files that were judged are deleted, also if the upstream lists other files later."""
     lose(site, 2)
     judge = deletion_judgement.judge
 
@@ -325,7 +325,7 @@ TRACE = f"project/trace/{HOST}"
 
 
 def traced(site: Site, named: str | None = None, **fields: Any) -> Job:
-    """Sync once with the trace's hook, and return the job, which must be a success."""
+    """Sync once with the trace hook, check that it succeeds, and return the job."""
     job = site.job(named, trace=HOST, **fields)
     ending = site.run(job, hooks=(trace,))
     assert (ending.status, ending.reason) == ("success", ""), site.log.read_text()
@@ -415,7 +415,7 @@ def test_a_directory_of_the_upstream_in_the_place_of_the_trace_is_mirrored(site:
 
 @pytest.mark.parametrize("more", [{}, {"project/trace/master": "m"}])
 def test_the_trace_stays_without_a_filter(site: Site, more: dict[str, str]) -> None:
-    """`rsync_override_only` leaves out the filters that protect it; rsync then names it, and nobody deletes it."""
+    """`rsync_override_only` leaves out the filters that protect it; rsync names it then, but Skipjack keeps it."""
     grow(site.upstream, more)
     alone: dict[str, Any] = {"rsync_override": ("-a", "--delete"), "rsync_override_only": True}
     traced(site, **alone)
@@ -445,7 +445,7 @@ LIMIT = "Deletions stopped due to --max-delete limit (2 skipped)"
 
 
 def test_an_unreadable_directory_of_the_upstream_deletes_nothing(site: Site) -> None:
-    """A daemon that may not read a directory lists it as empty, with an error."""
+    """A daemon without permission to read a directory lists it as empty, with an error."""
     lose(site, 4)
     before = tree(site.directory).keys()
     config = site.daemon_log.with_name("rsyncd.conf")
@@ -557,7 +557,7 @@ def test_a_usage_error_of_the_definition_does_not_switch_the_guard_off(site: Sit
 
 
 def test_an_upstream_cannot_switch_the_guard_off(site: Site, tmp_path: Path) -> None:
-    """A server may end a client with any exit code and any words."""
+    """A server can end a client with any exit code and any message."""
     lie = 'echo "--debug=del2: unknown option" >&2; exit 1'
     lying = program(tmp_path, f'case "$*" in *--version*) exec rsync "$@";; *--max-delete=0*) {lie};; esac')
     empty(site.upstream)
@@ -664,7 +664,7 @@ def test_an_rsync_that_makes_backups_deletes_by_itself(site: Site) -> None:
 
 @pytest.mark.parametrize("stands", ["file", "link"])
 def test_a_forged_name_below_a_file_does_not_replace_it_by_a_folder(site: Site, tmp_path: Path, stands: str) -> None:
-    """A hostile server names folders that are in the way below files, and puts folders there when these are fetched."""
+    """A hostile server names folders below files as obstacles, and has folders there when they are fetched."""
     grow(site.upstream, {"here": "x" if stands == "file" else "-> folder-1"})
     assert site.sync().status == "success"
     before = tree(site.directory)
@@ -678,7 +678,7 @@ def test_a_forged_name_below_a_file_does_not_replace_it_by_a_folder(site: Site, 
 
 
 def test_nothing_is_deleted_if_a_name_is_missing_or_forged(site: Site, tmp_path: Path) -> None:
-    """A hostile server, and a message of the day, can print any line; rsync counts what it leaves out by itself."""
+    """A hostile server and a message of the day can print any line; rsync itself counts the deletions that it skips."""
     lose(site, 3)
     grow(site.directory, {"local": "ours"})
     for script in (
@@ -893,7 +893,7 @@ def test_a_full_disk_for_the_names_fails_before_anything_is_deleted(
 
 
 def test_an_unwritable_directory_can_be_emptied(site: Site) -> None:
-    """A directory that the upstream has made unwritable is emptied nevertheless, and is unwritable afterwards."""
+    """A directory that is unwritable at the upstream is emptied, and is unwritable afterwards."""
     (site.upstream / "folder-1").chmod(0o555)
     site.sync()
     lose(site, 5)
@@ -934,7 +934,7 @@ def test_an_interrupted_transfer_is_resumed_and_no_partial_file_is_visible(site:
 
 
 def test_files_of_another_user_are_named_and_the_run_fails(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a container whose user is not the worker's."""
+    """Like in a container whose user is not the worker's."""
 
     def forbidden(_name: bytes, *, dir_fd: int) -> None:
         raise PermissionError(1, f"Operation not permitted in {dir_fd > 0}")
@@ -954,7 +954,7 @@ ANOTHER = 12345
 
 @pytest.fixture
 def other() -> Iterator[Path]:
-    """A folder that every user may enter."""
+    """Return a folder that every user may enter."""
     folder = Path(tempfile.mkdtemp(prefix="skipjack-another-user-"))
     folder.chmod(0o755)
     yield folder
@@ -1002,7 +1002,7 @@ def test_files_that_the_worker_may_not_delete_stay(other: Path, monkeypatch: pyt
 
 
 def test_the_list_of_files_to_fetch_is_not_written_through_a_link(site: Site) -> None:
-    """A container may write into the folder of the logs."""
+    """A container can write into the folder of the logs."""
     precious = site.state / "precious"
     precious.write_text("secret")
     shutil.rmtree(site.upstream / "folder-1")

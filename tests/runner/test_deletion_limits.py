@@ -1,4 +1,4 @@
-"""How much one run may delete."""
+"""How many files may one run delete?"""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ REMEDY = ". If that is right, run `skipjack run debian --max-delete 100%`"
 
 
 def loss(had: int, lost: int, left: int | None = None, size: int = 0) -> Loss:
-    """A loss of files, by default with nothing new beside what stays."""
+    """Return a loss of files, by default without new files."""
     return Loss(Tree(had, 10 * size), Tree(lost, size), had - lost if left is None else left)
 
 

@@ -1,11 +1,11 @@
-"""What a hostile server can print in place of rsync's own figures."""
+"""Lines that a hostile server can print in place of rsync's own figures."""
 
 from pathlib import Path
 
 from runner.providers.deletion_names import Counts, Errors, Listing, Names
 
 ENDLESS = b"9" * 5000
-"""More digits than Python reads as a number."""
+"""More digits than Python parses as a number."""
 
 
 def test_endless_figures_are_ignored() -> None:

@@ -27,7 +27,7 @@ ACCEPT = "If that is right, run `skipjack run m --max-delete 100%`"
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    """A mirror of 20 files of 2 bytes, and its first success."""
+    """Return a mirror of 20 files of 2 bytes after its first success."""
     module = tmp_path / "upstream"
     grow(module / "below", {f"folder-{number % 4}/{number:02}": "xx" for number in range(FILES)})
     with RsyncDaemon(tmp_path / "daemon", {"files": module}) as daemon:
@@ -46,7 +46,7 @@ def lose(site: Site, *numbers: int) -> None:
 
 
 def killed(tmp_path: Path, site: Site, step: int, provider: str = "rsync") -> bool:
-    """Sync until that step; False when there are fewer."""
+    """Sync until that step; return False if there are fewer steps."""
     words = [sys.executable, "-m", "tests.runner.journaled_sync", str(tmp_path), site.url, str(step), provider]
     with prepared.popen(words) as run:
         code = run.wait(300)
@@ -68,7 +68,7 @@ def current(site: Site) -> Past:
         return book.past("m")
 
 
-def test_killed_runs_together_delete_no_more_than_one_may(site: Site, tmp_path: Path) -> None:
+def test_killed_runs_together_delete_no_more_than_one_run_may(site: Site, tmp_path: Path) -> None:
     lose(site, 0, 1, 2, 3, 4)
     kill_after_deleting(tmp_path, site, 4)
     assert past(site).deleted == (4, 8)
@@ -90,7 +90,7 @@ def test_killed_runs_together_delete_no_more_than_one_may(site: Site, tmp_path: 
     assert current(site).accepted == (9, 18)
 
 
-def test_what_a_first_stage_brings_back_was_deleted_all_the_same(site: Site, tmp_path: Path) -> None:
+def test_files_that_a_first_stage_restores_stay_counted(site: Site, tmp_path: Path) -> None:
     lose(site, *range(7))
     kill_after_deleting(tmp_path, site, 7)
     grow(site.upstream, {f"folder-{number % 4}/{number:02}": "xx" for number in range(7)})
@@ -109,7 +109,7 @@ def test_a_success_begins_the_count_again(site: Site, tmp_path: Path) -> None:
     assert sync(site).status == "success"
 
 
-def test_what_a_killed_run_did_not_delete_is_not_counted_twice(site: Site, tmp_path: Path) -> None:
+def test_files_that_a_killed_run_did_not_delete_are_not_counted_twice(site: Site, tmp_path: Path) -> None:
     lose(site, *range(10))
     for _again in range(3):
         kill_after_deleting(tmp_path, site, 1)
@@ -128,9 +128,7 @@ def test_other_files_in_the_place_of_deleted_ones_do_not_hide_them(site: Site, t
 
 
 @pytest.mark.parametrize(("before", "provider"), [(0, "rsync"), (3, "rsync"), (3, "two-stage-rsync")])
-def test_a_kill_at_any_step_loses_no_count_and_makes_up_none(
-    site: Site, tmp_path: Path, before: int, provider: str
-) -> None:
+def test_a_kill_at_any_step_leaves_the_count_exact(site: Site, tmp_path: Path, before: int, provider: str) -> None:
     lose(site, *range(7))
     if before:
         kill_after_deleting(tmp_path, site, before)
@@ -174,7 +172,7 @@ def test_bytes_of_killed_runs_add_up_and_hard_links_count_with_the_last_one(site
     assert sync(site, max_delete_bytes=5000).status == "success"
 
 
-def test_without_the_names_all_that_was_to_be_deleted_counts(site: Site, tmp_path: Path) -> None:
+def test_without_the_names_all_files_to_delete_count(site: Site, tmp_path: Path) -> None:
     lose(site, *range(7))
     kill_after_deleting(tmp_path, site, 2)
     (site.state / ".deletions.m").write_text("of another deletion\n0 100644 folder-0/00\n")
@@ -185,7 +183,7 @@ def test_without_the_names_all_that_was_to_be_deleted_counts(site: Site, tmp_pat
     assert past(site).deleted == (7, 14)
 
 
-def test_a_journal_from_a_backup_asks_again_for_what_was_accepted_since(site: Site, tmp_path: Path) -> None:
+def test_a_restored_journal_refuses_again_what_was_accepted_since(site: Site, tmp_path: Path) -> None:
     shutil.copytree(site.state, tmp_path / "backup")
     lose(site, *range(12))
     assert sync(site, "100%").status == "success"
@@ -207,7 +205,7 @@ def test_killed_runs_add_up_after_an_upgrade_from_a_version_without_figures(site
     assert sync(site).reason.startswith("11 of 20 files (22 B) would be deleted, with 8 that runs since ")
 
 
-def test_a_new_name_of_the_mirror_finds_the_names(site: Site, tmp_path: Path) -> None:
+def test_a_renamed_mirror_finds_the_names(site: Site, tmp_path: Path) -> None:
     lose(site, *range(7))
     kill_after_deleting(tmp_path, site, 2)
     job = site.job(formerly=("m",))
@@ -217,7 +215,7 @@ def test_a_new_name_of_the_mirror_finds_the_names(site: Site, tmp_path: Path) ->
     assert job.past.deleted == (2, 4)
 
 
-def test_what_cannot_be_counted_is_not_deleted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_deleted_if_it_cannot_be_counted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     lose(site, 0)
 
     def full(*_words: object) -> None:
@@ -228,7 +226,7 @@ def test_what_cannot_be_counted_is_not_deleted(site: Site, monkeypatch: pytest.M
     assert files(site.directory) == FILES
 
 
-def test_a_run_without_deletions_writes_nothing_more(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_without_deletions_writes_no_further_file(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_words: object) -> None:
         raise AssertionError
 
@@ -239,7 +237,7 @@ def test_a_run_without_deletions_writes_nothing_more(site: Site, monkeypatch: py
     assert not list(site.state.glob(".deletions*"))
 
 
-def test_the_permission_to_begin_anew_forgets_the_count(site: Site, tmp_path: Path) -> None:
+def test_from_empty_resets_the_count(site: Site, tmp_path: Path) -> None:
     lose(site, *range(7))
     kill_after_deleting(tmp_path, site, 2)
     with journal.opened(book_of(site)) as book:
@@ -263,8 +261,8 @@ def test_a_failure_to_delete_counts_only_what_was_deleted(site: Site, monkeypatc
     assert sync(site).status == "success"
 
 
-def test_what_counts_for_no_limit_is_not_taken_off_either(tmp_path: Path) -> None:
-    """Of a run that died, only files that it counted and did not delete are taken off."""
+def test_files_that_count_for_no_limit_are_not_subtracted(tmp_path: Path) -> None:
+    """After a killed run only files that it counted and did not delete are subtracted."""
     grow(tmp_path, {"project/trace/host": "x", "a/.~tmp~/part": "part", "left": "xx"})
     paths = (b"project/trace/host", b"a/.~tmp~/part", b"left", b"gone")
     items = [Item(path, is_folder=False, nested=False, obstacle=False) for path in paths]

@@ -1,4 +1,4 @@
-"""When a mirror is tried again whose upstream could not be reached, or had no connection left."""
+"""When does a mirror run again whose upstream was unreachable or had too many clients?"""
 
 import random
 import sqlite3
@@ -44,7 +44,7 @@ MIRROR = Due("a", 6 * HOUR, retry_after_failure=10 * MINUTE)
 
 
 def failed(*ends: bool, at: float = NOW) -> State:
-    """The state after runs that failed one after the other, the last one at that moment: whether each was unreached."""
+    """Return the state after failed runs, the last one at `at`; each argument says whether a run was unreached."""
     state = State("none")
     for unreached in ends:
         state = count_failures(state, FAILED, unreached=unreached)
@@ -52,11 +52,11 @@ def failed(*ends: bool, at: float = NOW) -> State:
 
 
 def pauses(mirror: Due, runs: int) -> list[float]:
-    """How long a mirror waits after each of so many failures in a row to reach its upstream, in minutes."""
+    """Return the pauses in minutes after each of that number of failures in a row to reach the upstream."""
     return [(due_at(mirror, failed(*[True] * n), RULES, NOW) - NOW) / MINUTE for n in range(1, runs + 1)]
 
 
-def test_pauses_double_up_to_the_interval_from_which_on_the_back_off_holds() -> None:
+def test_pauses_double_up_to_the_interval_and_then_follow_the_back_off() -> None:
     assert pauses(MIRROR, 10) == [10, 20, 40, 80, 160, 320, 6 * 60, 12 * 60, 24 * 60, 24 * 60]
     assert pauses(Due("a", HOUR, retry_after_failure=40 * MINUTE), 3) == [40, 60, 120]
     assert pauses(Due("a", HOUR, retry_after_failure=40 * MINUTE, backoff_limit=HOUR), 4) == [40, 60, 60, 60]
@@ -64,13 +64,13 @@ def test_pauses_double_up_to_the_interval_from_which_on_the_back_off_holds() -> 
 
 
 @pytest.mark.parametrize("pause", [0, HOUR, DAY])
-def test_a_pause_of_nothing_or_no_less_than_the_interval_changes_nothing(pause: int) -> None:
+def test_a_pause_of_zero_or_at_least_the_interval_changes_nothing(pause: int) -> None:
     mirror = Due("a", HOUR, retry_after_failure=pause)
     assert pauses(mirror, 5) == [60, 120, 240, 480, 480]
     assert retry_at(mirror, failed(True), RULES) == float("inf")
 
 
-def test_only_failures_to_reach_the_upstream_are_followed_by_an_early_run() -> None:
+def test_only_failures_to_reach_the_upstream_cause_an_early_run() -> None:
     for ends, wait in (
         ([False], 6 * HOUR),
         ([True, False], 12 * HOUR),
@@ -82,7 +82,7 @@ def test_only_failures_to_reach_the_upstream_are_followed_by_an_early_run() -> N
         assert due_at(MIRROR, failed(*ends), RULES, NOW) - NOW == wait, ends
 
 
-def test_a_success_ends_the_row_and_what_cut_a_run_off_does_not() -> None:
+def test_a_success_ends_the_row_and_an_interruption_does_not() -> None:
     state = failed(True, True)
     assert count_failures(state, SUCCESS)._replace(status=FAILED) == failed()._replace(
         last_started_at=state.last_started_at, last_ended_at=NOW, status=FAILED
@@ -95,13 +95,13 @@ def test_a_success_ends_the_row_and_what_cut_a_run_off_does_not() -> None:
     assert failed(*[True] * 9).failed_runs == 9
 
 
-def test_a_fixed_time_comes_when_it_comes_and_an_early_run_before_it() -> None:
+def test_an_early_run_may_come_before_a_fixed_time() -> None:
     daily = MIRROR._replace(cron="0 12 * * *")  # in four hours
     assert pauses(daily, 7) == [10, 20, 40, 80, 160, 240, 240]
     assert pauses(daily._replace(retry_after_failure=0), 2) == [240, 240]
 
 
-def test_an_early_run_has_the_mirrors_share_of_the_jitter_and_is_never_too_early() -> None:
+def test_an_early_run_has_the_jitter_of_the_mirror_and_is_never_too_early() -> None:
     late = [due_at(MIRROR._replace(name=f"m{n}", jitter=DAY), failed(True), RULES, NOW) - NOW for n in range(1000)]
     assert 10 * MINUTE <= min(late) < 10 * MINUTE + 1
     assert 10 * MINUTE + 58 < max(late) < 11 * MINUTE
@@ -113,7 +113,7 @@ def judged(mirror: Due, state: State, now: float, order: OperatorRequest | None 
     return found.kind, found.at
 
 
-def test_hours_orders_and_queues_hold_for_an_early_run() -> None:
+def test_windows_overrides_and_queues_apply_to_an_early_run() -> None:
     night = MIRROR._replace(sync_windows=SyncWindows(("22:00-06:00",)))
     state, at = failed(True), NOW + 10 * MINUTE
     assert judged(MIRROR, state, NOW) == (LATER, at)
@@ -127,7 +127,7 @@ def test_hours_orders_and_queues_hold_for_an_early_run() -> None:
     assert next_run_at(night, state, RULES, NOW) == NOW + 14 * HOUR
 
 
-def test_next_says_why_a_mirror_is_due_before_its_interval() -> None:
+def test_next_shows_why_a_mirror_is_due_before_its_interval() -> None:
     def why(state: State, mirror: Due = MIRROR) -> str:
         return rows_of([mirror], World(RULES, {"a": state}, {}, frozenset("a")), NOW)[0].why
 
@@ -140,7 +140,7 @@ def test_next_says_why_a_mirror_is_due_before_its_interval() -> None:
     assert why(failed(True), daily) == "cron schedule 5 8 * * *"
 
 
-def test_whatever_came_before_an_early_run_is_neither_too_early_nor_later_than_without_it() -> None:
+def test_an_early_run_is_neither_too_early_nor_later_than_the_next_run_without_it() -> None:
     chance, early = random.Random(20270115), 0
     for _case in range(3000):
         mirror = Due(
@@ -180,7 +180,7 @@ def test_a_run_that_waits_for_its_next_attempt_has_no_slot_until_its_pause_is_ov
     assert told == {NOW: "waiting for its next attempt", NOW + 10: "waiting for a slot for its next attempt"}
 
 
-def test_hours_that_stop_runs_stop_one_that_waits_for_its_next_attempt() -> None:
+def test_a_window_that_stops_runs_stops_one_that_waits_for_its_next_attempt() -> None:
     mirror = Due("a", HOUR, sync_windows=SyncWindows(("22:00-06:00",), stop_running=True))
     waits = State(PRE_SYNCING, NOW - 4 * HOUR, next_attempt_at=NOW + 10)
     assert decide([mirror], World(RULES, {"a": waits}, {}, frozenset("a")), NOW).stop == ["a"]
@@ -211,7 +211,7 @@ def test_hours_that_stop_runs_stop_one_that_waits_for_its_next_attempt() -> None
         "mirror: Access failed: 421 Too many connections from this address",
     ],
 )
-def test_a_line_may_say_that_the_upstream_is_out_of_reach(line: str) -> None:
+def test_lines_that_mean_an_unreachable_upstream_are_recognized(line: str) -> None:
     assert is_unreached(line)
 
 
@@ -233,7 +233,7 @@ def test_a_line_may_say_that_the_upstream_is_out_of_reach(line: str) -> None:
         "ModuleNotFoundError: No module named 'requests'",
     ],
 )  # fmt: skip
-def test_another_line_does_not(line: str) -> None:
+def test_other_lines_do_not_mean_an_unreachable_upstream(line: str) -> None:
     assert not is_unreached(line)
 
 
@@ -247,7 +247,9 @@ def test_another_line_does_not(line: str) -> None:
         ("echo 'curl: (7) Failed to connect to x' >&2", False),
     ],
 )
-def test_a_command_says_so_by_its_exit_code_or_in_its_log(tmp_path: Path, command: str, unreached: bool) -> None:
+def test_a_command_reports_an_unreachable_upstream_by_its_exit_code_or_log(
+    tmp_path: Path, command: str, unreached: bool
+) -> None:
     ending = Site(tmp_path, "").sync(provider="command", command=f'sh -c "{command}"')
     assert ending.unreached == unreached
 
@@ -258,7 +260,7 @@ SUBJECT = Subject("debian", "rsync://rsync.example.org/debian/", True, "a" * 40)
 
 
 def end(book: Journal, status: str, *, unreached: bool = False) -> tuple[int, int]:
-    """One more run with that end; gives the failures that the journal counts after it."""
+    """Record one more run with that end; return the failures that the journal counts after it."""
     run = book.begin(None, SUBJECT, NOW)
     assert run is not None
     book.end(run, "debian", Ending(status, unreached=unreached), NOW + 5)
@@ -278,7 +280,7 @@ def test_the_journal_counts_failures_to_reach_the_upstream(tmp_path: Path) -> No
         assert end(book, SUCCESS) == (0, 0)
 
 
-def test_a_journal_of_before_knows_of_no_failure_to_reach_the_upstream(tmp_path: Path) -> None:
+def test_a_journal_of_an_earlier_release_has_no_failures_to_reach_the_upstream(tmp_path: Path) -> None:
     path = str(tmp_path / "old.db")
     before = next(number for number, step in enumerate(MIGRATIONS) if "unreached" in step)
     connection = sqlite3.connect(path)
@@ -319,8 +321,8 @@ def test_a_run_between_two_attempts_reports_why_and_has_no_slot(tmp_path: Path) 
         assert steps[-3:] == [(SYNCING, ""), (PRE_SYNCING, "attempt 1 of 2 failed: no"), (SYNCING, "")]
 
 
-def test_counting_slots_looks_at_no_mirror_that_is_at_rest(tmp_path: Path) -> None:
-    """Each run that waits for a slot asks every second."""
+def test_counting_slots_reads_only_active_runs(tmp_path: Path) -> None:
+    """Each run that waits for a slot counts them every second."""
     path, plans = str(tmp_path / "journal.db"), []
     with journal.opened(path) as book, book.together() as database:
         queries: list[str] = []
@@ -333,7 +335,7 @@ def test_counting_slots_looks_at_no_mirror_that_is_at_rest(tmp_path: Path) -> No
     assert steps == ["SEARCH run USING INDEX run_status", "SEARCH mirror USING PRIMARY KEY"] * 2, plans
 
 
-def test_a_claim_that_came_to_nothing_is_taken_back(tmp_path: Path) -> None:
+def test_a_claim_without_a_free_slot_is_taken_back(tmp_path: Path) -> None:
     with journal.opened(str(tmp_path / "journal.db")) as book:
         run = book.begin(None, SUBJECT, NOW)
         assert run is not None
@@ -343,7 +345,7 @@ def test_a_claim_that_came_to_nothing_is_taken_back(tmp_path: Path) -> None:
         assert (book.busy_slots(), book.states()["debian"].next_attempt_at) == (0, NOW + 61)
 
 
-def test_a_run_that_dies_between_two_attempts_is_cut_off(tmp_path: Path) -> None:
+def test_a_run_that_dies_between_two_attempts_is_interrupted(tmp_path: Path) -> None:
     with journal.opened(str(tmp_path / "journal.db")) as book:
         run = book.begin(None, SUBJECT, NOW)
         assert run is not None
@@ -355,7 +357,7 @@ def test_a_run_that_dies_between_two_attempts_is_cut_off(tmp_path: Path) -> None
         assert ended is not None and ended.reason == "it is gone"
 
 
-def test_a_journal_of_before_knows_of_no_wait(tmp_path: Path) -> None:
+def test_a_journal_of_an_earlier_release_has_no_waiting_runs(tmp_path: Path) -> None:
     path = str(tmp_path / "old.db")
     before = next(number for number, step in enumerate(MIGRATIONS) if "next_attempt_at" in step)
     connection = sqlite3.connect(path)
