@@ -6,16 +6,17 @@ that were just fetched are not old ones. So the smallest of these numbers counts
 could be allowed, never the other way round.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from runner.base.contents import Contents
 from runner.plan.deletion_limits import EVERYTHING, Limits, Loss, Tree, allowed, refusal
 from runner.plugin_api import Abort, Job
 from runner.providers import deletion_baseline, deletions, rsync_words
-from runner.providers.deletion_names import Counts, Names, shown
+from runner.providers.deletion_names import Counts, Item, Names, shown
 from schemas.states import FAILED, INTERRUPTED, REFUSED
 
+NOTHING = Tree(0, 0)
 _DELETED = "would be deleted"
 MADE_WAY = "files made way for directories"
 """A key of `Job.kept`, set when files made way for directories."""
@@ -39,7 +40,7 @@ def judge(job: Job, names: Names, brought: int, *, trial: bool = False) -> Judge
     `brought` is the number of files that the attempt has created before this rsync. In a `trial` nothing was created.
     """
     _require_names(job, names)
-    found = _measured(job, names)
+    found = _measured(job, names.items())
     hits = names.errors.limits_hit
     # rsync's own count is the check on the names: a malicious server can send lines that look like names.
     if sum(hits) != found.limit_hits or len(hits) > 1:
@@ -65,16 +66,35 @@ def most(job: Job) -> int | None:
     return min((allowed(each, known) for each in limits), default=None)
 
 
-def require_bearable(job: Job, foretold: int = 0) -> None:
+def require_foretold_bearable(job: Job, trial: Names, files: int) -> deletions.Measured:
+    """Measure the files that a trial named for directories in their place; raises Abort if the limits forbid them.
+
+    The sizes of such files that were deleted before are unknown, so the bytes that the upstream lists less count too.
+    """
+    is_by_bytes = job.limits.size is not None
+    if is_by_bytes:
+        _require_names(job, trial)
+    found = _measured(job, (item._replace(obstacle=False) for item in trial.items() if item.for_folder))
+    if is_by_bytes and found.links:
+        job.walk(found.links.see)
+        found = found.without_kept()
+    size = found.lost.size
+    if is_by_bytes and job.accepted is not None and trial.listed is not None:
+        size = max(size, job.accepted.size - trial.listed.size - job.past.deleted.size)
+    require_bearable(job, Tree(files, size))
+    return found._replace(lost=Tree(files, found.lost.size))
+
+
+def require_bearable(job: Job, foretold: Tree = NOTHING) -> None:
     """Raise Abort if more files were deleted since the last accepted success than the limits allow.
 
-    `foretold` is the number of further files that rsync would replace by directories.
+    `foretold` are further files that rsync would replace by directories.
     """
     if job.accepted is None or not job.accepted.files:
         return
-    loss = Loss(job.accepted, _sum(job.past.deleted, Tree(foretold, 0)), 1)
+    loss = Loss(job.accepted, _sum(job.past.deleted, foretold), 1)
     happens = "are gone since the last accepted success, most where rsync put directories in the place of files"
-    if foretold:
+    if foretold.files:
         gone = job.past.deleted.files
         with_gone = f", with {gone} that are gone since the last accepted success" if gone else ""
         happens = f"would make way for directories of the upstream{with_gone}"
@@ -97,10 +117,10 @@ def _require_names(job: Job, names: Names) -> None:
         )
 
 
-def _measured(job: Job, names: Names) -> deletions.Measured:
+def _measured(job: Job, items: Iterable[Item]) -> deletions.Measured:
     try:
         exempt, success_at = deletions.exempt(job.mirror), job.past.success_at
-        return deletions.measure(job.directory, names.items(), exempt, job.stopped, success_at)
+        return deletions.measure(job.directory, items, exempt, job.stopped, success_at)
     except deletions.Interrupted as error:
         raise Abort(INTERRUPTED, "the run received a stop signal before it deleted anything") from error
     except deletions.Outside as outside:

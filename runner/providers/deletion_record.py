@@ -8,7 +8,7 @@ any of these files, the next run subtracts those that still exist. If the names 
 import contextlib
 import itertools
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from runner.plan.deletion_limits import Tree
@@ -34,12 +34,13 @@ def begin(job: Job, names: Names, found: deletions.Measured) -> None:
     count(job, found.lost, token)
 
 
-def foretell(job: Job, names: Collection[bytes]) -> None:
+def foretell(job: Job, names: Iterable[bytes], found: deletions.Measured) -> None:
     """Count files, by their names as rsync prints them, before rsync itself deletes them."""
     token = os.urandom(16).hex()
+    lines = (b"0 100644 %b\n" % name for name in names)
     with contextlib.suppress(OSError):
-        _write(_path(job), token, (), lambda file: file.writelines(b"0 100644 %b\n" % name for name in names))
-    count(job, Tree(len(names), 0), token)
+        _write(_path(job), token, found.links.lost(), lambda file: file.writelines(lines))
+    count(job, found.lost, token)
 
 
 def count(job: Job, lost: Tree, token: str = "") -> None:

@@ -8,8 +8,10 @@ files it would delete. If the limits allow all of them, rsync is started again. 
 small enough, the trial comes first. So a run that deletes few such files, as nearly all do, lists the upstream once,
 and no run deletes more than the limits allow.
 
-Files that a trial named are counted before they are deleted, and their names are kept, so a run that is killed after a
-trial is counted exactly. A run that is killed without a trial leaves up to a pipe of uncounted files: see `uncounted`.
+Where bytes are limited, a trial follows as soon as the first such file is deleted, since only a trial shows how large
+files are. Files that a trial named are counted before they are deleted, and their names are kept, so a run that is
+killed after a trial is counted exactly. A run that is killed without a trial leaves up to a pipe of uncounted files:
+see `uncounted`.
 
 A container program, or another program between rsync and us, reads ahead without a limit, so more files may be gone
 when rsync is ended. If the upstream replaces further files by directories after a trial, two more files than the limits
@@ -20,10 +22,11 @@ import contextlib
 from collections.abc import Collection, Iterator
 
 from runner.plan.deletion_limits import Tree
-from runner.plugin_api import Command, Job
+from runner.plugin_api import Abort, Command, Job
 from runner.providers import deletion_judgement, deletions, rsync_words
 from runner.providers.deletion_names import Names
 from runner.subprocesses.pipes import ENOUGH, Enough, Pipe, within
+from schemas.states import REFUSED
 
 TRIAL = ("--dry-run", "--info=progress0", "--no-inc-recursive")
 """Change nothing, and name each item once: with an incremental listing rsync examines some items twice."""
@@ -38,6 +41,9 @@ _SHORTEST = len("delete_item(x) mode=10644 flags=16\n")
 _NAMES = b"delete_item("
 """The beginning of lines that are counted; the pipe passes other lines on in larger pieces."""
 
+_MOST_FORETOLD = 100_000
+"""Limit of the names that are kept of a trial where any number of files may be deleted."""
+
 _SHARE = 8
 """The pipe holds one in so many of the files that may be deleted. With a larger pipe, rsync is ended early in more runs
 that are within the limits; with a smaller one, rsync waits for the pipe in more small mirrors."""
@@ -46,6 +52,16 @@ that are within the limits; with a smaller one, rsync waits for the pipe in more
 def pipe_for(may_go: int) -> Pipe:
     """Return the pipe for an rsync that may delete that number of files."""
     return within(max(0, may_go) // _SHARE, _SHORTEST, _NAMES)
+
+
+def pipe_of(job: Job, may_go: int | None) -> Pipe:
+    """Return the pipe for an rsync of a job that may delete so many files, None for any number.
+
+    Only a trial shows how large files are. So where bytes are limited, the smallest pipe leads to an early trial.
+    """
+    if job.limits.size is not None:
+        return pipe_for(0)
+    return Pipe() if may_go is None else pipe_for(may_go)
 
 
 def ahead_in(pipe: Pipe) -> int:
@@ -61,10 +77,12 @@ class Way:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._most = deletion_judgement.most(job) if job.accepted is not None and job.accepted.files else None
+        can_lose = job.accepted is not None and job.accepted.files > 0
+        self._most = deletion_judgement.most(job) if can_lose else None
+        self._is_by_bytes = can_lose and job.limits.size is not None
         self._foretold: set[bytes] | None = None
         """Names from a trial of files that are not deleted yet, as rsync prints them; None before a trial."""
-        self.pipe = Pipe() if self._left is None else pipe_for(self._left)
+        self.pipe = pipe_of(job, self._left) if can_lose else Pipe()
         self._ahead = ahead_in(self.pipe)
 
     @property
@@ -86,13 +104,19 @@ class Way:
         if surprises:
             deletion_record.count(self._job, Tree(surprises, 0), self._job.past.deleting)
             deletion_judgement.require_bearable(self._job)
+            if self._is_by_bytes and self._foretold is not None:
+                what = "the upstream put directories in the place of more files than a trial had shown"
+                raise Abort(REFUSED, f"{what}, and `max_delete_bytes` allows no files of unknown sizes. Run it again")
         if self._is_narrow:
             raise Enough
 
     @property
     def _is_narrow(self) -> bool:
-        """Return whether the lines that can be under way are more than the files that may be deleted."""
-        return self._left is not None and self._foretold is None and self._left < self._ahead
+        """Return whether more files can be under way than may be deleted, or further ones of unknown sizes."""
+        if self._foretold is not None:
+            return False
+        has_lost = self._job.past.deleted.files > 0
+        return (self._is_by_bytes and has_lost) or (self._left is not None and self._left < self._ahead)
 
     def passes(self, command: Command, names: Names) -> Iterator[Command]:
         """Yield the command, whose output `names` reads, with a trial if one is needed.
@@ -139,7 +163,8 @@ class Way:
         def keep(named: Collection[bytes]) -> None:
             nonlocal found
             found += len(named)
-            if found <= (self._left or 0):  # otherwise the run is refused, and the names are not needed
+            # With more names the run is refused, and none of them is needed.
+            if found <= (_MOST_FORETOLD if self._left is None else self._left):
                 foretold.update(named)
 
         with contextlib.closing(names.another(keep)) as trial:
@@ -151,10 +176,12 @@ class Way:
                 progress=False,
                 pipe=Pipe(),
             )
-        names.forget()
-        if found:  # counted before the command starts: if the run is killed, the next one subtracts what still exists
-            from runner.providers import deletion_record
+            names.forget()
+            if (
+                found
+            ):  # counted before the command starts: if the run is killed, the next one subtracts what still exists
+                from runner.providers import deletion_record
 
-            deletion_judgement.require_bearable(self._job, found)
-            deletion_record.foretell(self._job, foretold)
+                measured = deletion_judgement.require_foretold_bearable(self._job, trial, found)
+                deletion_record.foretell(self._job, foretold, measured)
         self._foretold = foretold

@@ -20,15 +20,23 @@ _SKEW = 60.0
 
 def count(job: Job) -> None:
     """Count these files as deleted, once, before this run changes anything."""
-    most = deletion_judgement.most(job) if job.accepted is not None and job.accepted.files else 0
-    ahead, files = making_way.ahead_in(making_way.pipe_for(most or 0)), 0
-    if most is not None and most >= ahead:  # otherwise a trial had named and counted them
-        files = _became_folders(job, max(0, min(ahead, most - job.past.deleted.files)))
+    files = _became_folders(job, most) if (most := _under_way(job)) else 0
     if files:
         job.kept[deletion_judgement.MADE_WAY] = True
         what = "a run died, and its rsync may have put directories in the place of up to"
         job.note(f"{what} {files} files; they count as deleted until the next success")
     deletion_record.count(job, Tree(files, 0))
+
+
+def _under_way(job: Job) -> int:
+    """Return the largest number of files that can have been deleted without a count."""
+    if job.accepted is None or not job.accepted.files:
+        return 0
+    most = deletion_judgement.most(job)
+    ahead = making_way.ahead_in(making_way.pipe_of(job, most))
+    if most is None:
+        return 0 if job.limits.size is None else ahead
+    return max(0, min(ahead, most - job.past.deleted.files)) if most >= ahead else 0  # otherwise a trial had named them
 
 
 def _became_folders(job: Job, most: int) -> int:

@@ -180,6 +180,8 @@ def test_folders_that_are_older_than_the_run_or_hold_older_entries_are_not_lost_
     assert counted(site, since) == 3
     assert counted(site, since, max_delete=2) == 2
     assert counted(site, since, max_delete=1) == 0  # a trial would have named it
+    assert counted(site, since, max_delete="100%") == 0
+    assert counted(site, since, max_delete="100%", max_delete_bytes=1) == 2
     assert counted(site, since + 10**6) == 8  # the clock was wrong: all by which rsync can have been ahead
 
 

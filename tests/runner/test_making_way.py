@@ -1,6 +1,7 @@
 """How many files rsync takes away by itself where the upstream has directories in their place."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,9 +14,12 @@ import pytest
 
 from runner.journal import journal
 from runner.journal.last_success import Past
+from runner.plugin_api import Command
+from runner.providers.deletion_names import Names
 from runner.providers.making_way import Way
 from runner.subprocesses import pipes, supervisor
 from runner.subprocesses.pipes import Pipe, within
+from schemas.units import format_size
 from tests.e2e.parts import REPOSITORY, RsyncDaemon, wait_until
 
 from .journaled_sync import book_of, sync
@@ -89,7 +93,8 @@ def test_no_more_files_make_way_than_may_go(site: Site, fields: dict[str, Any], 
     for _again in range(2):
         refused = sync(site, max_delete=limit, **fields)
         assert refused.status == "refused"
-        assert refused.reason.startswith("80 of 80 files (0 B) would make way for directories of the upstream")
+        size = format_size((FILES - gone(site)) * 100)  # of those that are gone nobody knows it
+        assert refused.reason.startswith(f"80 of 80 files ({size}) would make way for directories of the upstream")
         assert refused.reason.endswith(f"; `max_delete: {limit}` allows {most}. {ACCEPT}")
         assert gone(site) <= most
         assert past(site).deleted_files == gone(site)
@@ -212,17 +217,66 @@ def test_files_that_make_way_in_several_failed_runs_add_up(site: Site) -> None:
     assert past(site).deleted_files == 6
     become_folders(site, range(6, 9))
     refused = sync(site, max_delete=8)
-    assert refused.reason.startswith("9 of 80 files (0 B) would make way for directories of the upstream, with ")
+    assert re.match(
+        r"9 of 80 files \([123]00 B\) would make way for directories of the upstream, with ", refused.reason
+    )
     assert 6 <= gone(site) <= 8
 
 
-def test_the_bytes_of_files_that_made_way_are_what_the_upstream_lists_less(site: Site) -> None:
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("fields", [{}, {"provider": "two-stage-rsync"}, WITHOUT_DELETE], ids=["one", "two", "none"])
+@pytest.mark.parametrize("most", ["20%", "100%"])
+def test_a_limit_of_bytes_holds_for_all_but_the_two_files_that_go_first(
+    site: Site, fields: dict[str, Any], most: str
+) -> None:
+    become_folders(site, range(8))
+    for _again in range(3):
+        refused = sync(site, max_delete=most, max_delete_bytes=500, **fields)
+        assert refused.status == "refused"
+        size = (8 - gone(site)) * 100
+        assert refused.reason.startswith(f"8 of 80 files ({size} B) would make way for directories of the upstream, ")
+        assert refused.reason.endswith(f"; `max_delete_bytes` allows 500 B. {ACCEPT}")
+        assert gone(site) <= 2
+    assert sync(site, max_delete=most, max_delete_bytes=800, **fields).status == "success"
+    assert tree(site.directory).keys() == tree(site.upstream).keys()
+    assert past(site).deleted == (0, 0)
+
+
+def test_the_bytes_of_files_that_went_before_a_trial_are_what_the_upstream_lists_less(site: Site) -> None:
     become_folders(site, range(8))
     for number in range(8):
         (site.upstream / f"folder-{number % 4}/{number:02}/in").write_text("")
     refused = sync(site, max_delete="20%", max_delete_bytes=799)
-    assert refused.reason.startswith("8 of 80 files (800 B) were deleted by runs since the last accepted success; ")
+    assert refused.reason.startswith("8 of 80 files (800 B) would make way for directories of the upstream, with ")
+    assert gone(site) <= 2
     assert sync(site, max_delete="20%", max_delete_bytes=800).status == "success"
+
+
+def test_names_of_a_file_that_keeps_one_lose_no_bytes(site: Site) -> None:
+    (site.upstream / "kept").write_text("z" * 10_000)
+    for number in range(4):
+        os.link(site.upstream / "kept", site.upstream / f"folder-0/name-{number}")
+    assert sync(site).status == "success"
+    for number in range(4):
+        place = site.upstream / f"folder-0/name-{number}"
+        place.unlink()
+        place.mkdir()
+    (site.upstream / "padding").write_text("z" * 40_000)
+    assert sync(site, max_delete_bytes=9_999).status == "success"
+
+
+def test_no_file_of_an_unknown_size_goes_after_a_trial(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(way: Way, command: Command, names: Names) -> Iterator[Command]:
+        yield from foretelling(way, command, names)
+        become_folders(site, range(4, FILES))
+
+    become_folders(site, range(4))
+    foretelling = Way._foretelling
+    monkeypatch.setattr(Way, "_foretelling", change)
+    refused = sync(site, max_delete_bytes=10_000)
+    assert refused.status == "refused"
+    assert refused.reason.startswith("the upstream put directories in the place of more files than a trial had shown")
+    assert gone(site) <= 4 + 2
 
 
 @pytest.mark.parametrize("may_go", [0, 1, 2, 8, 15, 16, 100, 500, 911, 912, 3000, 20_000, 60_000, 10**7])
