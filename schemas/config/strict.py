@@ -1,6 +1,6 @@
 """The jsonschema validator that decides about a value, imported only for values that `quick` does not accept."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -12,12 +12,14 @@ from referencing.jsonschema import DRAFT202012
 
 from schemas.config.quick import Schema
 from schemas.config.safe_patterns import compiled
-from schemas.config.validation import SCHEMAS
 
 
-def make(name: str, read: Callable[[str], Schema]) -> Validator:
-    """Return the validator of a schema; `read` returns a schema by name. Costs 40 times as much as using it."""
-    resources = [(read(each)["$id"], DRAFT202012.create_resource(_plain(read(each)))) for each in SCHEMAS]
+def make(name: str, names: Iterable[str], read: Callable[[str], Schema]) -> Validator:
+    """Return the validator of a schema. Costs 40 times as much as using it.
+
+    `names` are those of all schemas, which may refer to each other; `read` returns a schema by name.
+    """
+    resources = [(read(each)["$id"], DRAFT202012.create_resource(_plain(read(each)))) for each in names]
     built: Validator = _STRICT(_plain(read(name)), registry=Registry().with_resources(resources))
     return built
 

@@ -106,7 +106,7 @@ class _Schemas:
         if name not in self._validators:
             from schemas.config.strict import make
 
-            self._validators[name] = make(name, self.schema)
+            self._validators[name] = make(name, SCHEMAS, self.schema)
         return self._validators[name]
 
     def _extended(self, name: str, plain: dict[str, Any]) -> dict[str, Any]:
