@@ -275,7 +275,7 @@ def test_the_rooms_import_only_what_they_may(ours: Tree) -> None:
     assert forbidden_arrows(ours) == []
 
 
-def test_packages_import_only_what_stands_below_them(ours: Tree) -> None:
+def test_packages_import_only_lower_ones(ours: Tree) -> None:
     assert climbers(ours) == []
 
 
@@ -311,7 +311,7 @@ def test_one_module_alone_may_touch(ours: Tree, things: tuple[str, ...], allowed
     assert not unused, "a permission that nobody uses"
 
 
-def test_providers_and_hooks_know_only_what_is_made_for_them(ours: Tree) -> None:
+def test_providers_and_hooks_import_only_what_is_made_for_them(ours: Tree) -> None:
     assert unplugged(ours) == []
 
 
@@ -432,7 +432,7 @@ def test_an_allowed_arrow_is_none(tmp_path: Path, text: str) -> None:
         ("schemas", "from schemas.git import repository"),
     ],
 )
-def test_a_package_that_reaches_for_what_stands_upon_it_would_be_seen(tmp_path: Path, package: str, text: str) -> None:
+def test_an_import_of_a_higher_package_is_found(tmp_path: Path, package: str, text: str) -> None:
     files = {
         "sitegen/serve.py": "", "runner/once.py": "", "sitegen/web/good.py": "from sitegen.storage import store",
         "runner/tick/good.py": "from runner.plugin_api import Job\nfrom runner.base import locks",
@@ -457,7 +457,7 @@ def test_a_circle_through_a_package_would_be_seen(tmp_path: Path) -> None:
     assert cycle(made(tmp_path, files))
 
 
-def test_an_import_inside_a_function_closes_a_circle_only_within_its_room(tmp_path: Path) -> None:
+def test_an_import_inside_a_function_closes_a_cycle_only_within_its_package(tmp_path: Path) -> None:
     files = {"runner/a.py": "import runner.b", "runner/b.py": "def later():\n    import runner.a"}
     tree = made(tmp_path, files)
     assert cycle(tree) == cycle(tree, deferred_in="schemas") == []

@@ -105,5 +105,5 @@ def test_all_kinds_of_texts_are_looked_at() -> None:
         "This is not ours to mend",
     ],
 )
-def test_a_riddle_would_be_seen(text: str) -> None:
+def test_a_phrase_is_found(text: str) -> None:
     assert faults(iter([Text("x.py:1", text)]))

@@ -44,12 +44,12 @@ PICTURES = {
 """How the drawings of the pages begin: there is nothing to run."""
 
 SESSIONS = {
-    ("README.md", "$ skipjack validate mirrors"): "test_the_session_of_the_readme_is_what_validate_says",
+    ("README.md", "$ skipjack validate mirrors"): "test_the_session_of_the_readme_is_what_validate_prints",
     ("mirrors/README.md", "$ skipjack validate mirrors"): "test_the_example_repository_is_valid",
     ("docs/scheduling.md", "$ skipjack next"): "tests/docs/test_next_table.py",
     ("docs/from-tunasync.md", "$ skipjack import tunasync "): "tests/system/test_migration.py",
-    ("docs/configuration.md", "FILE:LINE:COLUMN: "): "test_the_problem_of_the_page_is_told_so",
-    ("docs/configuration.md", "_site.yml  "): "test_the_folder_of_the_page_holds_what_it_says",
+    ("docs/configuration.md", "FILE:LINE:COLUMN: "): "test_the_problem_of_the_page_is_printed_like_that",
+    ("docs/configuration.md", "_site.yml  "): "test_the_folder_of_the_page_contains_the_listed_files",
 }
 """How the blocks of another kind begin, and the test that is for each."""
 
@@ -90,7 +90,7 @@ def is_listed(block: Block) -> bool:
     return any(page == block.page and block.first.startswith(begin) for page, begin in listed)
 
 
-def test_no_list_names_a_block_or_a_test_that_is_gone() -> None:
+def test_each_listed_block_and_test_exists() -> None:
     there = [block for page in PAGES for block in blocks(page)]
     for page, begin in [*PICTURES, *SESSIONS, *CONTINUED]:
         assert any(page == block.page and block.first.startswith(begin) for block in there), (page, begin)
@@ -185,7 +185,7 @@ def test_the_example_repository_is_valid() -> None:
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.endswith(" are valid\n")
 
 
-def test_the_session_of_the_readme_is_what_validate_says(tmp_path: Path) -> None:
+def test_the_session_of_the_readme_is_what_validate_prints(tmp_path: Path) -> None:
     """A name that is mistyped where the message says so; every mirror inherits it, so the number is another."""
     shutil.copytree(ROOT / FOLDER, tmp_path / "mirrors")
     _command, problem, summary = session("README.md").text.splitlines()
@@ -197,7 +197,7 @@ def test_the_session_of_the_readme_is_what_validate_says(tmp_path: Path) -> None
     assert re.sub(r"\d+", "N", done.stderr.strip()) == re.sub(r"\d+", "N", summary)
 
 
-def test_the_problem_of_the_page_is_told_so(tmp_path: Path) -> None:
+def test_the_problem_of_the_page_is_printed_like_that(tmp_path: Path) -> None:
     [block] = [each for each in blocks("docs/configuration.md") if each.first.startswith("FILE:LINE")]
     expected = block.text.splitlines()[1]
     folder = tmp_path / "mirrors"
@@ -211,7 +211,7 @@ def test_the_problem_of_the_page_is_told_so(tmp_path: Path) -> None:
     assert expected in skipjack("validate", "mirrors", cwd=tmp_path).stdout.splitlines()
 
 
-def test_the_folder_of_the_page_holds_what_it_says() -> None:
+def test_the_folder_of_the_page_contains_the_listed_files() -> None:
     [block] = [each for each in blocks("docs/configuration.md") if each.first.startswith("_site.yml")]
     shown = {line.split()[0] for line in block.text.splitlines()}
     there: set[Any] = {kind_of(each) for each in blocks("docs/configuration.md", "yaml")} | {

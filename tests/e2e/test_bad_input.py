@@ -105,7 +105,7 @@ def test_a_force_pushed_history_is_refused_until_it_is_accepted(synced: Worker, 
     synced.command("follow", "--accept-rewrite")
 
 
-def test_a_worker_that_is_not_declared_is_told_so(repository: ConfigRepository, tmp_path: Path) -> None:
+def test_an_undeclared_worker_is_reported(repository: ConfigRepository, tmp_path: Path) -> None:
     stranger = Worker(tmp_path / "s", "stranger", repository.url)
 
     message = failure(stranger, "follow")
@@ -127,11 +127,11 @@ def test_a_name_that_is_none_leads_nowhere(synced: Worker, name: str) -> None:
     assert files(synced) == before
 
 
-def test_an_unknown_mirror_is_named(synced: Worker) -> None:
+def test_an_unknown_mirror_is_reported(synced: Worker) -> None:
     assert "has no mirror `nope`" in failure(synced, "run", "nope")
 
 
-def test_nothing_followed_yet_says_what_to_do(worker: Worker) -> None:
+def test_before_the_first_follow_the_message_has_the_next_step(worker: Worker) -> None:
     assert "skipjack follow" in failure(worker, "tick")
     assert "skipjack follow" in failure(worker, "run", "good")
 
@@ -147,7 +147,7 @@ def test_settings_are_checked_like_everything_else(worker: Worker) -> None:
     assert "runner.yml: No such file or directory" in failure(worker, "follow")
 
 
-def test_a_wrong_token_is_told_and_nothing_is_lost(
+def test_a_wrong_token_is_reported_and_nothing_is_lost(
     reporter: Worker, manager: Manager, repository: ConfigRepository
 ) -> None:
     repository.commit({"m.yml": "upstream: rsync://127.0.0.1:1/x/\n"}, "Add one that fails")
@@ -165,7 +165,7 @@ def test_a_wrong_token_is_told_and_nothing_is_lost(
     assert manager.jobs()["m"]["status"] == "failed"
 
 
-def test_a_wrong_address_is_told(reporter: Worker, upstream: RsyncDaemon) -> None:
+def test_a_wrong_address_is_reported(reporter: Worker, upstream: RsyncDaemon) -> None:
     text = reporter.settings.read_text()
     port = reporter.settings.read_text().split("http://127.0.0.1:")[1].split("'")[0]
     reporter.settings.write_text(text.replace(f":{port}", f":{upstream.port}"))
@@ -193,7 +193,7 @@ def test_escapes_in_what_a_program_prints_reach_no_terminal(repository: ConfigRe
     assert r"\x1b[31mred\x1b[0m" in run.log_tail
 
 
-def test_a_program_of_ours_that_cannot_be_started_is_named(
+def test_a_program_of_skipjack_that_cannot_be_started_is_reported(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As after an upgrade that failed halfway and left no interpreter."""

@@ -16,24 +16,24 @@ from runner.courier.client import ManagerClient
 from runner.journal import journal
 from runner.journal.command_table import CommandTable
 from schemas.config.settings import load_runner
-from tests.e2e.desk import Desk
+from tests.e2e.fake_manager import FakeManager
 from tests.e2e.gate import Gate, status, syncing
 from tests.e2e.parts import ConfigRepository, Manager, Worker, alive, wait_until
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
-    with Desk() as desk:
-        yield desk
+def fake() -> Iterator[FakeManager]:
+    with FakeManager() as fake:
+        yield fake
 
 
 @pytest.fixture
-def subject(worker: Worker, desk: Desk) -> Worker:
-    """A worker that reports to the desk."""
+def subject(worker: Worker, fake: FakeManager) -> Worker:
+    """A worker that reports to the fake manager."""
     token = worker.folder / "token"
     token.write_text("secret\n")
     with worker.settings.open("a") as settings:
-        settings.write(f"manager: {{url: '{desk.url}', token: {{file: {token}}}}}\n")
+        settings.write(f"manager: {{url: '{fake.url}', token: {{file: {token}}}}}\n")
     return worker
 
 
@@ -52,57 +52,57 @@ def said(worker: Worker) -> str:
     return (worker.folder / "courier.log").read_text()
 
 
-def answered(desk: Desk, number: int) -> tuple[str, str]:
-    wait_until(lambda: number in desk.results, f"command {number} is answered")
-    result = desk.results[number]
+def answered(fake: FakeManager, number: int) -> tuple[str, str]:
+    wait_until(lambda: number in fake.results, f"command {number} is answered")
+    result = fake.results[number]
     return result["outcome"], result["reason"]
 
 
 def test_each_command_is_executed_while_the_request_is_held(
-    repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
+    repository: ConfigRepository, subject: Worker, fake: FakeManager, gate: Gate
 ) -> None:
     repository.commit({"a.yml": gate.mirror("interval: 1000h\n"), "b.yml": gate.mirror("interval: 1000h\n")}, "Add")
     subject.command("follow", "--start")
     syncing(subject, gate, "a")
     with lingering(subject):
-        assert answered(desk, desk.give("ping")) == ("done", "")
+        assert answered(fake, fake.give("ping")) == ("done", "")
 
-        assert answered(desk, desk.give("stop", "a")) == ("done", "")
+        assert answered(fake, fake.give("stop", "a")) == ("done", "")
         status(subject, "a", "paused")
         assert subject.run_of("a").reason == "paused by alice through the manager"
         assert not alive(gate.begun("a")[0])
 
-        assert answered(desk, desk.give("start", "a", force=True)) == ("done", "")
+        assert answered(fake, fake.give("start", "a", force=True)) == ("done", "")
         syncing(subject, gate, "a", 2)
-        assert answered(desk, desk.give("restart", "a", "b")) == ("done", "")
+        assert answered(fake, fake.give("restart", "a", "b")) == ("done", "")
         syncing(subject, gate, "a", 3)
         syncing(subject, gate, "b", 2)
-        assert answered(desk, desk.give("disable", "b", note="new disk")) == ("done", "")
+        assert answered(fake, fake.give("disable", "b", note="new disk")) == ("done", "")
         status(subject, "b", "disabled")
-        wait_until(lambda: desk.statuses("b")[-1:] == ["disabled"], "it is reported")
-        assert desk.last("b")["override"] | {"since": 0} == {
+        wait_until(lambda: fake.statuses("b")[-1:] == ["disabled"], "it is reported")
+        assert fake.last("b")["override"] | {"since": 0} == {
             "kind": "disabled", "since": 0, "by": "alice through the manager", "reason": "new disk",
         }  # fmt: skip
-        assert answered(desk, desk.give("enable", "b")) == ("done", "")
+        assert answered(fake, fake.give("enable", "b")) == ("done", "")
         gate.open.touch()
         status(subject, "a", "success")
-        wait_until(lambda: desk.statuses("a")[-1:] == ["success"], "the end is reported while the poll is held")
-        wait_until(lambda: desk.held == 1, "the poll is held")
+        wait_until(lambda: fake.statuses("a")[-1:] == ["success"], "the end is reported while the poll is held")
+        wait_until(lambda: fake.held == 1, "the poll is held")
 
 
 def test_a_command_for_an_unknown_mirror_is_refused_with_a_reason(
-    repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
+    repository: ConfigRepository, subject: Worker, fake: FakeManager, gate: Gate
 ) -> None:
-    numbers = [desk.give("start", "a")]
+    numbers = [fake.give("start", "a")]
     subject.command("courier")
     gate.open.touch()
     repository.commit({"a.yml": gate.mirror()}, "Add a")
     subject.command("once")
-    numbers += [desk.give("stop", "a", "nobody"), desk.give("start"), desk.give("start", "a")]
+    numbers += [fake.give("stop", "a", "nobody"), fake.give("start"), fake.give("start", "a")]
 
     subject.command("courier")
 
-    results = [desk.results[number] for number in numbers]
+    results = [fake.results[number] for number in numbers]
     assert [result["outcome"] for result in results] == ["refused", "refused", "refused", "done"]
     assert "there is no plan" in results[0]["reason"]
     assert results[1]["reason"] == "this worker (w1) has no mirror `nobody`. `skipjack next` lists its mirrors."
@@ -111,52 +111,52 @@ def test_a_command_for_an_unknown_mirror_is_refused_with_a_reason(
 
 
 def test_a_repeated_command_has_no_effect(
-    repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
+    repository: ConfigRepository, subject: Worker, fake: FakeManager, gate: Gate
 ) -> None:
     gate.open.touch()
     repository.commit({"a.yml": gate.mirror()}, "Add a")
     subject.command("once")
-    desk.give("start", "a")
+    fake.give("start", "a")
     subject.command("courier")
     wait_until(lambda: len(gate.begun("a")) == 2, "it runs once more")
     status(subject, "a", "success")
-    desk.forgetful = True
+    fake.forgetful = True
 
     subject.command("courier")
     subject.command("courier")
     subject.command("tick")
 
-    assert (desk.asked, len(gate.begun("a"))) == ([0, 0, 1, 1], 2)
+    assert (fake.asked, len(gate.begun("a"))) == ([0, 0, 1, 1], 2)
 
 
 def test_results_that_the_manager_did_not_accept_are_sent_later_and_no_command_runs_twice(
-    repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
+    repository: ConfigRepository, subject: Worker, fake: FakeManager, gate: Gate
 ) -> None:
     gate.open.touch()
     repository.commit({"a.yml": gate.mirror()}, "Add a")
     subject.command("once")
-    desk.give("disable", "a")
-    desk.fault = "/api/v1/commands/results"
+    fake.give("disable", "a")
+    fake.fault = "/api/v1/commands/results"
 
     failed = subject.command("courier", check=False)
 
-    assert (failed.returncode, desk.results) == (1, {})
-    assert "answered 500: told to" in failed.stderr
+    assert (failed.returncode, fake.results) == (1, {})
+    assert "answered 500: requested by the test" in failed.stderr
     assert subject.states() == {"a": "disabled"}
     subject.command("enable", "a")
-    desk.fault = ""
+    fake.fault = ""
     subject.command("courier")
-    assert (desk.results[1]["outcome"], subject.states()) == ("done", {"a": "success"})
+    assert (fake.results[1]["outcome"], subject.states()) == ("done", {"a": "success"})
 
 
 def test_a_command_of_a_courier_that_died_after_recording_it_is_completed(
-    repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    repository: ConfigRepository, subject: Worker, fake: FakeManager, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repository.commit({"a.yml": gate.mirror()}, "Add a")
     subject.command("follow", "--start")
     syncing(subject, gate, "a")
     here = commands.WorkerContext("w1", StateLayout(str(subject.state)), str(subject.settings))
-    desk.give("stop", "a")
+    fake.give("stop", "a")
     dies = ManagerClient(load_runner(subject.settings).manager or pytest.fail("no manager"))
     monkeypatch.setattr("runner.subprocesses.stopping.stop", lambda *_words: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -170,85 +170,85 @@ def test_a_command_of_a_courier_that_died_after_recording_it_is_completed(
     subject.command("courier")
 
     status(subject, "a", "paused")
-    assert desk.results[1]["outcome"] == "done"
+    assert fake.results[1]["outcome"] == "done"
 
 
 def test_an_older_manager_without_commands_is_no_error(
-    repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
+    repository: ConfigRepository, subject: Worker, fake: FakeManager, gate: Gate
 ) -> None:
-    desk.old = True
+    fake.old = True
     gate.open.touch()
     repository.commit({"a.yml": gate.mirror("measure_size: false\n")}, "Add a")
     subject.command("once")
     assert subject.command("courier").stderr == "INFO courier: delivered 0 reports\n"
     with lingering(subject):
         subject.command("run", "a")
-        wait_until(lambda: desk.successes("a") == 2, "both ends are reported")
+        wait_until(lambda: fake.successes("a") == 2, "both ends are reported")
     assert said(subject) == ""
 
 
-def test_a_manager_that_lost_its_database_can_give_commands_again(subject: Worker, desk: Desk) -> None:
+def test_a_manager_that_lost_its_database_can_give_commands_again(subject: Worker, fake: FakeManager) -> None:
     for _ in range(3):
-        desk.give("ping")
+        fake.give("ping")
     subject.command("courier", check=False)
-    desk.commands.clear()
-    desk.results.clear()
-    desk.known = 0
-    desk.give("ping")
+    fake.commands.clear()
+    fake.results.clear()
+    fake.known = 0
+    fake.give("ping")
 
     lost = subject.command("courier")
-    number = desk.give("ping")
+    number = fake.give("ping")
     subject.command("courier")
 
     assert "has lost some earlier commands" in lost.stderr
-    assert desk.results.keys() == {number}
+    assert fake.results.keys() == {number}
 
 
 def test_a_reload_fetches_the_newest_revision(
-    repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
+    repository: ConfigRepository, subject: Worker, fake: FakeManager, gate: Gate
 ) -> None:
     gate.open.touch()
     repository.commit({"a.yml": gate.mirror()}, "Add a")
     subject.command("once")
     with lingering(subject):
         repository.commit({"b.yml": gate.mirror()}, "Add b")
-        assert answered(desk, desk.give("reload")) == ("done", "")
+        assert answered(fake, fake.give("reload")) == ("done", "")
         status(subject, "b", "success")
 
 
 def test_a_revision_that_the_manager_names_starts_one_follow(
-    repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
+    repository: ConfigRepository, subject: Worker, fake: FakeManager, gate: Gate
 ) -> None:
     gate.open.touch()
-    desk.revision = repository.commit({"a.yml": gate.mirror()}, "Add a")
+    fake.revision = repository.commit({"a.yml": gate.mirror()}, "Add a")
     subject.command("once")
     assert ": starting a follow" not in subject.command("courier").stderr
-    desk.revision = repository.commit({"b.yml": gate.mirror()}, "Add b")
+    fake.revision = repository.commit({"b.yml": gate.mirror()}, "Add b")
 
     said = subject.command("courier", "--start").stderr
 
-    assert f"the manager is at revision {desk.revision[:12]}: starting a follow" in said
+    assert f"the manager is at revision {fake.revision[:12]}: starting a follow" in said
     status(subject, "b", "success")
-    desk.revision = "f" * 40
+    fake.revision = "f" * 40
     assert ": starting a follow" in subject.command("courier").stderr
     assert ": starting a follow" not in subject.command("courier").stderr
-    desk.revision = "no commit"
+    fake.revision = "no commit"
     assert ": starting a follow" not in subject.command("courier").stderr
 
 
-def test_a_failing_manager_is_logged_once_and_asked_again(
-    repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
+def test_a_failing_manager_is_logged_once_and_requests_go_on(
+    repository: ConfigRepository, subject: Worker, fake: FakeManager, gate: Gate
 ) -> None:
     gate.open.touch()
     repository.commit({"a.yml": gate.mirror()}, "Add a")
     subject.command("once")
-    desk.fault = "/api/v1/commands"
+    fake.fault = "/api/v1/commands"
     with lingering(subject) as courier:
         wait_until(lambda: "cannot fetch commands: " in said(subject), "it is told")
         subject.command("run", "a")
-        wait_until(lambda: desk.successes("a") == 2, "reports are taken all the same")
-        desk.fault = ""
-        assert answered(desk, desk.give("ping")) == ("done", "")
+        wait_until(lambda: fake.successes("a") == 2, "reports are taken all the same")
+        fake.fault = ""
+        assert answered(fake, fake.give("ping")) == ("done", "")
         assert courier.poll() is None
     assert said(subject).count("cannot fetch commands") == 1
 

@@ -110,7 +110,7 @@ def courier(worker: Worker, *patches: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, timeout=300)
 
 
-def test_whatever_the_manager_does_runs_go_on_and_it_knows_all_of_them_afterwards(
+def test_runs_go_on_despite_faults_of_the_manager_and_all_are_reported_afterwards(
     repository: ConfigRepository, reporter: Worker, manager: Manager, way: FaultyWay
 ) -> None:
     repository.commit({"m.yml": script(reporter, "true\n")}, "Add m")
@@ -137,7 +137,7 @@ def test_whatever_the_manager_does_runs_go_on_and_it_knows_all_of_them_afterward
     assert list(truth.untold(reporter, manager)) == []
 
 
-def test_a_manager_that_never_answers_holds_up_its_courier_and_nobody_else(
+def test_a_manager_that_never_answers_blocks_only_its_courier(
     repository: ConfigRepository, reporter: Worker, manager: Manager, way: FaultyWay
 ) -> None:
     repository.commit({"m.yml": script(reporter, "true\n")}, "Add m")
@@ -211,7 +211,7 @@ def test_a_week_of_reports_is_delivered_in_order_even_if_requests_must_be_small(
         wait_until(lambda: not list(truth.differences(worker, manager, names)), "the pages have the last runs")
 
 
-def test_a_manager_that_has_lost_its_memory_is_told_all_although_nothing_waits(
+def test_a_manager_that_lost_its_database_gets_everything_although_no_report_waits(
     repository: ConfigRepository, reporter: Worker, manager: Manager
 ) -> None:
     repository.commit({"m.yml": script(reporter, "true\n")}, "Add m")
@@ -293,7 +293,7 @@ def test_a_full_disk_for_the_state_stops_what_is_new_and_nothing_is_damaged(
         assert list(truth.violations(worker)) == []
 
 
-def test_a_full_disk_has_room_for_the_ends_of_runs(worker: Worker) -> None:
+def test_a_full_disk_has_space_for_the_ends_of_runs(worker: Worker) -> None:
     with small_disk(worker.state, "size=1m") as fill, journal.opened(str(worker.state / "journal.db")) as book:
         for name in ("a", "b"):
             live(book, name, 50.0)
@@ -315,7 +315,7 @@ def test_a_full_disk_has_room_for_the_ends_of_runs(worker: Worker) -> None:
 
 
 @pytest.mark.parametrize("kind", ["command", "rsync"])
-def test_a_full_disk_for_the_logs_is_told_and_damages_nothing(
+def test_a_full_disk_for_logs_is_reported_and_damages_nothing(
     repository: ConfigRepository, worker: Worker, upstream: RsyncDaemon, kind: str
 ) -> None:
     text = script(worker, "seq 10000\n") if kind == "command" else f"upstream: {upstream.url('files')}\n"
@@ -364,7 +364,7 @@ def test_messages_that_have_no_place_stop_no_run(repository: ConfigRepository, w
     assert [run.status for run in truth.past(worker)] == ["success"] * 2
 
 
-def test_a_disks_fault_is_no_bug_of_ours_even_if_nobody_says_which_file(tmp_path: Path) -> None:
+def test_a_disk_error_without_a_file_name_is_not_reported_as_a_bug(tmp_path: Path) -> None:
     def fail(number: int) -> int:
         raise OSError(number, os.strerror(number))
 
@@ -477,7 +477,7 @@ def test_a_run_that_comes_up_while_it_is_given_up_is_not_ended(tmp_path: Path, m
 # Too many at once
 
 
-def test_a_second_courier_says_so(repository: ConfigRepository, reporter: Worker) -> None:
+def test_a_second_courier_ends_with_a_message(repository: ConfigRepository, reporter: Worker) -> None:
     repository.commit({"m.yml": script(reporter, "true\n")}, "Add m")
     reporter.command("once")
     first = reporter.start("courier", "--linger")

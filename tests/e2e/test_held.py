@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from runner.subprocesses import spawn
-from tests.e2e.desk import Desk
+from tests.e2e.fake_manager import FakeManager
 from tests.e2e.gate import Gate, status, syncing, upcoming
 from tests.e2e.parts import ConfigRepository, Manager, Worker, wait_until
 from tests.e2e.test_commands import answered, lingering
@@ -172,26 +172,26 @@ def test_a_run_continues_through_a_hold_and_its_restart_waits(worker: Worker, ga
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
-    with Desk() as desk:
-        yield desk
+def fake() -> Iterator[FakeManager]:
+    with FakeManager() as fake:
+        yield fake
 
 
 def test_commands_of_the_manager_are_recorded_and_take_effect_after_the_release(
-    held: Worker, desk: Desk, repository: ConfigRepository, gate: Gate
+    held: Worker, fake: FakeManager, repository: ConfigRepository, gate: Gate
 ) -> None:
     token = held.folder / "token"
     token.write_text("secret\n")
     with held.settings.open("a") as settings:
-        settings.write(f"manager: {{url: '{desk.url}', token: {{file: {token}}}}}\n")
+        settings.write(f"manager: {{url: '{fake.url}', token: {{file: {token}}}}}\n")
     repository.commit({"a.yml": gate.mirror("cron: 30 4 1 1 *\n")}, "Sync a once a year")
     held.command("follow", "--start")
     with lingering(held):
         recorded = ("done", "recorded; it starts after `skipjack release`, since this worker is held")
-        assert answered(desk, desk.give("start", "a", force=True)) == recorded
-        assert answered(desk, desk.give("reload")) == ("done", "")
-        assert answered(desk, desk.give("disable", "b")) == ("done", "")
-        wait_until(lambda: desk.statuses("b")[-1:] == ["disabled"], "what commands do else is done and reported")
+        assert answered(fake, fake.give("start", "a", force=True)) == recorded
+        assert answered(fake, fake.give("reload")) == ("done", "")
+        assert answered(fake, fake.give("disable", "b")) == ("done", "")
+        wait_until(lambda: fake.statuses("b")[-1:] == ["disabled"], "what commands do else is done and reported")
         assert held.states() == {"b": "disabled"}
 
         held.command("release")
@@ -325,7 +325,9 @@ def test_a_hold_needs_no_reachable_repository(worker: Worker, repository: Config
     assert gate.begun("a") == []
 
 
-def test_a_run_that_finds_no_slot_on_a_held_worker_says_that_nothing_starts_it_later(held: Worker, gate: Gate) -> None:
+def test_without_a_free_slot_on_a_held_worker_a_message_says_that_nothing_starts_the_run_later(
+    held: Worker, gate: Gate
+) -> None:
     held.command("follow")
     gate.open.unlink()
     runs = [held.start("run", name, "--while-held") for name in "ab"]

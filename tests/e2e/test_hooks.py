@@ -46,7 +46,7 @@ def test_old_logs_are_compressed_and_at_last_removed(
     assert f"{first}.gz" not in logs(worker)
 
 
-def test_commands_see_the_synced_mirror_and_their_trouble_is_told_beside_the_result(
+def test_commands_see_the_synced_mirror_and_their_failures_are_shown_beside_the_result(
     repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker
 ) -> None:
     text = "exec_on_success: [cat 'folder-1/file 1 ünï.txt', /bin/false]\nexec_on_success_extra: [echo the last one]\n"
@@ -93,7 +93,7 @@ def disk(worker: Worker) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-def test_a_run_is_refused_on_a_full_disk_and_goes_on_when_there_is_room(
+def test_a_run_fails_early_on_a_full_disk_and_succeeds_when_there_is_space(
     repository: ConfigRepository, worker: Worker, disk: Path
 ) -> None:
     ballast = disk / "ballast"
@@ -166,7 +166,7 @@ def test_a_sync_with_nothing_to_delete_needs_no_second_pass_for_a_trace(
     assert (worker.folder / "logs/m/latest").read_text().count("Total file size") == 1
 
 
-def test_a_sync_shows_that_it_is_under_way_and_a_failure_leaves_the_trace(
+def test_a_marker_shows_an_active_sync_and_a_failure_leaves_the_trace(
     repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker
 ) -> None:
     """The rsync of the second run looks at the mirror itself and then fails."""

@@ -116,7 +116,7 @@ def test_small_losses_add_up_only_from_one_success_to_the_next(repository: Confi
     assert "16 of 72 files" in m.run()[1]
 
 
-def test_only_the_operator_on_the_machine_accepts_a_loss_and_the_site_says_why_it_is_needed(
+def test_only_the_operator_on_the_machine_accepts_deletions_and_the_site_shows_why(
     repository: ConfigRepository, manager: Manager, reporter: Worker
 ) -> None:
     m = Scripted(repository, reporter)
@@ -260,7 +260,7 @@ def test_another_provider_ends_no_refusal_and_hides_no_loss_of_a_failed_run(
     assert m.run() == ("success", "")
 
 
-def test_a_refusal_goes_on_under_another_name_and_next_says_what_to_do(
+def test_a_stopped_deletion_stays_stopped_after_a_rename_and_next_shows_the_command(
     repository: ConfigRepository, worker: Worker
 ) -> None:
     m = Scripted(repository, worker)

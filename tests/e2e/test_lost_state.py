@@ -325,7 +325,7 @@ def test_a_missing_database_of_a_release_without_marks_is_refused(
     assert len(stopped.token("w1")) == 43
 
 
-def test_what_shows_no_database_is_not_taken_for_one(tmp_path: Path) -> None:
+def test_files_beside_no_database_do_not_count_as_one(tmp_path: Path) -> None:
     manager = Manager(tmp_path / "m")
     state = manager.folder / "state"
     state.mkdir(exist_ok=True)
@@ -361,7 +361,7 @@ def test_a_first_manager_starts_without_a_question_in_any_order(tmp_path: Path, 
             assert done.returncode == (1 if own else 0), (name, done.stderr)
 
 
-def test_a_manager_whose_database_was_removed_on_purpose_starts_anew(stopped: Manager) -> None:
+def test_a_manager_whose_database_was_removed_on_purpose_starts_with_an_empty_one(stopped: Manager) -> None:
     for path in (stopped.folder / "state").glob("manager.db*"):
         path.unlink()
 

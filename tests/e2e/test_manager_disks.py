@@ -23,7 +23,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_full_disk_of_the_database_is_told_and_nothing_is_acknowledged(manager: Manager) -> None:
+def test_a_full_disk_of_the_database_is_reported_and_nothing_is_acknowledged(manager: Manager) -> None:
     with small_disk(manager.state, "size=4m") as fill:
         worker, operator = manager.token(), {"Authorization": f"Bearer {manager.token('alice', 'operator')}"}
         with manager.serving():

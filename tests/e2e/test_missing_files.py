@@ -134,7 +134,7 @@ def test_a_command_may_put_another_directory_in_the_place_of_its_own(
     assert (run.status, run.attempts) == ("success", 2), run
 
 
-def test_a_run_by_the_schedule_is_refused_and_the_page_says_why(
+def test_a_scheduled_run_fails_early_and_the_page_shows_why(
     repository: ConfigRepository, upstream: RsyncDaemon, reporter: Worker, manager: Manager
 ) -> None:
     repository.commit({"m.yml": f"interval: 1s\nupstream: {upstream.url('files')}\n"}, "Add m")
@@ -153,7 +153,7 @@ def test_a_run_by_the_schedule_is_refused_and_the_page_says_why(
     assert "is missing, but the last success" in (manager.site / "mirrors/m.html").read_text()
 
 
-def test_a_mirror_that_another_commit_placed_elsewhere_is_told_where_its_files_are(
+def test_after_a_commit_that_moves_a_mirror_a_message_shows_where_its_files_are(
     repository: ConfigRepository, upstream: RsyncDaemon, synced: Path, worker: Worker
 ) -> None:
     repository.commit({"m.yml": f"{LATER}upstream: {upstream.url('files')}\nmirror_subdir: os\n"}, "Move m")

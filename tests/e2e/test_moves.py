@@ -122,7 +122,7 @@ def test_a_disabled_mirror_that_is_renamed_stays_disabled(
     status(reporter, "new", "success")
 
 
-def test_a_run_under_the_former_name_keeps_the_new_one_waiting_and_takes_its_orders(
+def test_the_new_name_waits_for_a_run_under_the_previous_one_which_gets_its_commands(
     repository: ConfigRepository, worker: Worker, gate: Gate
 ) -> None:
     directory = f"mirror_dir: {worker.root}/files\ninterval: 1s\n"

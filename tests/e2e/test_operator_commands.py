@@ -156,9 +156,7 @@ def test_unknown_names_are_reported_and_nothing_is_done(
     status(worker, "a", "success")
 
 
-def test_a_wait_between_attempts_is_over_when_the_run_is_told_to_stop(
-    repository: ConfigRepository, worker: Worker, gate: Gate
-) -> None:
+def test_a_stop_ends_the_wait_between_attempts(repository: ConfigRepository, worker: Worker, gate: Gate) -> None:
     gate.script.write_text(f"#!/bin/sh\necho $TUNASYNC_MIRROR_NAME $$ >> {gate.starts}\nexit 1\n")
     repository.commit({"a.yml": gate.mirror("retry: 2\nretry_delay: 1h\n")}, "Add a")
     worker.command("follow", "--start")

@@ -117,7 +117,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.parametrize("phase", IN_A_RUN)
-def test_a_run_dies(site: Site, phase: str) -> None:
+def test_a_killed_run(site: Site, phase: str) -> None:
     mirror = phase.replace("_", "-")
     if phase == "post_fail":
         site.flag(mirror, "fails").touch()
@@ -137,7 +137,7 @@ def test_a_run_dies(site: Site, phase: str) -> None:
     assert len(site.runs(mirror)) == 3
 
 
-def test_a_tick_dies_between_what_it_records_and_what_it_starts(site: Site) -> None:
+def test_a_tick_killed_between_record_and_start(site: Site) -> None:
     site.pass_time("launched", 3601)
     kill(site.hold("launched", "tick", str(site.worker.state)))
 
@@ -150,7 +150,7 @@ def test_a_tick_dies_between_what_it_records_and_what_it_starts(site: Site) -> N
     site.goes_on("launched")
 
 
-def test_a_launched_run_dies_before_it_begins(site: Site) -> None:
+def test_a_launched_run_killed_before_it_begins(site: Site) -> None:
     site.pass_time("beginning", 3601)
     kill(site.hold("launched", "tick", str(site.worker.state)))
     number = site.runs("beginning")[-1].id
@@ -189,7 +189,7 @@ def test_a_provider_is_at_work(site: Site, victims: str) -> None:
     site.goes_on(victims)
 
 
-def test_who_ends_orphans_dies_and_whoever_waits_for_them_is_not_taken_for_one(site: Site) -> None:
+def test_a_killed_run_that_was_ending_orphans_and_a_run_that_waits_is_no_orphan(site: Site) -> None:
     site.flag("deaf", "closed").touch()
     run = site.worker.start("run", "deaf")
     wait_until(lambda: truth.providers(site.worker, "deaf"), "the provider is at work")
@@ -218,7 +218,7 @@ def test_who_ends_orphans_dies_and_whoever_waits_for_them_is_not_taken_for_one(s
 
 
 @pytest.mark.parametrize("phase", ["sending", "sent"])
-def test_a_courier_dies(site: Site, phase: str) -> None:
+def test_a_killed_courier(site: Site, phase: str) -> None:
     site.worker.command("run", "run")
     waiting = site.worker.pending()
     assert waiting
@@ -267,7 +267,7 @@ def test_all_die_at_once_at_every_phase(site: Site) -> None:
     wait_until(lambda: not list(truth.differences(site.worker, site.manager, list(MIRRORS))), "the pages tell it all")
 
 
-def test_random_deaths_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+def test_random_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
     """`make soak` does the same for longer."""
     result = soak(tmp_path, deaths=12, seed=6, tell=lambda _text: None)
 

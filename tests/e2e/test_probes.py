@@ -15,7 +15,7 @@ import requests
 from runner.base.state_dir import StateLayout
 from runner.courier.probe_schedule import EVERY
 from runner.journal import journal
-from tests.e2e.desk import Desk
+from tests.e2e.fake_manager import FakeManager
 from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
 from tests.e2e.test_commands import lingering
 
@@ -25,17 +25,17 @@ MIRROR = "upstream: {}\nfreshness: {{file: {}}}\nmeasure_size: false\n"
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
-    with Desk() as desk:
-        yield desk
+def fake() -> Iterator[FakeManager]:
+    with FakeManager() as fake:
+        yield fake
 
 
 @pytest.fixture
-def subject(worker: Worker, desk: Desk) -> Worker:
+def subject(worker: Worker, fake: FakeManager) -> Worker:
     token = worker.folder / "token"
     token.write_text("secret\n")
     with worker.settings.open("a") as settings:
-        settings.write(f"manager: {{url: '{desk.url}', token: {{file: {token}}}}}\n")
+        settings.write(f"manager: {{url: '{fake.url}', token: {{file: {token}}}}}\n")
     return worker
 
 
@@ -68,48 +68,48 @@ def web(tree: Path) -> Iterator[tuple[str, list[str]]]:
         thread.join()
 
 
-def probes(desk: Desk, mirror: str) -> list[dict[str, Any]]:
+def probes(fake: FakeManager, mirror: str) -> list[dict[str, Any]]:
     """The probes that were reported of a mirror, each once."""
-    found = [status for report in desk.reports for status in report["statuses"] if status["mirror"] == mirror]
+    found = [status for report in fake.reports for status in report["statuses"] if status["mirror"] == mirror]
     return list({each["probe"]["at"]: each["probe"] for each in found if each["probe"]}.values())
 
 
 def test_a_mirror_is_probed_after_a_success_and_an_hour_later(
-    repository: ConfigRepository, upstream: RsyncDaemon, subject: Worker, desk: Desk, tree: Path
+    repository: ConfigRepository, upstream: RsyncDaemon, subject: Worker, fake: FakeManager, tree: Path
 ) -> None:
     (tree / "lastupdate").write_text("1709640000\n")
     repository.commit({"m.yml": MIRROR.format(upstream.url("files"), "lastupdate")}, "Add m")
 
     subject.command("once")
 
-    (first,) = probes(desk, "m")
+    (first,) = probes(fake, "m")
     assert (first["upstream_at"], first["own_at"], first["same"], first["problem"]) == (NOON, NOON, True, "")
     (tree / "lastupdate").write_text("1709640060\n")
     subject.command("courier")
-    assert len(probes(desk, "m")) == 1, "nothing has happened, and it is not an hour since"
+    assert len(probes(fake, "m")) == 1, "nothing has happened, and it is not an hour since"
     with journal.opened(StateLayout(str(subject.state)).journal) as book:
         past = book._db.execute("UPDATE mirror SET probed_at = probed_at - ?, last_success_at = 1", (EVERY,))
         assert past.rowcount == 1
     subject.command("courier")
-    second = probes(desk, "m")[-1]
+    second = probes(fake, "m")[-1]
     assert (second["upstream_at"], second["own_at"], second["same"]) == (NOON + 60, NOON, False)
 
 
 def test_a_lingering_courier_probes_after_a_run_while_it_delivers(
-    repository: ConfigRepository, upstream: RsyncDaemon, subject: Worker, desk: Desk, tree: Path
+    repository: ConfigRepository, upstream: RsyncDaemon, subject: Worker, fake: FakeManager, tree: Path
 ) -> None:
     (tree / "stamp").write_text("any text\n")
     repository.commit({"m.yml": MIRROR.format(upstream.url("files"), "stamp")}, "Add m")
     subject.command("follow", "--start")
     with lingering(subject):
-        found = wait_until(lambda: probes(desk, "m"), "it is probed")
+        found = wait_until(lambda: probes(fake, "m"), "it is probed")
         assert (found[0]["upstream_at"], found[0]["same"]) == (None, True)
         subject.command("run", "m")
-        wait_until(lambda: len(probes(desk, "m")) == 2, "it is probed again")
+        wait_until(lambda: len(probes(fake, "m")) == 2, "it is probed again")
 
 
 def test_only_the_timestamp_file_is_requested_and_no_redirect_followed(
-    repository: ConfigRepository, subject: Worker, desk: Desk, web: tuple[str, list[str]], tree: Path
+    repository: ConfigRepository, subject: Worker, fake: FakeManager, web: tuple[str, list[str]], tree: Path
 ) -> None:
     url, asked = web
     (tree / "stamp").write_text("2024-03-05T12:00:00Z\n")
@@ -127,7 +127,7 @@ def test_only_the_timestamp_file_is_requested_and_no_redirect_followed(
 
     subject.command("once")
 
-    a, b, _c, d = (probes(desk, name)[-1] for name in "abcd")
+    a, b, _c, d = (probes(fake, name)[-1] for name in "abcd")
     assert (a["upstream_at"], a["own_at"], a["same"], a["problem"]) == (NOON, NOON - 3600, False, "")
     assert sorted(asked) == ["/moved/stamp", "/stamp", "/stamp"]
     assert b["problem"].startswith("the upstream answered 302 for /moved/stamp, a redirect; ")
@@ -135,7 +135,7 @@ def test_only_the_timestamp_file_is_requested_and_no_redirect_followed(
 
 
 def test_an_unreadable_file_is_reported_with_the_reason(
-    repository: ConfigRepository, upstream: RsyncDaemon, subject: Worker, desk: Desk, tree: Path
+    repository: ConfigRepository, upstream: RsyncDaemon, subject: Worker, fake: FakeManager, tree: Path
 ) -> None:
     (tree / "large").write_bytes(b"x" * 100_000)
     os.mkfifo(tree / "pipe")
@@ -145,7 +145,7 @@ def test_an_unreadable_file_is_reported_with_the_reason(
 
     subject.command("once")
 
-    found = {name: probes(desk, name)[-1]["problem"] for name in files}
+    found = {name: probes(fake, name)[-1]["problem"] for name in files}
     assert found["none"].startswith("the upstream has no none, or one larger than 65536 bytes; ")
     assert found["none"].endswith("/none/none: No such file or directory")
     assert found["large"].endswith("large is larger than 65536 bytes")
@@ -154,7 +154,7 @@ def test_an_unreadable_file_is_reported_with_the_reason(
 
 
 def test_the_answer_to_a_wrong_password_is_reported(
-    repository: ConfigRepository, tmp_path: Path, tree: Path, subject: Worker, desk: Desk
+    repository: ConfigRepository, tmp_path: Path, tree: Path, subject: Worker, fake: FakeManager
 ) -> None:
     folder = tmp_path / "locked"
     folder.mkdir()
@@ -168,15 +168,15 @@ def test_the_answer_to_a_wrong_password_is_reported(
         text = MIRROR.format(locked.url("files"), "stamp") + f"username: mirror\npassword: {{file: {password}}}\n"
         repository.commit({"m.yml": text}, "Add m")
         subject.command("once")
-        assert probes(desk, "m")[-1]["upstream_at"] == NOON
+        assert probes(fake, "m")[-1]["upstream_at"] == NOON
         password.write_text("wrong\n")
         with journal.opened(StateLayout(str(subject.state)).journal) as book:
             book._db.execute("UPDATE mirror SET probed_at = NULL")
 
         subject.command("courier")
 
-    assert "@ERROR: auth failed" in probes(desk, "m")[-1]["problem"]
-    assert "right" not in str(desk.reports) and "wrong" not in str(desk.reports)
+    assert "@ERROR: auth failed" in probes(fake, "m")[-1]["problem"]
+    assert "right" not in str(fake.reports) and "wrong" not in str(fake.reports)
 
 
 def shown(manager: Manager, worker: Worker, freshness: str, cause: str | None) -> dict[str, Any]:

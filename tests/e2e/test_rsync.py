@@ -183,7 +183,7 @@ LIMITS = "limits:     memory 64.0 MiB, processor 150%, weight on the disks 50; e
         ("btrfs_snapshot: true", "snapshot_root: /srv/new", "snapshot:   /srv/new/m"),
     ],
 )
-def test_a_dry_run_tells_limits_and_where_the_mirror_lies(
+def test_a_dry_run_prints_limits_and_the_directory(
     repository: ConfigRepository, worker: Worker, text: str, setting: str, told: str
 ) -> None:
     with worker.settings.open("a") as settings:
@@ -198,7 +198,9 @@ def test_a_dry_run_tells_limits_and_where_the_mirror_lies(
         assert not [word for word in ("limits:", "dataset:", "snapshot:") if word in said]
 
 
-def test_a_missing_exclude_file_is_named(repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker) -> None:
+def test_a_missing_exclude_file_is_reported(
+    repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker
+) -> None:
     missing = worker.folder.parent / "filters/missing"
     text = f"upstream: {upstream.url('files')}\nexclude_file: {missing}\n"
     repository.commit({"m.yml": text}, "Add m")
@@ -209,7 +211,7 @@ def test_a_missing_exclude_file_is_named(repository: ConfigRepository, upstream:
     assert f"cannot read the `exclude_file` {missing}: " in worker.command("run", "m", "--dry-run", check=False).stderr
 
 
-def test_progress_stands_beside_the_log_while_a_run_is_under_way(
+def test_the_progress_file_is_beside_the_log_during_a_run(
     repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker
 ) -> None:
     declared(repository, upstream, worker, "rsync_options: [--bwlimit=400]\n")
@@ -276,7 +278,7 @@ def test_options_without_effect_are_a_warning_and_stop_nothing(
     assert files(worker.root / "m") == files(tree)
 
 
-def test_a_dry_run_before_the_first_sync_says_that_there_is_no_directory_yet(
+def test_a_dry_run_before_the_first_sync_reports_that_there_is_no_directory_yet(
     worker: Worker, repository: ConfigRepository, upstream: RsyncDaemon
 ) -> None:
     repository.commit({"a.yml": f"upstream: {upstream.url('files')}\n"}, "Add a")

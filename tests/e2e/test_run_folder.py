@@ -14,7 +14,7 @@ def problems(manager: Manager) -> list[dict[str, str]]:
     return [problem for worker in found for problem in worker["problems"]]
 
 
-def test_without_its_run_folder_a_worker_syncs_and_reports_and_says_so(
+def test_without_its_run_folder_a_worker_syncs_and_reports_and_prints_a_warning(
     reporter: Worker, manager: Manager, repository: ConfigRepository, upstream: RsyncDaemon
 ) -> None:
     # What would be measured in the background would be reported later.
@@ -32,9 +32,7 @@ def test_without_its_run_folder_a_worker_syncs_and_reports_and_says_so(
     wait_until(lambda: problems(manager) == [], "the page does not show it any more")
 
 
-def test_once_says_which_plan_it_goes_on_with(
-    worker: Worker, repository: ConfigRepository, upstream: RsyncDaemon
-) -> None:
+def test_once_prints_which_plan_it_uses(worker: Worker, repository: ConfigRepository, upstream: RsyncDaemon) -> None:
     repository.commit({"a.yml": f"upstream: {upstream.url('files')}\ninterval: 1s\n"}, "Add a mirror")
     worker.command("once")
     commit = repository.git("rev-parse", "HEAD")
@@ -51,7 +49,7 @@ def test_once_says_which_plan_it_goes_on_with(
     )
 
 
-def test_a_dead_unit_is_shown_on_the_page_until_it_lives(
+def test_a_failed_unit_is_shown_on_the_page_until_it_runs_again(
     reporter: Worker, manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reporter.command("follow")

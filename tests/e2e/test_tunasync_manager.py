@@ -55,7 +55,7 @@ def shown(model: Model, mirror: str) -> dict[str, Any]:
     return model.jobs["w1", mirror]
 
 
-def test_runs_are_told_as_one_of_its_own_workers_tells_them(
+def test_runs_are_reported_as_by_a_worker_of_tunasync(
     repository: ConfigRepository, subject: Worker, model: Model, gate: Gate
 ) -> None:
     gate.script.write_text("#!/bin/sh\necho size: 1234000000\n[ ! -e fail ] || exit 7\n")
@@ -115,7 +115,7 @@ def test_a_size_that_is_measured_later_is_no_second_success(
     assert model.words("m") == ["pre-syncing", "success"]
 
 
-def test_each_step_of_a_run_is_told_while_it_goes_on(
+def test_each_step_of_a_run_is_reported_at_once(
     repository: ConfigRepository, subject: Worker, model: Model, gate: Gate
 ) -> None:
     repository.commit({"m.yml": gate.mirror("measure_size: false\n")}, "Add m")
@@ -127,7 +127,7 @@ def test_each_step_of_a_run_is_told_while_it_goes_on(
         wait_until(lambda: model.words("m") == ["pre-syncing", "syncing", "success"], "it has ended")
 
 
-def test_a_run_is_told_as_failed_between_two_attempts_as_one_of_its_own_workers_tells_it(
+def test_a_run_is_reported_as_failed_between_two_attempts_as_by_a_worker_of_tunasync(
     repository: ConfigRepository, subject: Worker, model: Model, gate: Gate
 ) -> None:
     gate.script.write_text(
@@ -147,7 +147,7 @@ def test_a_run_is_told_as_failed_between_two_attempts_as_one_of_its_own_workers_
     assert [message.partition(".")[0] for message in messages] == ["attempt 1 of 2 failed: the command exited with 7"]
 
 
-def test_what_it_missed_comes_in_order_and_a_lost_memory_is_met_anew(
+def test_missed_reports_come_in_order_and_after_a_lost_database_the_worker_registers_again(
     repository: ConfigRepository, subject: Worker, model: Model, gate: Gate
 ) -> None:
     gate.open.touch()
@@ -199,7 +199,7 @@ def test_paused_and_disabled_mirrors_are_shown_so_until_they_are_not(
     assert shown(model, "m")["status"] == "success"
 
 
-def test_a_run_that_a_lost_memory_does_not_know_is_shown_as_syncing(
+def test_a_run_that_began_before_the_database_was_lost_is_shown_as_syncing(
     repository: ConfigRepository, subject: Worker, model: Model, gate: Gate
 ) -> None:
     repository.commit({"m.yml": gate.mirror("measure_size: false\n")}, "Add m")

@@ -118,7 +118,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = json.loads(sent) if sent else None
         status, answer = self.server.answer(self.command, self.path, body)
         if self.server.broken:
-            status, answer = 500, {"error": "told to"}
+            status, answer = 500, {"error": "requested by the test"}
         data = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))

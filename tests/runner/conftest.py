@@ -8,7 +8,7 @@ import pytest
 from tests import prepared
 
 from .importing import Bench
-from .lying import Liar, Lie, Says
+from .scripted_manager import Says, ScriptedManager, Serve
 
 
 @pytest.fixture
@@ -26,13 +26,13 @@ def prepared_commands() -> Iterator[None]:
 
 
 @pytest.fixture
-def lie() -> Iterator[Lie]:
-    liars: list[Liar] = []
+def serve() -> Iterator[Serve]:
+    started: list[ScriptedManager] = []
 
-    def start(says: Says) -> Liar:
-        liars.append(Liar(says))
-        return liars[-1]
+    def start(says: Says) -> ScriptedManager:
+        started.append(ScriptedManager(says))
+        return started[-1]
 
     yield start
-    for liar in liars:
-        liar.close()
+    for manager in started:
+        manager.close()

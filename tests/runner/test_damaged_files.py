@@ -215,7 +215,7 @@ def with_right_sums(path: Path, change: str, value: str) -> None:
 
 @pytest.mark.parametrize("value", ["", "{", "null", "3", "[]", "{}", '{"name": 5}', "[" * 20_000, "\\ud800"])
 @pytest.mark.parametrize("table_and_column", ["header.content", "mirror.definition", "mirror.paths"])
-def test_damaged_json_in_the_plan_is_named_although_its_checksum_is_right(
+def test_damaged_json_in_the_plan_is_reported_although_its_checksum_is_right(
     machine: Machine, table_and_column: str, value: str
 ) -> None:
     table, column = table_and_column.split(".")
@@ -231,7 +231,7 @@ def test_damaged_json_in_the_plan_is_named_although_its_checksum_is_right(
 
 
 @pytest.mark.parametrize("value", ["{", "null", "3", "[]", "[1]", "[" * 20_000])
-def test_a_damaged_window_in_the_plan_is_named(machine: Machine, value: str) -> None:
+def test_a_damaged_window_in_the_plan_is_reported(machine: Machine, value: str) -> None:
     with_right_sums(Path(machine.layout.plan), "UPDATE mirror SET sync_windows = ?", value)
     if value in ("null", "[]"):  # as none
         with plan.opened(machine.layout.plan) as opened:
@@ -252,7 +252,7 @@ def test_a_damaged_window_in_the_plan_is_named(machine: Machine, value: str) -> 
         "INSERT INTO command (number, kind, mirrors, force, issued_by) VALUES (1, 'ping', '7', 0, 'x')",
     ],
 )  # fmt: skip
-def test_what_cannot_be_in_a_journal_is_named(machine: Machine, change: str) -> None:
+def test_impossible_values_in_a_journal_are_reported(machine: Machine, change: str) -> None:
     assert examine(machine.layout.journal) is None
     connection = sqlite3.connect(machine.layout.journal, isolation_level=None)
     connection.execute(change)
@@ -262,7 +262,7 @@ def test_what_cannot_be_in_a_journal_is_named(machine: Machine, change: str) -> 
 
 @pytest.mark.parametrize("value", ["'{}'", "'x'", "1e300", "-9e10", "4611686018427387904", "x'00ff'"])
 @pytest.mark.parametrize("column", ["override.made_at", "request.made_at", "released.at", "mirror.last_ended_at"])
-def test_a_wrong_time_in_the_journal_is_told_as_damage_by_each_program(
+def test_each_program_reports_a_wrong_time_in_the_journal_as_damage(
     machine: Machine, column: str, value: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table, name = column.split(".")
@@ -302,7 +302,7 @@ def renamed_to_no_text(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["plan.db", "journal.db"])
-def test_damaged_names_are_told(machine: Machine, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_names_are_reported(machine: Machine, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     renamed_to_no_text(machine.folder / name)
     for program in list(machine.programs())[:2]:
         assert error_boundary.guarded(partial(ended, program), str(machine.folder)) == 1
@@ -443,7 +443,7 @@ def test_a_directory_in_the_place_of_a_new_plan_is_moved_away_and_kept(worker: W
     assert (kept / "inside").is_dir()
 
 
-def test_a_state_folder_that_is_a_file_is_told_by_every_program(worker: Worker, tmp_path: Path) -> None:
+def test_every_program_reports_a_state_folder_that_is_a_file(worker: Worker, tmp_path: Path) -> None:
     place = tmp_path / "file"
     place.write_text("")
     worker.settings.write_text(worker.settings.read_text().replace(str(worker.state), str(place)))
@@ -454,7 +454,7 @@ def test_a_state_folder_that_is_a_file_is_told_by_every_program(worker: Worker, 
 
 @pytest.mark.parametrize("words", [("next",), ("follow",), ("tick",), ("disable", "a"), ("once",)])
 @pytest.mark.parametrize("name", ["", "locks"])
-def test_a_link_to_nothing_in_the_place_of_a_folder_is_named_with_its_target(
+def test_a_link_to_nothing_in_the_place_of_a_folder_is_reported_with_its_target(
     worker: Worker, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, words: tuple[str, ...]
 ) -> None:
     place = worker.state / name if name else worker.state
@@ -467,7 +467,7 @@ def test_a_link_to_nothing_in_the_place_of_a_folder_is_named_with_its_target(
     assert (code, f"{place} is a link to {tmp_path}/missing, which does not exist" in told) == (1, True), told
 
 
-def test_a_checkout_that_is_a_link_to_nothing_is_named_with_its_target(worker: Worker, tmp_path: Path) -> None:
+def test_a_checkout_that_is_a_link_to_nothing_is_reported_with_its_target(worker: Worker, tmp_path: Path) -> None:
     place = worker.state / "checkout"
     place.rename(tmp_path / "moved")
     place.symlink_to(tmp_path / "missing")

@@ -152,7 +152,7 @@ def test_runs_get_the_passwords_of_mirrors_if_there_are_any() -> None:
         assert (loaded in run) is there
 
 
-def test_a_worker_without_a_manager_has_no_courier_and_loses_an_old_one() -> None:
+def test_a_worker_without_a_manager_has_no_courier_and_an_old_one_is_removed() -> None:
     assert not any("courier" in path for path in render.files(worker()))
     assert "/etc/systemd/system/skipjack-courier.timer" in render.obsolete(worker())
     assert not any("courier" in path for path in render.obsolete(worker(REPORTING)))

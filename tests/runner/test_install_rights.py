@@ -64,7 +64,7 @@ def test_cron_lines_for_settings_that_the_user_cannot_read_are_not_printed(
     assert (said[0], words in said[1]) == ("", True)
 
 
-def test_a_python_below_a_closed_folder_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_python_below_a_closed_folder_is_reported(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (place / "closed").mkdir(mode=0o700)
     (place / "closed/python").symlink_to("/bin/sh")
     (place / "bin/skipjack").write_text(f"#!{place}/closed/python\n")

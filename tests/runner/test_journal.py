@@ -91,7 +91,7 @@ def test_a_success_has_its_log_up_to_a_limit_of_waiting_reports(
     assert book.outbox.oldest(100, MANY)[-1]["statuses"][0]["run"]["log_tail"] == tail
 
 
-def test_a_snapshot_has_no_run_whose_end_the_manager_knows(book: Journal) -> None:
+def test_a_snapshot_has_no_run_whose_end_was_acknowledged(book: Journal) -> None:
     one_run(book)
     book.outbox.snapshot(book.outbox.newest(), 200.0)
     assert len(book.outbox.oldest(100, MANY)) == 1
@@ -321,7 +321,7 @@ def test_a_snapshot_of_much_is_several_reports_and_a_second_one_loses_nothing_of
     assert [[run["id"] for run in report["runs"]] for report in book.outbox.oldest(100, MANY)] == [[], *first[2:]]
 
 
-def test_reports_are_what_the_schema_says(book: Journal) -> None:
+def test_reports_match_the_schema(book: Journal) -> None:
     one_run(book, size=3)
     book.outbox.snapshot(0, 300.0)
     one_run(book, "failed", now=400.0)
@@ -354,7 +354,7 @@ def test_a_batch_is_bounded_but_never_empty(book: Journal) -> None:
     assert len(book.outbox.oldest(100, 1)) == 1
 
 
-def test_old_runs_are_forgotten_only_once_the_manager_knows_them(
+def test_old_runs_are_deleted_only_once_the_manager_has_acknowledged_them(
     book: Journal, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "KEPT_RUNS", 3)
@@ -368,7 +368,7 @@ def test_old_runs_are_forgotten_only_once_the_manager_knows_them(
         assert database.execute("SELECT count(*) FROM run").fetchone()[0] <= 4
 
 
-def test_a_damaged_and_a_newer_journal_are_named(path: str) -> None:
+def test_a_damaged_and_a_newer_journal_are_reported(path: str) -> None:
     Path(path).write_text("this is no database, and long enough to be looked at" * 10)
     with pytest.raises(SkipjackError, match=r"is damaged: .*restore a backup\. .*`rm "), journal.opened(path):
         pass
@@ -497,7 +497,7 @@ def test_deletions_of_more_bytes_than_a_journal_can_hold_are_counted_up_to_that(
     assert book.past("debian").deleted == (0, 0)
 
 
-def test_a_refusal_of_a_loss_stands_until_a_success(book: Journal) -> None:
+def test_stopped_deletions_stay_stopped_until_a_success(book: Journal) -> None:
     ends = (("refused", Left("", refused=True), True), ("failed", Left(), True), ("refused", Left(), True),
             ("interrupted", None, True), ("success", Left("/srv/m"), False), ("refused", Left(), False))  # fmt: skip
     for status, left, stands in ends:
@@ -507,7 +507,7 @@ def test_a_refusal_of_a_loss_stands_until_a_success(book: Journal) -> None:
         assert bool(book.past("debian").refused) == stands, status
 
 
-def test_an_upgraded_journal_knows_nothing_of_directories(tmp_path: Path) -> None:
+def test_an_upgraded_journal_has_no_directories(tmp_path: Path) -> None:
     path = str(tmp_path / "old.db")
     connection = sqlite3.connect(path)
     before = next(number for number, step in enumerate(MIGRATIONS) if "accepted_files" in step)

@@ -52,7 +52,7 @@ def is_sound(path: str) -> bool:
 
 
 @pytest.mark.parametrize("earlier", [False, True])
-def test_a_journal_shrinks_when_the_manager_has_taken_the_reports_of_a_week(path: str, earlier: bool) -> None:
+def test_a_journal_shrinks_when_a_week_of_reports_was_acknowledged(path: str, earlier: bool) -> None:
     if earlier:
         of_an_earlier_release(path)
     with journal.opened(path) as book:
@@ -71,7 +71,7 @@ def test_a_journal_shrinks_when_the_manager_has_taken_the_reports_of_a_week(path
     assert is_sound(path)
 
 
-def test_little_unused_room_is_kept_for_what_comes(path: str) -> None:
+def test_a_little_unused_space_is_kept(path: str) -> None:
     with journal.opened(path) as book:
         subject = Subject("m", "x", True, "a" * 40)
         for number in range(100):
@@ -102,7 +102,7 @@ def test_an_earlier_releases_journal_that_would_take_long_to_write_is_left_as_it
 
 
 @pytest.mark.parametrize("earlier", [False, True])
-def test_without_room_on_the_disk_nothing_is_given_back_and_nothing_harmed(
+def test_without_space_on_the_disk_nothing_is_returned_and_nothing_damaged(
     path: str, monkeypatch: pytest.MonkeyPatch, earlier: bool
 ) -> None:
     if earlier:

@@ -45,7 +45,7 @@ def mode(path: str) -> str:
         connection.close()
 
 
-def test_whichever_program_migrates_first_leaves_a_copy_and_the_old_release_goes_on_with_it(
+def test_the_first_migration_leaves_a_copy_that_the_old_release_can_use(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = migration_backup.path_of(path, OLD)
@@ -78,7 +78,7 @@ def test_a_new_journal_has_no_copy(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir() if "of-version" in each.name] == []
 
 
-def test_without_room_for_the_copy_the_journal_stays_as_it_was(path: str) -> None:
+def test_without_space_for_the_copy_the_journal_stays_as_it_was(path: str) -> None:
     Path(migration_backup.path_of(path, OLD)).mkdir()
     with (
         pytest.raises(SkipjackError, match=r"cannot back up the journal .* to .*the earlier release still works"),

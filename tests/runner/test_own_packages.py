@@ -30,7 +30,7 @@ def failure(words: list[str], folder: Path, path: str = "") -> str:
 
 
 @pytest.mark.parametrize("command", ["skipjack", "skipjack-manager"])
-def test_a_foreign_package_on_the_path_is_named(other: Path, tmp_path: Path, command: str) -> None:
+def test_a_foreign_package_on_the_path_is_reported(other: Path, tmp_path: Path, command: str) -> None:
     said = failure([str(BIN / command), "--version"], tmp_path, str(other))
 
     words = f"{command}: cannot start: `{other}/schemas/__init__.py` is imported in place of Skipjack's own package"
@@ -38,12 +38,12 @@ def test_a_foreign_package_on_the_path_is_named(other: Path, tmp_path: Path, com
 
 
 @pytest.mark.parametrize("module", ["runner.cli", "sitegen.cli"])
-def test_a_foreign_package_in_the_current_folder_is_named(other: Path, module: str) -> None:
+def test_a_foreign_package_in_the_current_folder_is_reported(other: Path, module: str) -> None:
     said = failure([sys.executable, "-m", module, "--version"], other)
     assert f"`{other}/schemas/__init__.py` is imported in place of" in said and said.count("\n") == 1
 
 
-def test_a_foreign_module_of_that_name_is_named(tmp_path: Path) -> None:
+def test_a_foreign_module_of_that_name_is_reported(tmp_path: Path) -> None:
     (tmp_path / "schemas.py").write_text("")
     said = failure([sys.executable, "-m", "runner.cli", "--version"], tmp_path)
     assert f"`{tmp_path}/schemas.py` is imported in place of" in said

@@ -49,7 +49,7 @@ def make_former(worker: Worker) -> None:
         connection.execute("PRAGMA user_version=7")
 
 
-def test_the_next_follow_keeps_what_only_the_former_plan_has(repository: ConfigRepository, worker: Worker) -> None:
+def test_the_next_follow_keeps_what_only_the_previous_plan_has(repository: ConfigRepository, worker: Worker) -> None:
     worker.command("follow")
     repository.commit({"b.yml": "broken: 1\n"}, "Break b")
     worker.command("follow", check=False)
@@ -69,7 +69,7 @@ def test_the_next_follow_keeps_what_only_the_former_plan_has(repository: ConfigR
     assert worker.command("run", "b").returncode == 0
 
 
-def test_a_former_plan_leads_to_a_new_one_although_the_fetch_fails(
+def test_an_earlier_releases_plan_is_replaced_although_the_fetch_fails(
     repository: ConfigRepository, worker: Worker
 ) -> None:
     worker.command("follow")

@@ -41,7 +41,7 @@ def test_a_link_is_followed_within_the_mirror_only(paths: Paths, tmp_path: Path)
 
 
 @pytest.mark.parametrize("upstream", ["git://h.example/x", "h", ""])
-def test_an_inherited_timestamp_file_is_ignored_where_the_upstream_cannot_be_asked(upstream: str) -> None:
+def test_an_inherited_timestamp_file_is_ignored_where_the_upstream_cannot_be_probed(upstream: str) -> None:
     mirror = Mirror("m", "w1", "command", "https://h.example/", freshness=FreshnessFile("x"))
     assert is_probed(mirror)
     assert not is_probed(mirror._replace(upstream=upstream))

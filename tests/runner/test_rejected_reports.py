@@ -23,7 +23,7 @@ from runner.journal.rejected_reports import SHOWN_FOR, remembered
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, Repository, RunnerSettings, Secret
 
-from .lying import Answer, Lie
+from .scripted_manager import Answer, Serve
 
 AT = 1_800_000_000.0
 BAD = "a word that the manager does not take"
@@ -92,8 +92,8 @@ def one_run(book: Journal, mirror: str, at: float, reason: str) -> None:
     book.end(run, mirror, Ending("failed", reason, log_tail="the log"), at)
 
 
-def deliver(settings: RunnerSettings, manager: Strict, lie: Lie) -> Delivered:
-    address = ManagerAddress(lie(manager).url, token=Secret(file=f"{settings.state_dir}/token"))
+def deliver(settings: RunnerSettings, manager: Strict, serve: Serve) -> Delivered:
+    address = ManagerAddress(serve(manager).url, token=Secret(file=f"{settings.state_dir}/token"))
     with closing(ManagerClient(address)) as client:
         return delivery.deliver(settings._replace(manager=address), client)
 
@@ -109,12 +109,12 @@ def shown(settings: RunnerSettings, now: float) -> list[str]:
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_report_whose_details_are_rejected_arrives_without_them_and_all_others_complete(
-    settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str], status: int
+    settings: RunnerSettings, serve: Serve, capsys: pytest.CaptureFixture[str], status: int
 ) -> None:
     with_runs(settings, 60, bad=(7, 40))
     manager = Strict(rejecting(BAD), status)
 
-    deliver(settings, manager, lie)
+    deliver(settings, manager, serve)
 
     assert waiting(settings) == 0
     assert [report["number"] for report in manager.taken] == list(range(1, 121))
@@ -133,13 +133,16 @@ def test_a_report_whose_details_are_rejected_arrives_without_them_and_all_others
 
 
 def test_a_report_that_is_rejected_in_each_form_is_given_up_with_an_error_and_the_others_arrive(
-    settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    settings: RunnerSettings,
+    serve: Serve,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("runner.courier.batches.time.time", lambda: AT)
     with_runs(settings, 30)
     manager = Strict(rejecting_run(12))
 
-    deliver(settings, manager, lie)
+    deliver(settings, manager, serve)
 
     assert waiting(settings) == 0
     assert [report["number"] for report in manager.taken] == list(range(1, 61))
@@ -152,26 +155,26 @@ def test_a_report_that_is_rejected_in_each_form_is_given_up_with_an_error_and_th
     assert shown(settings, AT + SHOWN_FOR) == []
 
 
-def test_a_manager_gets_a_problem_for_each_rejection(settings: RunnerSettings, lie: Lie) -> None:
+def test_a_manager_gets_a_problem_for_each_rejection(settings: RunnerSettings, serve: Serve) -> None:
     with_runs(settings, 3)
-    deliver(settings, Strict(rejecting_run(2)), lie)
+    deliver(settings, Strict(rejecting_run(2)), serve)
     manager = Strict(rejecting_run())
     manager.acknowledged = 6
 
-    deliver(settings, manager, lie)
+    deliver(settings, manager, serve)
 
     assert [problem["place"] for problem in manager.problems if "which was given up" in problem["what"]] == ["manager"]
 
 
 @pytest.mark.parametrize("status", [301, 401, 403, 404, 405, 408, 409, 429, 500, 503])
 def test_no_report_is_given_up_for_a_status_that_is_not_about_content(
-    settings: RunnerSettings, lie: Lie, status: int
+    settings: RunnerSettings, serve: Serve, status: int
 ) -> None:
     with_runs(settings, 3)
     manager = Strict(lambda asked: bool(asked["reports"]), status)
 
     with pytest.raises(SkipjackError, match=f"answered {status}"):
-        deliver(settings, manager, lie)
+        deliver(settings, manager, serve)
 
     assert (manager.requests, waiting(settings), shown(settings, AT)) == (1, 6, [])
 
@@ -179,32 +182,34 @@ def test_no_report_is_given_up_for_a_status_that_is_not_about_content(
 @pytest.mark.parametrize("status", [400, 413, 422])
 @pytest.mark.parametrize("empty", [True, False], ids=["signs of life as well", "reports alone"])
 def test_no_report_is_given_up_while_everything_is_rejected(
-    settings: RunnerSettings, lie: Lie, status: int, empty: bool
+    settings: RunnerSettings, serve: Serve, status: int, empty: bool
 ) -> None:
     with_runs(settings, 300)
     manager = Strict(lambda asked: empty or bool(asked["reports"]), status)
 
     with pytest.raises(Rejected, match=f"answered {status}"):
-        deliver(settings, manager, lie)
+        deliver(settings, manager, serve)
 
     assert (waiting(settings), shown(settings, AT)) == (600, [])
     assert manager.requests <= 20
 
 
 def test_rejected_problems_of_the_worker_do_not_block_reports(
-    settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str]
+    settings: RunnerSettings, serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with_runs(settings, 5)
     manager = Strict(lambda asked: bool(asked["problems"]))  # there is no plan, which is one
 
-    deliver(settings, manager, lie)
-    deliver(settings, manager, lie)
+    deliver(settings, manager, serve)
+    deliver(settings, manager, serve)
 
     assert [run["id"] for run in manager.ends()] == [1, 2, 3, 4, 5]
     assert capsys.readouterr().err.count("rejects the worker's problems and progress") == 1, "once an hour"
 
 
-def test_a_snapshot_with_one_rejected_mirror_delivers_all_others_complete(settings: RunnerSettings, lie: Lie) -> None:
+def test_a_snapshot_with_one_rejected_mirror_delivers_all_others_complete(
+    settings: RunnerSettings, serve: Serve
+) -> None:
     for mirror in ("arch", "debian", "gnu"):
         with_runs(settings, 2, bad=(2,) if mirror == "debian" else (), mirror=mirror)
     with journal.opened(StateLayout(settings.state_dir).journal) as book:
@@ -212,7 +217,7 @@ def test_a_snapshot_with_one_rejected_mirror_delivers_all_others_complete(settin
     manager = Strict(rejecting(BAD))
     manager.acknowledged = 12
 
-    deliver(settings, manager, lie)
+    deliver(settings, manager, serve)
 
     assert waiting(settings) == 0
     told = {status["mirror"]: status["run"]["reason"] for each in manager.taken for status in each["statuses"]}
@@ -221,33 +226,33 @@ def test_a_snapshot_with_one_rejected_mirror_delivers_all_others_complete(settin
     assert list(runs.values()) == ["reason 1", "reason 2", "reason 1", LEFT_OUT, "reason 1", "reason 2"]
 
 
-def test_a_manager_that_rejects_many_reports_gets_no_more_for_now(settings: RunnerSettings, lie: Lie) -> None:
+def test_a_manager_that_rejects_many_reports_gets_no_more_for_now(settings: RunnerSettings, serve: Serve) -> None:
     with_runs(settings, 40)
     manager = Strict(rejecting_run(*range(5, 41)))
 
     with pytest.raises(Rejected):
-        deliver(settings, manager, lie)
+        deliver(settings, manager, serve)
 
     assert [run["id"] for run in manager.ends()] == [1, 2, 3, 4]
     with journal.opened(StateLayout(settings.state_dir).journal) as book:
         first = book.outbox.oldest(1, 0)[0]
     assert first["statuses"][0]["run"]["id"] == 5 + batches.GIVEN_UP
     with pytest.raises(Rejected):
-        deliver(settings, manager, lie)
+        deliver(settings, manager, serve)
     assert waiting(settings) == 80 - 2 * (4 + 2 * batches.GIVEN_UP) - 1
 
 
 def test_a_courier_continues_after_it_died_while_giving_up_a_report(
-    settings: RunnerSettings, lie: Lie, monkeypatch: pytest.MonkeyPatch
+    settings: RunnerSettings, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_runs(settings, 10)
     manager = Strict(rejecting_run(4))
     with monkeypatch.context() as patch:
         patch.setattr(batches.Batches, "_close", lambda *_words: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            deliver(settings, manager, lie)
+            deliver(settings, manager, serve)
 
-    deliver(settings, manager, lie)
+    deliver(settings, manager, serve)
 
     assert waiting(settings) == 0
     assert [run["id"] for run in manager.ends()] == [1, 2, 3, 5, 6, 7, 8, 9, 10]
@@ -270,7 +275,7 @@ def test_an_unreadable_file_of_rejections_counts_as_empty(settings: RunnerSettin
     assert len(remembered(layout, AT)) == 1
 
 
-def results_told(settings: RunnerSettings, lie: Lie, rejects: Callable[[list[dict[str, Any]]], bool]) -> list[Any]:
+def results_told(settings: RunnerSettings, serve: Serve, rejects: Callable[[list[dict[str, Any]]], bool]) -> list[Any]:
     """What a manager takes of the results of ten commands that it gives, of which it rejects some."""
     told: list[dict[str, Any]] = []
     given = [{"number": number, "kind": "dance", "issued_by": "bob"} for number in range(1, 11)]
@@ -284,7 +289,7 @@ def results_told(settings: RunnerSettings, lie: Lie, rejects: Callable[[list[dic
         told.extend(results)
         return 200, json.dumps({"taken": len(results)}).encode()
 
-    address = ManagerAddress(lie(says).url, token=Secret(file=f"{settings.state_dir}/token"))
+    address = ManagerAddress(serve(says).url, token=Secret(file=f"{settings.state_dir}/token"))
     here = WorkerContext("w1", StateLayout(settings.state_dir), "/nowhere")
     with closing(ManagerClient(address)) as client:
         commands.fetch_and_execute(here, client, 0)
@@ -293,11 +298,11 @@ def results_told(settings: RunnerSettings, lie: Lie, rejects: Callable[[list[dic
 
 
 def test_a_rejected_result_does_not_block_the_others(
-    settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str]
+    settings: RunnerSettings, serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = results_told(
         settings,
-        lie,
+        serve,
         lambda results: any(each["number"] == 4 or (each["number"] == 7 and each["reason"]) for each in results),
     )
 
@@ -307,16 +312,16 @@ def test_a_rejected_result_does_not_block_the_others(
     assert "the result of command 4" in shown(settings, time.time())[0]
 
 
-def test_no_result_is_given_up_while_everything_is_rejected(settings: RunnerSettings, lie: Lie) -> None:
+def test_no_result_is_given_up_while_everything_is_rejected(settings: RunnerSettings, serve: Serve) -> None:
     with pytest.raises(Rejected):
-        results_told(settings, lie, lambda _results: True)
+        results_told(settings, serve, lambda _results: True)
     with journal.opened(StateLayout(settings.state_dir).journal) as book:
         assert len(CommandTable(book).results()) == 10
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_tunasync_manager_that_rejects_a_reason_gets_the_status_without_it(
-    settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str], status: int
+    settings: RunnerSettings, serve: Serve, capsys: pytest.CaptureFixture[str], status: int
 ) -> None:
     with_runs(settings, 2, bad=(1,))
     told: list[dict[str, Any]] = []
@@ -327,7 +332,7 @@ def test_a_tunasync_manager_that_rejects_a_reason_gets_the_status_without_it(
         told.append(asked)
         return 200, b"{}" if asked else b"[]"
 
-    address = ManagerAddress(lie(says).url, protocol="tunasync")
+    address = ManagerAddress(serve(says).url, protocol="tunasync")
     with closing(TunasyncManager(address, settings)) as manager:
         manager.deliver()
 
@@ -337,10 +342,12 @@ def test_a_tunasync_manager_that_rejects_a_reason_gets_the_status_without_it(
     assert "rejects the status of debian, which was sent without its upstream and its reason" in capsys.readouterr().err
 
 
-def test_a_tunasync_manager_that_rejects_every_status_gets_them_again_later(settings: RunnerSettings, lie: Lie) -> None:
+def test_a_tunasync_manager_that_rejects_every_status_gets_them_again_later(
+    settings: RunnerSettings, serve: Serve
+) -> None:
     with_runs(settings, 2)
     address = ManagerAddress(
-        lie(lambda asked, _count: (422, b"no") if "status" in asked else (200, b"{}" if asked else b"[]")).url,
+        serve(lambda asked, _count: (422, b"no") if "status" in asked else (200, b"{}" if asked else b"[]")).url,
         protocol="tunasync",
     )
     with closing(TunasyncManager(address, settings)) as manager, pytest.raises(Rejected):

@@ -90,7 +90,7 @@ def test_a_mirror_that_was_disabled_before_it_ever_ran_stays_so(book: Journal, t
     assert book.states()["new"].status == "disabled"
 
 
-def test_a_start_that_was_asked_for_is_still_wanted(book: Journal, tmp_path: Path) -> None:
+def test_a_requested_start_is_kept_after_a_rename(book: Journal, tmp_path: Path) -> None:
     one_run(book, OLD, 100.0)
     override_store.request(book, [OLD], "alice", 200.0, force=True)
     rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
@@ -99,7 +99,7 @@ def test_a_start_that_was_asked_for_is_still_wanted(book: Journal, tmp_path: Pat
     }
 
 
-def test_what_somebody_wants_of_the_new_name_counts_more(book: Journal, tmp_path: Path) -> None:
+def test_commands_for_the_new_name_win(book: Journal, tmp_path: Path) -> None:
     one_run(book, OLD, 100.0)
     override_store.override(book, [OLD], "disabled", "alice", 200.0)
     override_store.request(book, [NEW], "bob", 250.0)
@@ -107,7 +107,7 @@ def test_what_somebody_wants_of_the_new_name_counts_more(book: Journal, tmp_path
     assert book.operator_requests() == {"new": OperatorRequest(requested=True, made_at=250.0, made_by="bob")}
 
 
-def test_a_new_name_that_waits_for_a_slot_takes_the_old_state(book: Journal, tmp_path: Path) -> None:
+def test_a_new_name_that_waits_for_a_slot_gets_the_old_state(book: Journal, tmp_path: Path) -> None:
     one_run(book, OLD, 100.0)
     book.queue(None, NEW, 200.0)
     rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
@@ -123,14 +123,14 @@ def test_a_new_name_that_has_run_keeps_its_own_state_and_gets_the_history(book: 
     assert [run["id"] for run in book.outbox.oldest(100, MANY)[1]["runs"]] == [first, own]
 
 
-def test_of_several_former_names_the_first_that_is_known_gives_the_state(book: Journal, tmp_path: Path) -> None:
+def test_of_several_previous_names_the_first_known_one_gives_the_state(book: Journal, tmp_path: Path) -> None:
     one_run(book, OLD._replace(name="older"), 100.0)
     one_run(book, OLD, 200.0)
     rename_migration.continue_history(book, [planned(tmp_path, formerly=("never", "old", "older"))], 300.0)
     assert {name: state.last_success_at for name, state in book.states().items()} == {"new": 205.0}
 
 
-def test_a_run_under_way_keeps_the_former_name_until_it_has_ended(book: Journal, tmp_path: Path) -> None:
+def test_an_active_run_keeps_the_previous_name_until_it_ends(book: Journal, tmp_path: Path) -> None:
     run = book.begin(None, OLD, 100.0)
     assert run is not None
 
@@ -144,7 +144,7 @@ def test_a_run_under_way_keeps_the_former_name_until_it_has_ended(book: Journal,
     assert list(book.states()) == ["new"]
 
 
-def test_other_mirrors_stay_as_they_are_and_a_shown_log_is_told_again(book: Journal, tmp_path: Path) -> None:
+def test_other_mirrors_stay_as_they_are_and_a_shown_log_is_reported_again(book: Journal, tmp_path: Path) -> None:
     failed = one_run(book, OLD._replace(name="other"), 50.0, "failed")
     one_run(book, OLD, 100.0)
     book.outbox.acknowledge(book.outbox.newest())
@@ -181,7 +181,7 @@ def test_logs_follow_only_when_their_folder_is_named_after_the_mirror(book: Jour
     assert found == ["elsewhere/x.log", "new/x.log"]
 
 
-def test_the_plan_tells_former_names_but_not_those_that_a_mirror_has_again(tmp_path: Path) -> None:
+def test_the_plan_has_previous_names_but_not_those_that_a_mirror_has_again(tmp_path: Path) -> None:
     path = str(tmp_path / "plan.db")
     mirrors = [planned(tmp_path, formerly=("old", "older")), planned(tmp_path, "old", ()), planned(tmp_path, "x", ())]
     plan.write(path, Header("w1", 1, None, None, "", "", unmoved=("new",)), mirrors)
@@ -215,7 +215,7 @@ def test_the_directory_of_a_previous_name_is_the_first_one_with_files(tmp_path: 
     assert found(*previous.values()) == ""
 
 
-def test_a_run_is_refused_while_the_files_are_where_the_former_name_has_them(tmp_path: Path) -> None:
+def test_a_run_fails_early_while_the_files_are_in_the_previous_names_directory(tmp_path: Path) -> None:
     files_in(tmp_path / "mirrors/old")
     found = planned(tmp_path)
     old, new = tmp_path / "mirrors/old", tmp_path / "mirrors/new"

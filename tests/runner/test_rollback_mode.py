@@ -50,7 +50,7 @@ def die_in_a_transaction(path: str) -> None:
     assert Path(f"{path}-journal").stat().st_size > 0
 
 
-def test_whoever_opens_a_backup_that_was_put_back_puts_it_into_wal_mode(path: str) -> None:
+def test_the_first_program_that_opens_a_restored_backup_switches_it_to_wal_mode(path: str) -> None:
     with sqlite_file.opened(path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         connection.execute("UPDATE mirror SET status = 'success'")
@@ -100,7 +100,7 @@ def test_neither_is_it_damage_to_who_writes_or_examines(path: str) -> None:
     assert mode(path) == "wal"
 
 
-def test_without_the_right_to_roll_it_back_nothing_is_read_and_nobody_is_told_to_start_anew(
+def test_without_permission_to_roll_back_nothing_is_read_and_no_message_suggests_an_empty_journal(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     die_in_a_transaction(path)
@@ -115,7 +115,7 @@ def test_without_the_right_to_roll_it_back_nothing_is_read_and_nobody_is_told_to
     assert Path(f"{path}-journal").exists()
 
 
-def test_what_a_dead_process_left_of_a_transaction_never_gets_into_a_new_journal(path: str) -> None:
+def test_a_killed_process_transaction_never_gets_into_a_new_journal(path: str) -> None:
     die_in_a_transaction(path)
     for lost in (path, f"{path}-mark"):
         Path(lost).unlink()

@@ -226,7 +226,7 @@ def test_the_most_overdue_get_the_free_slots_and_the_others_wait() -> None:
     assert (decision.launch, decision.wait) == (["b"], ["d", "a"])
 
 
-def test_never_more_than_the_slots_even_with_runs_of_mirrors_that_are_gone() -> None:
+def test_never_more_runs_than_slots_even_with_runs_of_removed_mirrors() -> None:
     states = {"gone": State(SYNCING), "gone too": State(SYNCING), "gone three": State(SYNCING)}
 
     assert decide([A], states, 2).launch == []
@@ -284,7 +284,7 @@ def test_a_success_before_a_clock_was_set_back_counts() -> None:
     assert outlook(B, world([A, B], {"a": OLD, "b": future}), NOW).kind == DUE
 
 
-def test_nobody_waits_for_what_was_taken_away_but_for_what_cannot_be_used_yet() -> None:
+def test_no_mirror_waits_for_a_removed_one_but_for_one_that_is_not_usable_yet() -> None:
     assert outlook(B, world([B], {}), NOW).kind == DUE
     assert outlook(B, world([B], {}, rules=RULES._replace(unusable=frozenset({"a"}))), NOW).kind == AFTER
 
@@ -332,7 +332,7 @@ def test_a_mirror_that_becomes_due_outside_of_its_hours_is_looked_at_when_they_b
     assert (found.kind, found.at) == (LATER, NOW + 14 * HOUR)
 
 
-def test_a_run_is_stopped_when_its_hours_are_over_only_if_they_say_so() -> None:
+def test_a_run_is_stopped_at_the_end_of_its_window_only_if_configured() -> None:
     for windows, stop in ((STOPPING, ["a"]), (STOPPING._replace(stop_running=False), [])):
         mirror = A._replace(sync_windows=windows)
         assert decide([mirror], {"a": State(SYNCING)}).stop == stop

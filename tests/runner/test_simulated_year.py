@@ -202,7 +202,7 @@ def test_every_fixed_time_is_served_in_time_or_after_the_downtime(worker: Worker
                 assert late < (2 * DAY if is_calm(due) else 8 * DAY)
 
 
-def test_nobody_starves(worker: Worker) -> None:
+def test_no_mirror_starves(worker: Worker) -> None:
     first = [run.start - BEGIN for run in worker.runs if run.due_at == 0 and not run.mirror.after]
     late = [run.start - run.due_at for run in plain(worker) if run.due_at > 0]
     calm = [run.start - run.due_at for run in plain(worker) if is_calm(run.due_at)]

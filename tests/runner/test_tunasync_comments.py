@@ -47,7 +47,7 @@ upstream = "rsync://up.example.org/b/"
 """
 
 
-def test_comments_stand_above_the_keys_that_they_describe(bench: Bench) -> None:
+def test_comments_are_above_the_keys_that_they_describe(bench: Bench) -> None:
     result = bench.run(COMMENTED)
 
     assert (bench.folder / "mirrors/a.yml").read_text("utf-8") == (
@@ -113,7 +113,7 @@ def test_a_comment_that_may_hold_a_secret_stays_out_of_the_repository(bench: Ben
     assert "hunter2" not in written
 
 
-def test_a_secret_comment_that_stands_alone_is_not_printed_either(bench: Bench) -> None:
+def test_a_secret_comment_of_its_own_is_not_printed_either(bench: Bench) -> None:
     result = bench.run(GLOBAL + '\n# password = "open sesame"\n\n' + DEBIAN)
 
     assert [line.split(": ")[0] for line in result.findings] == ["worker.conf:8"]
@@ -127,7 +127,7 @@ def test_a_secret_comment_that_stands_alone_is_not_printed_either(bench: Bench) 
         "API key x7z", "Auth: x7z", "creds bob x7z", "passphrase x7z", "密码 x7z", "the password was\n# x7z",
     ],
 )  # fmt: skip
-def test_words_that_stand_beside_secrets_keep_a_comment_out(bench: Bench, comment: str) -> None:
+def test_words_beside_secrets_keep_a_comment_out(bench: Bench, comment: str) -> None:
     result = bench.run(GLOBAL + DEBIAN + f"# {comment}\nretry = 3 # fine\n")
 
     assert "x7z" not in result.text() + result.out
@@ -218,7 +218,7 @@ def test_the_comment_of_a_default_that_is_left_out_is_listed(bench: Bench) -> No
     ],
     ids=["table", "dotted keys", "inline table"],
 )
-def test_comments_inside_of_a_table_stand_above_its_key(bench: Bench, env: str) -> None:
+def test_comments_inside_of_a_table_are_above_its_key(bench: Bench, env: str) -> None:
     result = bench.run(GLOBAL + DEBIAN + env)
 
     assert result.findings == []

@@ -162,7 +162,7 @@ LEAKS = {
 
 
 @pytest.mark.parametrize("line", LEAKS.values(), ids=LEAKS)
-def test_secrets_elsewhere_are_named_but_never_shown(bench: Bench, line: str) -> None:
+def test_secrets_elsewhere_are_reported_but_never_shown(bench: Bench, line: str) -> None:
     base = {"provider": '"command"', "upstream": '"rsync://x.example.org/x/"', "command": '"/opt/x"'}
     rest = "".join(f"{key} = {value}\n" for key, value in base.items() if f"{key} =" not in line)
     result = bench.with_secrets(GLOBAL + '[[mirrors]]\nname = "x"\n' + rest + line)

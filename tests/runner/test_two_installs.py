@@ -63,7 +63,7 @@ def check(installed: Setup) -> None:
 
 @pytest.mark.parametrize("name", ["first", 'a "b" $HOME 100%', "back\\slash"])
 @pytest.mark.parametrize("kind", [WORKER, MANAGER])
-def test_units_of_another_settings_file_are_named_with_the_way_to_remove_them(
+def test_units_of_another_settings_file_are_reported_with_the_command_to_remove_them(
     tmp_path: Path, name: str, kind: str
 ) -> None:
     make = worker if kind == WORKER else manager
@@ -90,7 +90,7 @@ def test_a_moved_settings_file_is_not_another_installation(tmp_path: Path) -> No
     check(first._replace(settings=f"{tmp_path}/moved.yml"))
 
 
-def test_cron_lines_of_another_settings_file_are_named(tmp_path: Path) -> None:
+def test_cron_lines_of_another_settings_file_are_reported(tmp_path: Path) -> None:
     first, second = worker(tmp_path, "a 100% first"), worker(tmp_path, "second")
     put_cron(first)
 
@@ -104,7 +104,7 @@ def test_cron_lines_of_another_settings_file_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("put", [install, put_cron])
 @pytest.mark.parametrize("own", [True, False])
-def test_folders_of_another_worker_are_named(tmp_path: Path, put: Callable[[Setup], None], own: bool) -> None:
+def test_folders_of_another_worker_are_reported(tmp_path: Path, put: Callable[[Setup], None], own: bool) -> None:
     put(worker(tmp_path, "first"))
     second = worker(tmp_path, "second", own=own, folders="first")
     with pytest.raises(SkipjackError, match=r"has the same `state_dir`, /srv/first\. Set another `state_dir` in "):

@@ -63,7 +63,7 @@ def test_one_bad_mirror_is_quarantined_alone() -> None:
     ],
     ids=range(8),
 )
-def test_no_file_can_do_more_harm_than_to_its_own_mirror(text: str) -> None:
+def test_a_wrong_file_affects_only_its_own_mirror(text: str) -> None:
     found = load(good="", bad=text.encode("latin-1"))
     assert (names(found), sorted(found.quarantined)) == (["good@w1"], ["bad"])
 
@@ -159,7 +159,7 @@ def test_a_file_with_the_other_ending_quarantines_the_mirror_instead_of_removing
 
 
 @pytest.mark.parametrize("ending", [".YML", ".Yaml", ".YAML", ".yml.txt", ".yml "])
-def test_a_file_that_only_looks_like_a_definition_is_named_and_not_passed_over(ending: str) -> None:
+def test_a_file_that_only_looks_like_a_definition_is_reported(ending: str) -> None:
     found = catalogue.load(sources({f"debian{ending}": "", "gnu.yml": ""}))
     assert (names(found), sorted(found.quarantined)) == (["gnu@w1"], ["debian"])
     assert lines(found.problems) == [

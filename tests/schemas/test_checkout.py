@@ -280,7 +280,7 @@ def test_an_old_object_that_is_damaged_is_found_when_packs_become_one(
     git(repository, "fsck", "--strict")
 
 
-def test_a_remote_that_is_gone_is_not_asked_to_heal_anything(origin: Origin, repository: Path) -> None:
+def test_no_repair_is_tried_from_a_missing_remote(origin: Origin, repository: Path) -> None:
     (repository / "HEAD").write_bytes(b"")
     away = origin.work.rename(origin.work.with_name("away"))
     with pytest.raises(SkipjackError, match="does not appear to be a git repository"):
@@ -317,7 +317,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-def test_a_full_disk_is_named_and_when_there_is_room_the_fetch_goes_on(origin: Origin, disk: Path) -> None:
+def test_a_full_disk_is_reported_and_with_space_the_fetch_works_again(origin: Origin, disk: Path) -> None:
     first = fetch(origin.record, disk / "checkout").commit
     commit = origin.commit({"large.yml": os.urandom(200_000)})
     filler = disk / "filler"
@@ -367,7 +367,7 @@ def test_a_checkout_that_is_not_a_folder_is_created_again(origin: Origin, tmp_pa
     assert checkout.is_symlink()
 
 
-def test_a_folder_for_the_lock_is_named(origin: Origin) -> None:
+def test_a_folder_for_the_lock_is_reported(origin: Origin) -> None:
     (origin.checkout / "fetch.lock").mkdir(parents=True)
     with pytest.raises(SkipjackError, match=r"fetch\.lock: Is a directory. Remove it, or change its owner"):
         fetch(origin.record, origin.checkout)

@@ -78,8 +78,8 @@ def test_a_time_that_clocks_show_twice_comes_once(zone: str, day: str, offset: s
 
 @pytest.mark.parametrize("seconds", range(0, 2 * HOUR, 300))
 @pytest.mark.parametrize("expression", ["30 2 * * *", "0 3 * * *", "*/10 2 * * *", "15 * * * *"])
-def test_no_moment_is_named_that_has_gone_by_when_clocks_are_put_back(expression: str, seconds: int) -> None:
-    cron._known.cache_clear()  # the answer for an earlier moment would do for this one
+def test_no_past_time_is_found_when_clocks_are_put_back(expression: str, seconds: int) -> None:
+    cron._known.cache_clear()  # otherwise the cached time of an earlier moment would be returned
     moment = at(BERLIN, "2026-10-25T02:00") + seconds
 
     following = next_time(expression, BERLIN, moment)

@@ -53,7 +53,7 @@ def said(*words: object, **more: float) -> tuple[str, str | None]:
         (900.0, 1500.0, (FRESH, None, 1100.0)),
     ],
 )
-def test_without_a_probe_a_mirror_is_judged_by_its_last_success_and_its_workers_word(
+def test_without_a_probe_freshness_depends_on_the_last_success_and_the_worker(
     now: float, silent_at: float | None, reported: tuple[str, str | None, float | None]
 ) -> None:
     found = freshness(PLAIN, 1000.0, None, silent_at, now)
@@ -64,7 +64,7 @@ def test_a_mirror_that_never_succeeded_is_unknown() -> None:
     assert freshness(PLAIN, None, None, SILENT, NOW) == Freshness(UNKNOWN, NEVER, None, None)
 
 
-def test_an_upstream_whose_time_lies_in_the_future_is_neither_ahead_of_us_nor_alive_for_years() -> None:
+def test_an_upstream_with_a_time_in_the_future_is_neither_newer_nor_fresh_for_years() -> None:
     """That time is useless; that the two differ, and since when, still counts."""
     year = NOW + 365 * DAY
     assert lag(Probe(NOW, year, NOW - HOUR, False)) is None
@@ -75,7 +75,7 @@ def test_an_upstream_whose_time_lies_in_the_future_is_neither_ahead_of_us_nor_al
     assert judged(differs)[:2] == (STALE, LAG)
 
 
-def test_a_success_every_hour_from_an_upstream_that_stands_still_is_stale_because_of_the_upstream() -> None:
+def test_hourly_successes_from_an_unchanged_upstream_are_stale_because_of_the_upstream() -> None:
     week = NOW - 7 * DAY
     assert said(week, week, True) == (STALE, UPSTREAM)
     assert said(week + 1, week + 1, True) == (FRESH, None)
@@ -151,7 +151,7 @@ def test_without_a_useful_probe_the_age_of_the_last_success_counts(probe: Probe 
     assert (found.verdict, found.changes_at) == (FRESH, NOW - HOUR + 10 * DAY)
 
 
-def test_a_probe_counts_until_a_success_that_it_knows_nothing_of_and_only_where_it_is_wanted() -> None:
+def test_a_probe_counts_until_a_later_success_and_only_where_configured() -> None:
     probe = Probe(NOW, NOW, NOW, True)
     assert counting(PROBED, NOW + PROBE_LASTS, probe) == counting(PROBED, None, probe) == probe
     assert counting(PROBED, NOW + PROBE_LASTS + 1, probe) is None

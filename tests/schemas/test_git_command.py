@@ -307,13 +307,13 @@ def test_a_password_in_the_address_is_on_no_command_line(origin: Origin, private
     assert not [words for words in Private.seen if "3cret" in words]
 
 
-def test_a_credential_helper_of_the_user_is_asked(origin: Origin, private: str, home: Path) -> None:
+def test_a_credential_helper_of_the_user_is_used(origin: Origin, private: str, home: Path) -> None:
     (home / "helper").write_text("#!/bin/sh\necho 'username=some body'\necho 'password=p@s/s'\"'3cret\\\"\\$(id)\"\n")
     (home / "helper").chmod(0o755)
     (home / ".gitconfig").write_text(f"[credential]\n helper = {home}/helper\n")
     assert fetch(Repository(f"http://{private}", timeout=300), origin.checkout).files
 
 
-def test_a_wrong_password_is_named_as_that(origin: Origin, private: str) -> None:
+def test_a_wrong_password_is_reported_as_that(origin: Origin, private: str) -> None:
     with pytest.raises(SkipjackError, match=r"Authentication failed for 'http://127\.0\.0\.1:[0-9]+/m\.git/'"):
         fetch(Repository(f"http://u:s3cret@{private}", timeout=300), origin.checkout)

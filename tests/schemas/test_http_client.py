@@ -184,7 +184,7 @@ def test_no_redirect_is_followed_and_no_cookie_sent_back(serve: Serve, connect: 
     assert len(server.requests) == 2 and not any(b"ookie" in request for request in server.requests)
 
 
-def test_the_environment_and_the_url_change_neither_the_way_nor_the_token(
+def test_the_environment_and_the_url_set_neither_a_proxy_nor_credentials(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login other password stolen\n")
@@ -199,7 +199,7 @@ def test_the_environment_and_the_url_change_neither_the_way_nor_the_token(
 
 
 @pytest.mark.parametrize("token", ["with\nnewline", " leading", "naïve\u20ac"])
-def test_no_token_stands_in_the_text_of_a_failure(serve: Serve, connect: Connect, token: str) -> None:
+def test_no_token_is_in_the_text_of_a_failure(serve: Serve, connect: Connect, token: str) -> None:
     with pytest.raises(ExchangeFailed) as caught:
         connect(serve(says(FINE)).url).exchange("GET", "/", LONG, headers={"Authorization": token})
     assert token.strip()[:4] not in str(caught.value)
@@ -285,7 +285,7 @@ def test_a_server_that_never_shakes_hands_is_given_up(serve: Serve, connect: Con
     assert not caught.value.sent
 
 
-def test_a_pipe_in_the_place_of_certificates_is_named_and_not_waited_for(connect: Connect, tmp_path: Path) -> None:
+def test_a_pipe_in_the_place_of_certificates_is_reported_and_does_not_block(connect: Connect, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "ca.pem")
     with pytest.raises(ExchangeFailed, match=r"ca\.pem cannot be used: it is a named pipe"):
         connect("https://127.0.0.1:1", str(tmp_path / "ca.pem")).exchange("GET", "/", LONG)

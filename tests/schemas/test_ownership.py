@@ -83,7 +83,7 @@ def test_root_and_a_missing_folder_get_no_remedy(home: Path, monkeypatch: pytest
     assert ownership.remedy(str(home / "plan.db"), str(home)) == ""
 
 
-def test_owners_are_named_as_sudo_accepts_them(home: Path) -> None:
+def test_owners_are_printed_as_sudo_accepts_them(home: Path) -> None:
     os.chown(home, 0, 0)
     assert ownership.remedy(str(home), str(home)) == (
         "This worker belongs to root: run the command as root, as with `sudo`."

@@ -28,7 +28,7 @@ def test_the_first_worker_is_the_master_unless_another_one_claims_it() -> None:
     assert roles("worker: [w1, w2]\nrole: slave") == {"w1": "slave", "w2": "slave"}
 
 
-def test_a_worker_whose_defaults_say_slave_is_one() -> None:
+def test_a_worker_whose_defaults_set_slave_is_one() -> None:
     workers = "workers: {w1: {defaults: {role: slave}}, w2: {}}\n"
     assert roles("worker: [w1, w2]", _workers=workers) == {"w1": "slave", "w2": "master"}
 

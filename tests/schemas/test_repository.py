@@ -42,7 +42,7 @@ def test_a_new_commit_is_read_the_next_time(origin: Origin) -> None:
     assert [(file.path, file.data) for file in revision.files] == [("debian.yml", b"retry: 2\n"), ("os/gnu.yml", b"")]
 
 
-def test_files_are_read_from_the_folder_that_was_named(origin: Origin) -> None:
+def test_files_are_read_from_the_configured_folder(origin: Origin) -> None:
     origin.commit({"config/mirrors/gnu.yml": "", "config/mirrors/os/kde.yml": "", "config/other.yml": ""})
     assert paths(origin, "config/mirrors") == paths(origin, "./config//mirrors/") == ["gnu.yml", "os/kde.yml"]
 
@@ -118,7 +118,7 @@ def test_a_missing_branch_is_reported_with_the_default_branch(origin: Origin) ->
     )
 
 
-def test_a_default_branch_that_was_renamed_is_named_also_with_a_checkout(origin: Origin) -> None:
+def test_a_renamed_default_branch_is_reported_also_with_a_checkout(origin: Origin) -> None:
     fetch(origin.record, origin.checkout)
     origin.git("branch", "-m", "main", "trunk")
     assert refusal(origin.record, origin.checkout).endswith("set `repository.branch: trunk` in the settings.")

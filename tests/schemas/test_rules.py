@@ -265,7 +265,7 @@ def test_freshness_works_with_rsync_and_web_upstreams(upstream: str) -> None:
 @pytest.mark.parametrize(
     "upstream", ["git://h.example/x", "https://u@h.example/", "anything", "https://h/?a=", "https://h:0/"]
 )
-def test_the_freshness_of_another_upstream_is_a_problem_where_it_was_asked_for(upstream: str) -> None:
+def test_the_freshness_of_another_upstream_is_a_problem_where_configured(upstream: str) -> None:
     text = f"provider: command\ncommand: /x\nupstream: '{upstream}'\n"
     (problem,) = reported(text + "freshness: {file: stamp}\n")
     assert problem.startswith("debian.yml:4:12: `freshness` needs an rsync or web address")

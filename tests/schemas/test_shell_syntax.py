@@ -198,7 +198,7 @@ def test_usual_words_are_not_doubtful(line: str) -> None:
         ("tar -c a b", ""),
     ],
 )
-def test_a_script_of_many_words_is_named(line: str, script: str) -> None:
+def test_a_script_of_many_words_is_reported(line: str, script: str) -> None:
     reported = [f"`command` contains `{script}`, but the shell runs only its first word as a script."]
     assert [what for what, _todo in of_lines("command", [line])] == (reported if script else [])
 

@@ -184,7 +184,7 @@ def test_each_fetch_that_took_too_long_doubles_the_time_of_the_next_one_and_halv
 
 
 @pytest.mark.parametrize("text", ["", "x", "-5", "9" * 30])
-def test_a_damaged_memory_of_slow_fetches_does_no_harm(tmp_path: Path, text: str) -> None:
+def test_a_damaged_record_of_slow_fetches_is_ignored(tmp_path: Path, text: str) -> None:
     (tmp_path / "slow").write_text(text)
     assert 120 <= FetchTimeout(tmp_path, 120).limit <= MOST
 

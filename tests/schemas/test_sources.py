@@ -25,7 +25,7 @@ def test_everything_else_is_not(path: str) -> None:
         *(".hidden.yml", ".yml", "os/.yaml", ".x.YML", ".x.yml.txt", "os/.x.yaml"),
     ],
 )
-def test_a_file_that_may_have_been_meant_as_configuration_is_worth_a_warning(path: str) -> None:
+def test_a_file_that_may_be_meant_as_configuration_gives_a_warning(path: str) -> None:
     assert is_passed_over(path) and not is_config(path)
 
 

@@ -77,7 +77,7 @@ def answers(connection: ssl.SSLSocket) -> bool:
     return received.startswith(b"HTTP/1.1 200 ")
 
 
-def test_serve_speaks_https(tmp_path: Path, first: dict[str, str], second: dict[str, str]) -> None:
+def test_serve_answers_https(tmp_path: Path, first: dict[str, str], second: dict[str, str]) -> None:
     manager = secured(tmp_path, first)
     with manager.serving():
         assert manager.get("/ping") == {"message": "pong"}

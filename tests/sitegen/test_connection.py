@@ -79,7 +79,9 @@ def memory(pid: int) -> int:
 
 
 @pytest.mark.parametrize(("clients", "growth"), [(1, 20 * MB), (60, 150 * MB)])
-def test_pipelined_requests_take_little_memory_and_block_nobody(tmp_path: Path, clients: int, growth: int) -> None:
+def test_pipelined_requests_take_little_memory_and_block_no_other_client(
+    tmp_path: Path, clients: int, growth: int
+) -> None:
     manager = Manager(tmp_path, limits=UNLIMITED)
     flood = PING * (17 * MB // len(PING))
     with manager.serving() as process, ExitStack() as stack:

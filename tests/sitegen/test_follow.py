@@ -94,7 +94,7 @@ def test_a_removed_mirror_is_dropped_and_an_invalid_one_keeps_its_last_definitio
     assert any("debian.yml" in problem for problem in declared.problems)
 
 
-def test_a_refused_revision_is_noted_once_and_the_old_one_stays(
+def test_a_rejected_revision_is_recorded_once_and_the_old_one_stays(
     origin: Origin, follower: Follower, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     follower.follow()

@@ -64,7 +64,7 @@ def test_the_end_waits_for_a_handshake_that_has_not_begun(tmp_path: Path) -> Non
     assert said.startswith(b"HTTP/1.1 200 ") and b"connection: close" in said.lower()
 
 
-def test_a_silent_connection_delays_the_end_only_briefly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_connection_delays_the_end_only_briefly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "_FIRST_REQUESTS", 2 * serve._LAST_REQUESTS)
     with ending(Manager(tmp_path)) as connection:
         assert everything(connection) == b""

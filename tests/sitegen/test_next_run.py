@@ -13,7 +13,7 @@ from sitegen.site.pages import Pages
 from sitegen.site.snapshot import Snapshot
 from sitegen.storage.store import Store
 from tests.sitegen.kit import HOUR, NOW, delivery_of, report_of, run_of, status_of
-from tests.sitegen.test_judge import DAY, declared, evaluated, mirror, worker
+from tests.sitegen.test_evaluate import DAY, declared, evaluated, mirror, worker
 from tests.sitegen.test_pages import Page
 
 PLANNED = NOW + HOUR

@@ -14,7 +14,7 @@ from sitegen.site.pages import Pages, mirror_files
 from sitegen.site.snapshot import Snapshot
 from sitegen.site.worker_views import LIVE
 from tests.sitegen.kit import HOUR, NOW, REVISION, run_of, status_of
-from tests.sitegen.test_judge import DAY, PROBE, PROGRESS, RULE, SYNCING, declared, evaluated, mirror, worker
+from tests.sitegen.test_evaluate import DAY, PROBE, PROGRESS, RULE, SYNCING, declared, evaluated, mirror, worker
 
 EVIL = "\"'><script>alert(1)</script>{{ 7*7 }}\x1b[31m\x00"
 VOID = {"meta", "link", "input", "path", "br"}
@@ -160,7 +160,7 @@ def test_a_rejected_revision_is_shown() -> None:
     assert json.loads(files["status.json"])["refusal"] == "It is wrong."
 
 
-def test_an_empty_site_says_so() -> None:
+def test_an_empty_site_shows_that_it_is_empty() -> None:
     files = rendered(evaluated(workers=()))
     assert "No mirrors yet" in page(files, "index.html").text
     assert "No workers yet" in page(files, "workers.html").text

@@ -9,7 +9,7 @@ from sitegen.messages.model import Facts, WorkerState
 from sitegen.site import tunasync
 from sitegen.site.evaluate import evaluate
 from tests.sitegen.kit import JOURNAL, status_of
-from tests.sitegen.test_judge import declared, evaluated, mirror
+from tests.sitegen.test_evaluate import declared, evaluated, mirror
 
 RECORDED_JOBS = json.loads(
     '[{"name":"debian","is_master":true,"status":"success","last_update":"2026-11-22 11:48:37 +0000",'

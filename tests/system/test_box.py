@@ -40,7 +40,7 @@ def test_a_box_runs_systemd_keeps_what_it_wrote_over_a_reboot_and_leaves_nothing
     assert str(box.image) not in subprocess.run(["losetup", "-l"], check=True, capture_output=True, text=True).stdout
 
 
-def test_a_command_runs_as_a_user_within_the_box_and_its_exit_code_is_told(empty: Box) -> None:
+def test_a_command_runs_as_a_user_within_the_box_and_its_exit_code_is_returned(empty: Box) -> None:
     with empty as box:
         assert box.do("id", "-un", user="nobody") == "nobody"
         assert box.do("stat", "-f", "-c", "%T", "/sys/fs/cgroup/memory", user="nobody") == "cgroupfs"
@@ -62,7 +62,7 @@ time.sleep(1000)
 """
 
 
-def test_a_box_dies_with_the_tests_and_the_next_one_cleans_up(empty: Box) -> None:
+def test_a_box_ends_with_the_tests_and_the_next_one_cleans_up(empty: Box) -> None:
     words = [sys.executable, "-c", KILLED, str(empty.image)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as tests:
         assert tests.stdout is not None

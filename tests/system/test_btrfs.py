@@ -190,7 +190,7 @@ def test_what_a_run_may_do_is_enough(disk: Path, user: int) -> None:
     assert Path(job.snapshot).stat().st_uid == user
 
 
-def test_without_the_mount_option_an_ordinary_user_is_told_of_it_and_the_new_one_stands(mount: Mount) -> None:
+def test_without_the_mount_option_an_ordinary_user_gets_a_message_and_the_new_snapshot_stays(mount: Mount) -> None:
     disk = mount()
     with rights_of(NOBODY):
         job = job_on(disk)
@@ -315,7 +315,7 @@ def test_a_missing_directory_becomes_a_subvolume_and_a_plain_one_is_refused(disk
     assert not btrfs.is_subvolume(job.directory)
 
 
-def test_a_disk_that_has_turned_read_only_is_told_and_the_old_snapshot_stands(disk: Path) -> None:
+def test_a_disk_that_has_turned_read_only_is_reported_and_the_old_snapshot_stays(disk: Path) -> None:
     job = job_on(disk)
     sync(job, "1")
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)

@@ -58,7 +58,7 @@ def test_a_container_ends_with_its_unit(site: Site, docked: Box, way: str) -> No
     assert containers(docked) == ""
 
 
-def test_installing_again_leaves_the_drop_ins_until_they_are_taken_back(site: Site, docked: Box) -> None:
+def test_installing_again_leaves_the_drop_ins_until_they_are_removed(site: Site, docked: Box) -> None:
     drop_in = docked.path("/etc/systemd/system/skipjack-run@.service.d/containers.conf")
     site.install()
     assert drop_in.exists()

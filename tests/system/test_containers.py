@@ -279,7 +279,7 @@ def clients(worker: Worker) -> list[int]:
     return locks.holders(worker.lock("mirror", "m"))
 
 
-def test_the_death_of_the_client_alone_takes_the_container_away(
+def test_a_killed_client_alone_removes_the_container(
     repository: ConfigRepository, worker: Worker, engine: Engine
 ) -> None:
     supervisor = start_beating(repository, worker, engine)
@@ -302,7 +302,7 @@ def kill_all_but_the_container(worker: Worker, supervisor: int, *, client: bool)
 
 
 @pytest.mark.parametrize("client", [False, True], ids=["alone", "with its client"])
-def test_after_the_death_of_its_run_the_next_tick_ends_the_container_before_it_settles(
+def test_after_a_killed_run_the_next_tick_ends_the_container_before_it_closes_the_run(
     repository: ConfigRepository, worker: Worker, engine: Engine, client: bool
 ) -> None:
     supervisor = start_beating(repository, worker, engine)
@@ -341,7 +341,7 @@ def without_image(repository: ConfigRepository) -> str:
     return (repository.tree / "_defaults.yml").read_text().replace(f"docker_image: {IMAGE}\n", "")
 
 
-def test_more_memory_than_allowed_is_told(repository: ConfigRepository, worker: Worker, engine: Engine) -> None:
+def test_more_memory_than_allowed_is_reported(repository: ConfigRepository, worker: Worker, engine: Engine) -> None:
     repository.commit({"m.yml": "command: tail /dev/zero\nmemory_limit: 64MiB\n"}, "Add a hog")
     worker.command("once", check=False)
     run = worker.run_of("m")

@@ -72,7 +72,7 @@ def test_what_root_loads_is_there_for_the_runs(site: Site, podded: Box) -> None:
     assert podded.path("/srv/mirror/loaded/image").read_text() == "inside\n"
 
 
-def test_an_image_that_the_policy_lacks_is_loaded_and_named(podded: Box) -> None:
+def test_an_image_that_the_policy_lacks_is_loaded_and_reported(podded: Box) -> None:
     podded.write("/etc/skipjack/policy.yml", "images: ['other/*']\n")
     code, said = load(podded)
     podded.write("/etc/skipjack/policy.yml", POLICY)
@@ -124,7 +124,7 @@ def test_a_run_by_hand_in_a_login_session_spoils_no_store(site: Site, podded: Bo
     assert run(site, "after", READS) == ("success", "")
 
 
-def test_a_limit_that_podman_ignores_is_told_and_never_blamed(site: Site, podded: Box) -> None:
+def test_a_limit_that_podman_ignores_is_reported_and_never_given_as_the_reason(site: Site, podded: Box) -> None:
     """Of control groups of version 1, podman without root sets none."""
     load(podded)
     _status, reason = run(site, "killed", IN_IMAGE + "memory_limit: 64MiB\ncommand: sh -c 'kill -9 $$'\n")

@@ -162,7 +162,7 @@ def test_uninstalling_removes_what_was_installed_and_leaves_data_and_running_job
     assert box.do("cat", "/srv/mirror/last/go") == "" and box.do("id", "-un", "skipjack") == "skipjack"
 
 
-def test_uninstalling_stops_jobs_when_told_to(site: Site) -> None:
+def test_uninstalling_stops_jobs_if_requested(site: Site) -> None:
     site.commit({"end.yml": "provider: command\nupstream: x\ncommand: sh -c 'until [ -e go ]; do sleep 0.1; done'\n"})
     site.install()
     site.wait_for("end", "syncing")
@@ -181,7 +181,7 @@ WRONG = [
 @pytest.mark.parametrize(
     ("words", "user", "what", "todo"), WRONG, ids=["no-settings", "no-root", "no-session", "closed"]
 )
-def test_what_is_missing_is_named_with_what_to_do(
+def test_what_is_missing_is_reported_with_what_to_do(
     site: Site, words: tuple[str, ...], user: str, what: str, todo: str
 ) -> None:
     site.box.run(SKIPJACK, "uninstall")

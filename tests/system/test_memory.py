@@ -57,7 +57,7 @@ def log(worker: Worker) -> str:
     return (worker.folder / "logs/m/latest").read_text()
 
 
-def test_a_run_that_takes_too_much_fails_and_says_so(
+def test_a_run_that_takes_too_much_fails_with_that_reason(
     repository: ConfigRepository, confined: Worker, groups: Path
 ) -> None:
     declare(repository, confined, f'command: "{GREEDY}"\nretry: 2\n')
@@ -173,7 +173,7 @@ def test_an_ordinary_user_who_is_not_let_back_goes_to_the_workers_group(groups: 
     assert list(groups.glob("*/")) == []
 
 
-def test_a_group_without_the_controller_enforces_nothing_and_says_so(
+def test_a_group_without_the_controller_enforces_nothing_and_a_message_says_why(
     repository: ConfigRepository, worker: Worker
 ) -> None:
     """Real groups, but of another kind than memory's."""
@@ -190,7 +190,7 @@ def test_a_group_without_the_controller_enforces_nothing_and_says_so(
         assert list(other.glob("*/")) == []
 
 
-def test_a_unit_of_systemd_is_left_to_enforce_it_and_a_kill_in_it_is_told(
+def test_a_unit_of_systemd_enforces_it_and_a_kill_in_it_is_reported(
     repository: ConfigRepository, worker: Worker, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     declare(repository, worker, f'command: "{GREEDY}"\nretry: 1\n')

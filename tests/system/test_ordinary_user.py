@@ -12,7 +12,7 @@ CHANGING = (
 WHOSE = "This worker belongs to the user skipjack: run the command as that user (`sudo -u skipjack …`) or as root."
 
 
-def test_an_ordinary_user_is_told_whose_worker_it_is_and_nothing_of_a_full_disk(site: Site) -> None:
+def test_an_ordinary_users_message_has_the_owner_of_the_worker_and_no_full_disk(site: Site) -> None:
     box = site.box
     site.commit({"hello.yml": "upstream: rsync://127.0.0.1/files/hello/\n"})
     site.install()

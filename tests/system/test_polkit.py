@@ -101,7 +101,7 @@ def test_no_unit_of_its_own_making_may_bear_a_runs_name(worker: Box) -> None:
 
 
 @pytest.mark.parametrize("words", [("start", RUN), ("start", "skipjack-tick.service")], ids=" ".join)
-def test_nobody_else_may_start_the_workers_units(worker: Box, words: tuple[str, ...]) -> None:
+def test_no_other_user_may_start_the_workers_units(worker: Box, words: tuple[str, ...]) -> None:
     code, said = ask(worker, *words, user="games")
     assert code == 4 or "authentication required" in said
     assert code != 0

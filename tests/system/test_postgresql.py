@@ -45,7 +45,7 @@ def test_a_database_that_is_empty_where_state_was_is_refused_until_its_mark_is_r
     Store(str(tmp_path), address).close()
 
 
-def test_a_wrong_password_is_told_without_it(server: Server, tmp_path: Path) -> None:
+def test_a_wrong_password_is_reported_but_not_shown(server: Server, tmp_path: Path) -> None:
     address = server.database("skipjack")
     (tmp_path / "password").write_text("wrong\n")
     wrong = address._replace(password=Secret(file=str(tmp_path / "password")))

@@ -117,7 +117,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def test_who_may_not_write_beside_the_database_is_told_who_may() -> None:
+def test_a_user_who_may_not_write_beside_the_database_is_referred_to_the_owner() -> None:
     with tempfile.TemporaryDirectory() as folder:
         manager = Manager(Path(folder))
         manager.store().close()

@@ -94,7 +94,7 @@ def test_stopping_a_unit_ends_its_whole_tree_and_counts_as_an_interruption(site:
     assert "received a stop signal" in site.box.do("journalctl", "--no-pager", "-t", "skipjack-tree")
 
 
-def test_only_a_run_that_could_not_say_how_it_ended_is_settled_by_a_unit_for_it(site: Site) -> None:
+def test_a_unit_closes_only_a_run_that_could_not_record_its_end(site: Site) -> None:
     settled = ("journalctl", "--no-pager", "--quiet", "--unit", "skipjack-settle@killed.service")
     site.commit({"killed.yml": WAITS + "interval: 1s\n"})
     site.wait_for("killed", "syncing")
@@ -112,7 +112,7 @@ def test_only_a_run_that_could_not_say_how_it_ended_is_settled_by_a_unit_for_it(
 BROKEN_MOUNT = "[Mount]\nWhat=nothing\nWhere=/srv/mirror\nType=no-such-file-system\n"
 
 
-def test_a_run_whose_disk_cannot_be_mounted_says_so(site: Site) -> None:
+def test_a_run_whose_disk_cannot_be_mounted_fails_with_that_reason(site: Site) -> None:
     site.box.write("/etc/systemd/system/srv-mirror.mount", BROKEN_MOUNT)
     site.box.do("systemctl", "daemon-reload")
     try:
@@ -136,7 +136,7 @@ MOUNT_OF_LOST_DISK = (
     [("on-broken", BROKEN_MOUNT, "failed"), ("on-lost", MOUNT_OF_LOST_DISK, "is not mounted")],
     ids=["broken", "lost"],
 )
-def test_a_run_that_failed_before_its_disk_went_says_why(site: Site, name: str, mount: str, why: str) -> None:
+def test_a_run_that_failed_before_its_disk_went_shows_why(site: Site, name: str, mount: str, why: str) -> None:
     site.commit({f"{name}.yml": "upstream: rsync://127.0.0.1/no-such-module/\n"})
     site.wait_for(name, "failed")
     site.box.write("/etc/systemd/system/lost.service", LOST_DISK)
@@ -151,7 +151,7 @@ def test_a_run_that_failed_before_its_disk_went_says_why(site: Site, name: str, 
     assert f"it needs srv-mirror.mount, which {why}; see `systemctl status srv-mirror.mount`" in run["reason"]
 
 
-def test_what_needs_more_memory_than_it_may_is_killed_and_says_so(site: Site) -> None:
+def test_a_run_above_its_memory_limit_is_killed_and_fails_with_that_reason(site: Site) -> None:
     site.box.write("/srv/hog.py", HOG, 0o755)
     site.commit({"hog.yml": "provider: command\nupstream: x\ncommand: /srv/hog.py\nmemory_limit: 64MiB\n"})
     run = site.wait_for("hog", "failed", "interrupted")
@@ -182,7 +182,7 @@ UNSTARTABLE = [
 
 
 @pytest.mark.parametrize(("name", "text", "reason"), UNSTARTABLE, ids=[each[0] for each in UNSTARTABLE])
-def test_a_unit_that_cannot_start_is_told_with_its_reason(site: Site, name: str, text: str, reason: str) -> None:
+def test_a_unit_that_cannot_start_is_reported_with_its_reason(site: Site, name: str, text: str, reason: str) -> None:
     drop_in = f"/etc/systemd/system/skipjack-run@{name}.service.d"
     site.box.write(f"{drop_in}/bad.conf", f"[Service]\n{text}")
     site.box.do("systemctl", "daemon-reload")
@@ -203,9 +203,7 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_worker_that_lost_its_right_to_start_runs_says_what_to_do_and_goes_on_once_it_is_back(
-    site: Site, loss: str
-) -> None:
+def test_a_worker_without_permission_to_start_runs_prints_what_to_do_and_recovers(site: Site, loss: str) -> None:
     lose, mend = LOSSES[loss]
     site.box.shell(lose)
     try:

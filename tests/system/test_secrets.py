@@ -31,7 +31,7 @@ def about(path: Path) -> list[str]:
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o000, 0o640])
 @pytest.mark.parametrize("above", [0o755, 0o700, 0o750, 0o711])
 @pytest.mark.parametrize("owner", [0, 1])
-def test_the_named_command_lets_the_user_read_a_secret_and_no_other(mode: int, above: int, owner: int) -> None:
+def test_the_printed_command_lets_the_user_read_a_secret_and_no_other(mode: int, above: int, owner: int) -> None:
     folder = Path("/srv") / f"skipjack secret's {os.getpid()}"
     path = folder / "de bian"
     try:

@@ -21,7 +21,7 @@ from sitegen.site import files
 from sitegen.site.evaluate import evaluate
 from sitegen.site.pages import Pages
 from tests.sitegen.kit import HOUR, run_of, status_of
-from tests.sitegen.test_judge import RULE, declared, mirror, worker
+from tests.sitegen.test_evaluate import RULE, declared, mirror, worker
 from tests.system import browser
 from tests.system.browser import Browser
 
@@ -162,7 +162,7 @@ def test_a_mirror_that_is_switched_off_makes_no_page_wider_than_the_window(
         assert tab.read("document.documentElement.scrollWidth") <= width, page
 
 
-def test_a_page_of_a_dead_manager_turns_unknown_by_itself_and_shows_why(site: Site, tab: Browser) -> None:
+def test_a_page_of_a_killed_manager_turns_unknown_by_itself_and_shows_why(site: Site, tab: Browser) -> None:
     site.publish(time.time())
     with _clock(tab, 0):
         for page, before, after in (

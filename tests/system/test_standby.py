@@ -110,7 +110,7 @@ def test_the_second_publisher_takes_over_when_the_first_is_killed(
             wait_for(lambda: tells(two, "c"), "and goes on")
 
 
-def test_a_publisher_that_stands_by_has_started_and_says_what_it_waits_for(
+def test_a_publisher_on_standby_has_started_and_prints_what_it_waits_for(
     address: DatabaseAddress, managers: list[Manager], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = managers
@@ -159,7 +159,7 @@ def test_both_live_through_a_restart_of_the_server(
         assert first.poll() is second.poll() is None
 
 
-def test_the_turn_is_over_when_the_server_says_nothing(server: Server, address: DatabaseAddress) -> None:
+def test_the_lock_is_given_up_when_the_server_stops_answering(server: Server, address: DatabaseAddress) -> None:
     woken: list[int] = []
     Store("", address).close()
     with Lease(Postgresql(address), lambda: woken.append(1), wait=False) as lease:
@@ -200,7 +200,7 @@ def is_over(lease: Lease) -> bool:
     return False
 
 
-def test_serve_says_that_the_server_is_gone_and_goes_on_when_it_is_back(
+def test_serve_reports_a_lost_server_and_recovers_when_it_is_back(
     server: Server, address: DatabaseAddress, managers: list[Manager]
 ) -> None:
     manager, _ = managers
@@ -218,7 +218,7 @@ def test_serve_says_that_the_server_is_gone_and_goes_on_when_it_is_back(
         assert process.poll() is None
 
 
-def test_while_the_server_stands_still_nobody_else_has_to_wait_for_who_needs_it(
+def test_while_the_server_hangs_requests_without_it_are_answered(
     server: Server, address: DatabaseAddress, managers: list[Manager]
 ) -> None:
     manager, _ = managers
@@ -245,7 +245,7 @@ def frozen(server: Server) -> Iterator[None]:
         server.freeze(False)
 
 
-def test_a_server_that_stands_still_is_told_to_everybody_in_time_and_taken_up_again(
+def test_a_hanging_server_is_reported_to_each_client_in_time_and_used_again(
     server: Server, address: DatabaseAddress, managers: list[Manager]
 ) -> None:
     manager, _ = managers
@@ -286,7 +286,7 @@ def copies(manager: Manager) -> list[Any]:
     return list(mirror["copies"])
 
 
-def test_serve_and_publish_end_when_they_are_told_to_though_the_server_stands_still(
+def test_serve_and_publish_can_be_stopped_while_the_server_hangs(
     server: Server, address: DatabaseAddress, managers: list[Manager]
 ) -> None:
     manager, other = managers

@@ -96,7 +96,7 @@ def test_a_mirror_is_synced_only_while_its_dataset_is_mounted(
     assert command("zfs", "list", "-H", "-o", "name", str(directory)) == f"{pool}/m\n"
 
 
-def test_what_the_refusals_say_is_enough_to_accept_an_emptied_dataset(
+def test_the_messages_are_enough_to_accept_an_emptied_dataset(
     pool: str, tmp_path: Path, repository: ConfigRepository
 ) -> None:
     worker, done = Worker(tmp_path / "w", "w1", repository.url), tmp_path / "done"
@@ -131,7 +131,7 @@ def refusal(job: Job) -> str:
     return raised.value.reason
 
 
-def test_a_dataset_of_another_pool_or_a_hidden_one_is_not_taken(pool: str, tmp_path: Path) -> None:
+def test_a_dataset_of_another_pool_or_a_hidden_one_is_not_used(pool: str, tmp_path: Path) -> None:
     from tests.system.test_btrfs import job_on
 
     job = job_on(tmp_path)

@@ -129,7 +129,7 @@ def is_dead(box: Box, unit: str) -> bool:
     return prop(box, unit, "Result") == "trigger-limit-hit"
 
 
-def test_a_dead_path_unit_is_shown_and_the_next_follow_revives_it(worker: Box) -> None:
+def test_a_failed_path_unit_is_shown_and_the_next_follow_restarts_it(worker: Box) -> None:
     with limited(worker, "skipjack-tick.path"):
         said = worker.do(SKIPJACK, "next")
         assert "warning: skipjack-tick.path: It has failed (trigger-limit-hit)." in said
@@ -140,7 +140,7 @@ def test_a_dead_path_unit_is_shown_and_the_next_follow_revives_it(worker: Box) -
     assert [unit["unit"] for unit in json.loads(worker.do(SKIPJACK, "next", "--json"))["units"]] == [*TIMERS[::-1]]
 
 
-def test_a_tick_revives_units_when_nobody_has_looked_for_long(worker: Box) -> None:
+def test_a_tick_restarts_units_when_the_last_check_is_old(worker: Box) -> None:
     with limited(worker, "skipjack-tick.path"):
         worker.do("touch", "--date=-1 hour", "/var/lib/skipjack/units")
     worker.do("systemctl", "start", "skipjack-tick.service")

@@ -16,7 +16,7 @@ from schemas.mirror_record import Secret
 from schemas.records import ManagerAddress, Policy, RunnerSettings
 from tests.e2e.parts import ConfigRepository, Worker
 
-from .lying import Answer, Liar
+from .scripted_manager import Answer, ScriptedManager
 
 NOTHING_LISTENS = "http://127.0.0.1:9"
 TAKEN = (200, b'{"acknowledged": 0}')
@@ -28,14 +28,14 @@ class Manager:
 
     def __init__(self) -> None:
         self.answer: Answer = TAKEN
-        self.liar = Liar(lambda asked, _count: self.answer if "journal" in asked else NO_COMMANDS)
+        self.scripted = ScriptedManager(lambda asked, _count: self.answer if "journal" in asked else NO_COMMANDS)
 
 
 @pytest.fixture
 def manager() -> Iterator[Manager]:
     made = Manager()
     yield made
-    made.liar.close()
+    made.scripted.close()
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def settings(tmp_path: Path, manager: Manager) -> RunnerSettings:
     found = load_runner(Worker(tmp_path / "w", "w1", repository.url).settings)
     follow.follow(found)
     (tmp_path / "token").write_text("x" * 43)
-    return found._replace(manager=ManagerAddress(manager.liar.url, token=Secret(file=str(tmp_path / "token"))))
+    return found._replace(manager=ManagerAddress(manager.scripted.url, token=Secret(file=str(tmp_path / "token"))))
 
 
 def deliver(settings: RunnerSettings, tmp_path: Path) -> str:
@@ -84,7 +84,7 @@ def test_a_refused_token_that_is_a_credential_needs_a_restart_of_the_courier(
 ) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     manager.answer = (401, b"")
-    told = settings._replace(manager=ManagerAddress(manager.liar.url, token=Secret(credential="token")))
+    told = settings._replace(manager=ManagerAddress(manager.scripted.url, token=Secret(credential="token")))
     assert deliver(told, tmp_path).endswith("`systemctl restart skipjack-courier`.")
 
 

@@ -77,7 +77,7 @@ def test_a_failure_of_the_machine_is_not_blamed_on_the_folder(tmp_path: Path, mo
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who may become another user")
 @pytest.mark.parametrize("closed", [".", "assets", "mirrors", "static"])
-def test_a_folder_of_another_user_is_named(tmp_path: Path, closed: str) -> None:
+def test_a_folder_of_another_user_is_reported(tmp_path: Path, closed: str) -> None:
     for folder in (*tmp_path.parents, tmp_path):
         if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
             folder.chmod(0o755)

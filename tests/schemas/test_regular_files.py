@@ -82,7 +82,7 @@ def test_every_reader_reports_it(
     assert str(caught.value).startswith(f"{begin} {path}: {words}. ")
 
 
-def test_a_pipe_among_the_definitions_is_named(tmp_path: Path) -> None:
+def test_a_pipe_among_the_definitions_is_reported(tmp_path: Path) -> None:
     pipe(tmp_path / "x.yml")
     with pytest.raises(SkipjackError, match=r"cannot read .*x\.yml: it is a named pipe"):
         read_directory(tmp_path)

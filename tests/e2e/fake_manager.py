@@ -1,4 +1,4 @@
-"""A manager made for tests: it takes reports and gives commands as the real one does, and fails when it is told to."""
+"""A manager for tests: it accepts reports and gives commands as the real one does, and fails on request."""
 
 import http.server
 import json
@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from schemas.config.validation import validator
 
 
-class Desk(http.server.ThreadingHTTPServer):
+class FakeManager(http.server.ThreadingHTTPServer):
     """Gives the commands in `commands`, keeps results and reports; `fault` names the path that answers 500."""
 
     daemon_threads = True
@@ -31,7 +31,7 @@ class Desk(http.server.ThreadingHTTPServer):
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
 
     def give(self, kind: str, *mirrors: str, force: bool = False, **more: str) -> int:
-        """Give a command, and its number."""
+        """Give a command, and return its number."""
         with self.changed:
             number = len(self.commands) + 1
             head = {"number": number, "kind": kind, "mirrors": list(mirrors), "force": force}
@@ -40,22 +40,22 @@ class Desk(http.server.ThreadingHTTPServer):
         return number
 
     def statuses(self, mirror: str) -> list[str]:
-        """What was reported of a mirror, in order."""
+        """Return the reported statuses of a mirror, in order."""
         found = [status for report in self.reports for status in report["statuses"]]
         return [status["status"] for status in found if status["mirror"] == mirror]
 
     def last(self, mirror: str) -> Any:
-        """What was reported of a mirror last."""
+        """Return the last reported status of a mirror."""
         found = [status for report in self.reports for status in report["statuses"]]
         return [status for status in found if status["mirror"] == mirror][-1]
 
     def successes(self, mirror: str) -> int:
-        """How many of a mirror's runs were reported as successes; a report may tell of a run again."""
+        """Count a mirror's runs that were reported as successes; several reports may contain the same run."""
         found = [status for report in self.reports for status in report["statuses"] if status["mirror"] == mirror]
         return len({status["run"]["id"] for status in found if status["run"] and status["run"]["status"] == "success"})
 
     def handle_error(self, *_words: object) -> None:
-        """Nobody needs to know that a courier has hung up."""
+        """Print nothing about a courier that closed its connection."""
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -71,7 +71,7 @@ class Desk(http.server.ThreadingHTTPServer):
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    server: Desk
+    server: FakeManager
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -111,7 +111,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _fails(self) -> bool:
         fails = bool(self.server.fault) and self.path.startswith(self.server.fault)
         if fails:
-            self._say(500, {"error": "told to"})
+            self._say(500, {"error": "requested by the test"})
         return fails
 
     def _say(self, status: int, content: Any) -> None:
@@ -122,4 +122,4 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, *_words: object) -> None:
-        """Say nothing."""
+        """Print nothing."""

@@ -67,7 +67,7 @@ def said(store: Store, at: float, status: str, due: float) -> None:
     store.write(tunasync_store.schedule, "go", {"debian": datetime.fromtimestamp(due, UTC).isoformat()}, int(at * 1e9))
 
 
-def test_a_dead_worker_of_tunasync_is_offline_once_its_next_job_was_due_but_not_while_one_is_active(
+def test_a_killed_worker_of_tunasync_is_offline_once_its_next_job_was_due_but_not_while_one_is_active(
     store: Store,
 ) -> None:
     """An evaluator with a cache returns the same as one without."""

@@ -17,7 +17,7 @@ from sitegen.site.snapshot import Snapshot
 from sitegen.storage import tunasync_store
 from sitegen.storage.store import Store
 from tests.sitegen.kit import HOUR, NOW, delivery_of, post_status, report_of, run_of, status_of
-from tests.sitegen.test_judge import DAY, declared, evaluated, mirror, worker
+from tests.sitegen.test_evaluate import DAY, declared, evaluated, mirror, worker
 
 AHEAD = NOW + 365 * DAY
 RUN = run_of(3, launched_at=AHEAD - 2, started_at=AHEAD - 1, ended_at=AHEAD)

@@ -24,7 +24,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize(("word", "expected"), WORDS.items())
-def test_how_a_word_is_reached(word: str, expected: str, tmp_path: Path) -> None:
+def test_how_an_argument_is_reached(word: str, expected: str, tmp_path: Path) -> None:
     assert transport(word) == expected
 
     shell = tmp_path / "shell"

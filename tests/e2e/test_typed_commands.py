@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.desk import Desk
+from tests.e2e.fake_manager import FakeManager
 from tests.e2e.gate import Gate, status, upcoming
 from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker, wait_until
 from tests.soak import truth
@@ -21,9 +21,9 @@ def due(repository: ConfigRepository, worker: Worker, gate: Gate) -> Worker:
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
-    with Desk() as desk:
-        yield desk
+def fake() -> Iterator[FakeManager]:
+    with FakeManager() as fake:
+        yield fake
 
 
 def at_rest(worker: Worker) -> dict[str, str]:
@@ -159,15 +159,17 @@ def test_a_failed_run_by_hand_starts_no_other(repository: ConfigRepository, due:
 
 
 @pytest.mark.parametrize("start", [False, True])
-def test_a_courier_by_hand_starts_only_mirrors_that_a_command_names(due: Worker, desk: Desk, *, start: bool) -> None:
+def test_a_courier_by_hand_starts_only_mirrors_that_a_command_names(
+    due: Worker, fake: FakeManager, *, start: bool
+) -> None:
     token = due.folder / "token"
     token.write_text("secret\n")
     with due.settings.open("a") as settings:
-        settings.write(f"manager: {{url: '{desk.url}', token: {{file: {token}}}}}\n")
+        settings.write(f"manager: {{url: '{fake.url}', token: {{file: {token}}}}}\n")
     due.command("follow")
-    desk.give("start", "b")
-    desk.give("reload")
-    desk.revision = "b" * 40
+    fake.give("start", "b")
+    fake.give("reload")
+    fake.revision = "b" * 40
 
     due.command("courier", *(["--start"] if start else []))
 

@@ -89,7 +89,7 @@ def test_the_site_is_published_without_damaged_rows_and_names_them(filled: Manag
         assert filled.status()["problems"] == [], "what is not there any more is not damaged"
 
 
-def test_invalid_utf_8_is_named_and_the_rest_is_read(filled: Manager) -> None:
+def test_invalid_utf_8_is_reported_and_the_rest_is_read(filled: Manager) -> None:
     with closing(sqlite3.connect(filled.state / "manager.db")) as connection, connection:
         connection.execute("UPDATE mirror_state SET upstream = CAST(x'7273ff6e63' AS TEXT) WHERE mirror = 'a'")
         connection.execute("UPDATE workers SET version = CAST(x'30ff' AS TEXT) WHERE name = 'w2'")
@@ -102,7 +102,7 @@ def test_invalid_utf_8_is_named_and_the_rest_is_read(filled: Manager) -> None:
 
 @pytest.mark.parametrize("column", ["problems", "progress"])
 @pytest.mark.parametrize("text", BROKEN)
-def test_a_workers_damaged_column_is_left_out_and_named(filled: Manager, column: str, text: str) -> None:
+def test_a_workers_damaged_column_is_left_out_and_reported(filled: Manager, column: str, text: str) -> None:
     spoil(filled, "workers", column, "name = 'w1'", text)
     check_names(filled, "workers w1", column)
     with filled.answering():
@@ -111,7 +111,7 @@ def test_a_workers_damaged_column_is_left_out_and_named(filled: Manager, column:
         assert f"workers w1: `{column}` cannot be read" in problem
 
 
-def test_a_damaged_configuration_is_named(filled: Manager) -> None:
+def test_a_damaged_configuration_is_reported(filled: Manager) -> None:
     with filled.store() as store:
         store.keep_catalogue(DECLARED, DECLARED.committed_at)
     for column in ("site", "workers", "mirrors", "problems"):

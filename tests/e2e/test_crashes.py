@@ -53,7 +53,7 @@ def test_an_orphan_is_ended_and_the_mirror_goes_on(repository: ConfigRepository,
     assert len(pids.read_text().split()) == 1, "a second provider was started on the directory"
 
 
-def test_a_run_that_dies_with_its_provider_is_settled_by_the_next_tick(
+def test_the_next_tick_closes_a_run_that_was_killed_with_its_provider(
     repository: ConfigRepository, worker: Worker
 ) -> None:
     pids = endless(repository, worker)
@@ -69,7 +69,7 @@ def test_a_run_that_dies_with_its_provider_is_settled_by_the_next_tick(
     assert worker.states() == {"m": "interrupted"}
 
 
-def test_a_run_that_never_came_up_is_told_apart(
+def test_a_run_that_never_started_has_its_own_reason(
     repository: ConfigRepository, worker: Worker, upstream: RsyncDaemon
 ) -> None:
     from runner.base import locks
@@ -108,7 +108,7 @@ def test_many_ticks_at_once_start_every_mirror_once(repository: ConfigRepository
     assert sorted(counts.read_text().split()) == sorted(f"m{number}" for number in range(20))
 
 
-def test_ends_of_runs_reach_a_manager_that_was_away_in_order_and_once(
+def test_a_manager_that_was_down_gets_ends_of_runs_in_order_and_once(
     repository: ConfigRepository, upstream: RsyncDaemon, manager: Manager, reporter: Worker
 ) -> None:
     repository.commit({"m.yml": f"upstream: {upstream.url('files')}\nmeasure_size: false\n"}, "Add m")
@@ -128,7 +128,7 @@ def test_ends_of_runs_reach_a_manager_that_was_away_in_order_and_once(
     assert reporter.pending() == 0
 
 
-def test_a_lingering_courier_reports_a_run_as_soon_as_it_ends_and_outlives_the_managers_death(
+def test_a_lingering_courier_reports_the_end_of_a_run_at_once_and_survives_a_killed_manager(
     repository: ConfigRepository, upstream: RsyncDaemon, manager: Manager, reporter: Worker
 ) -> None:
     repository.commit({"m.yml": f"upstream: {upstream.url('files')}\nmeasure_size: false\n"}, "Add m")
@@ -149,7 +149,7 @@ def test_a_lingering_courier_reports_a_run_as_soon_as_it_ends_and_outlives_the_m
         courier.wait()
 
 
-def test_a_manager_restored_from_an_old_backup_learns_everything_again(
+def test_a_manager_restored_from_an_old_backup_gets_everything_again(
     repository: ConfigRepository, upstream: RsyncDaemon, manager: Manager, reporter: Worker
 ) -> None:
     repository.commit({"m.yml": f"upstream: {upstream.url('files')}\nmeasure_size: false\n"}, "Add m")
@@ -171,7 +171,7 @@ def test_a_manager_restored_from_an_old_backup_learns_everything_again(
     wait_until(lambda: [run["id"] for run in history(manager)] == [3, 2, 1], "all three are shown")
 
 
-def test_a_worker_restored_from_an_old_backup_is_not_taken_for_repeating_itself(
+def test_new_reports_of_a_worker_restored_from_an_old_backup_are_not_dropped_as_repeated(
     repository: ConfigRepository, upstream: RsyncDaemon, manager: Manager, reporter: Worker
 ) -> None:
     repository.commit({"m.yml": f"upstream: {upstream.url('files')}\nmeasure_size: false\n"}, "Add m")

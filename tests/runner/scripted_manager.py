@@ -1,4 +1,4 @@
-"""A manager that answers whatever a test wants, over real HTTP."""
+"""A manager that answers as a test needs it, over real HTTP."""
 
 import json
 import threading
@@ -9,19 +9,19 @@ from typing import Any
 
 Answer = tuple[int, bytes]
 Says = Callable[[dict[str, Any], int], Answer]
-"""What a manager answers to a request's JSON, and how many it had before."""
+"""Returns the answer to a request's JSON, given the number of requests before."""
 
 
 class Server(ThreadingHTTPServer):
     def handle_error(self, *_words: object) -> None:
-        """Say nothing of a client that read enough."""
+        """Print nothing about a client that closed early."""
 
 
-class Liar:
-    """A real HTTP server that answers as a function says."""
+class ScriptedManager:
+    """A real HTTP server whose answers a function returns."""
 
     def __init__(self, says: Says) -> None:
-        liar = self
+        manager = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -36,8 +36,8 @@ class Liar:
                 self.reply({})
 
             def reply(self, asked: dict[str, Any]) -> None:
-                liar.paths.append(self.path.partition("?")[0])
-                status, said = says(asked, len(liar.paths) - 1)
+                manager.paths.append(self.path.partition("?")[0])
+                status, said = says(asked, len(manager.paths) - 1)
                 with suppress(OSError):
                     self.send_response(status)
                     self.send_header("Content-Length", str(len(said)))
@@ -46,7 +46,7 @@ class Liar:
                     self.wfile.write(said)
 
             def log_message(self, *_words: object) -> None:
-                """Say nothing."""
+                """Print nothing."""
 
         self.paths: list[str] = []
         self._server = Server(("127.0.0.1", 0), Handler)
@@ -59,4 +59,4 @@ class Liar:
         self._server.server_close()
 
 
-Lie = Callable[[Says], Liar]
+Serve = Callable[[Says], ScriptedManager]

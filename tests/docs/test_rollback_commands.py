@@ -55,7 +55,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_each_way_back_keeps_the_newer_journal_of_its_time(machine: Machine) -> None:
+def test_each_rollback_keeps_the_newer_journal(machine: Machine) -> None:
     assert machine.go_back("1") == 0
     first = {f"newer-1/{name}": f"first {name}" for name in FILES}
     copy = {"journal.db": "before first", "journal.db-of-version-12": "before first"}

@@ -21,7 +21,7 @@ from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, Repository, RunnerSettings, Secret
 from schemas.wakeup import WakeupSocket
 
-from .lying import Answer, Liar, Lie, Says
+from .scripted_manager import Answer, Says, ScriptedManager, Serve
 
 LONG = 600.0
 LARGE = 16 * 1024**2
@@ -48,9 +48,9 @@ def one_run(book: Journal, at: float) -> None:
     book.end(run, "debian", Ending("success"), at)
 
 
-def named(settings: RunnerSettings, liar: Liar) -> RunnerSettings:
+def named(settings: RunnerSettings, scripted: ScriptedManager) -> RunnerSettings:
     assert settings.manager is not None
-    return settings._replace(manager=settings.manager._replace(url=liar.url))
+    return settings._replace(manager=settings.manager._replace(url=scripted.url))
 
 
 def ends(settings: RunnerSettings) -> set[int]:
@@ -106,7 +106,7 @@ def forgetful(asked: dict[str, Any], _count: int) -> Answer:
     return 200, json.dumps({"acknowledged": numbers[-1] if numbers else 0, "want": None}).encode()
 
 
-LIES: dict[str, Says] = {
+ANSWERS: dict[str, Says] = {
     "too high": acknowledging(10**9),
     "too high, then more": lambda _asked, count: (200, json.dumps({"acknowledged": 10**9 + count}).encode()),
     "nothing": acknowledging(0),
@@ -134,15 +134,15 @@ LIES: dict[str, Says] = {
 
 
 @pytest.mark.usefixtures("clock")
-@pytest.mark.parametrize("says", LIES.values(), ids=LIES.keys())
+@pytest.mark.parametrize("says", ANSWERS.values(), ids=ANSWERS.keys())
 def test_reports_cost_few_requests_whatever_the_manager_answers(
-    settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str], says: Says
+    settings: RunnerSettings, serve: Serve, capsys: pytest.CaptureFixture[str], says: Says
 ) -> None:
-    liar = lie(says)
+    scripted = serve(says)
     with pytest.raises(Over):
-        courier.linger(named(settings, liar), Path("/nowhere"), start=False)
+        courier.linger(named(settings, scripted), Path("/nowhere"), start=False)
 
-    assert 2 <= len(liar.paths) <= 2 * LONG / 6 + 40, "twenty a minute at most"
+    assert 2 <= len(scripted.paths) <= 2 * LONG / 6 + 40, "twenty a minute at most"
     said = capsys.readouterr().err
     assert said and "\x1b" not in said
     if says not in (one_by_one, forgetful):
@@ -150,17 +150,17 @@ def test_reports_cost_few_requests_whatever_the_manager_answers(
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_manager_that_acknowledges_too_high_a_number_is_reported_and_asked_less_and_less(
-    settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str]
+def test_a_manager_that_acknowledges_too_high_a_number_is_reported_and_gets_fewer_requests(
+    settings: RunnerSettings, serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    liar = lie(LIES["too high"])
+    scripted = serve(ANSWERS["too high"])
     with journal.opened(StateLayout(settings.state_dir).journal) as book:
         before = book.outbox.identity()
 
     with pytest.raises(Over):
-        courier.linger(named(settings, liar), Path("/nowhere"), start=False)
+        courier.linger(named(settings, scripted), Path("/nowhere"), start=False)
 
-    assert len(liar.paths) <= 12, "1, 2, 4 … 600 seconds apart"
+    assert len(scripted.paths) <= 12, "1, 2, 4 … 600 seconds apart"
     said = capsys.readouterr().err
     assert said.count("gets a new identity") == 1, "the clock on the wall has not gone on by an hour"
     assert said.count(f"acknowledges report {10**9}, but the newest report here is 60") == 1
@@ -169,11 +169,11 @@ def test_a_manager_that_acknowledges_too_high_a_number_is_reported_and_asked_les
 
 
 def test_the_journal_gets_a_new_identity_once_an_hour_at_most(
-    settings: RunnerSettings, lie: Lie, monkeypatch: pytest.MonkeyPatch
+    settings: RunnerSettings, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1_800_000_000.0
     monkeypatch.setattr("runner.courier.delivery.time.time", lambda: now)
-    there = named(settings, lie(LIES["too high"]))
+    there = named(settings, serve(ANSWERS["too high"]))
     assert there.manager is not None
     identities = []
     for minutes in range(0, 180, 10):
@@ -192,11 +192,11 @@ def test_the_journal_gets_a_new_identity_once_an_hour_at_most(
 
 @pytest.mark.usefixtures("clock")
 def test_a_manager_that_keeps_naming_new_revisions_starts_few_follows(
-    settings: RunnerSettings, lie: Lie, monkeypatch: pytest.MonkeyPatch
+    settings: RunnerSettings, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[WorkerContext] = []
     monkeypatch.setattr(commands, "want_follow", begun.append)
-    liar = lie(
+    scripted = serve(
         lambda asked, count: (
             200,
             json.dumps(
@@ -208,23 +208,23 @@ def test_a_manager_that_keeps_naming_new_revisions_starts_few_follows(
         )
     )
     with pytest.raises(Over):
-        courier.linger(named(settings, liar), Path("/nowhere"), start=False)
-    assert (len(liar.paths) > 90, len(begun)) == (True, courier.FOLLOWS)
+        courier.linger(named(settings, scripted), Path("/nowhere"), start=False)
+    assert (len(scripted.paths) > 90, len(begun)) == (True, courier.FOLLOWS)
 
 
 @pytest.mark.parametrize("protocol", ["skipjack", "tunasync"])
 @pytest.mark.parametrize(("status", "named"), [(404, True), (301, True), (405, True), (503, False)])
 def test_a_server_that_is_not_a_manager_is_reported_with_the_key_of_the_settings(
-    settings: RunnerSettings, lie: Lie, protocol: str, status: int, named: bool
+    settings: RunnerSettings, serve: Serve, protocol: str, status: int, named: bool
 ) -> None:
-    there = named_of(settings, lie(lambda _asked, _count: (status, b"<html>")), protocol)
+    there = named_of(settings, serve(lambda _asked, _count: (status, b"<html>")), protocol)
     with pytest.raises(SkipjackError, match=f"answered {status}") as caught:
         courier.once(there, Path("/nowhere"), start=False)
     assert ("Check `manager.url` in runner.yml" in str(caught.value)) is named
 
 
-def named_of(settings: RunnerSettings, liar: Liar, protocol: str) -> RunnerSettings:
-    there = named(settings, liar)
+def named_of(settings: RunnerSettings, scripted: ScriptedManager, protocol: str) -> RunnerSettings:
+    there = named(settings, scripted)
     assert there.manager is not None
     return there._replace(manager=there.manager._replace(protocol=protocol, token=None))
 
@@ -243,8 +243,8 @@ HUGE = {
 
 @pytest.mark.parametrize("status", [200, 500])
 @pytest.mark.parametrize("said", HUGE.values(), ids=HUGE.keys())
-def test_no_response_takes_much_memory(settings: RunnerSettings, lie: Lie, said: bytes, status: int) -> None:
-    there = named(settings, lie(lambda _asked, _count: (status, said)))
+def test_no_response_takes_much_memory(settings: RunnerSettings, serve: Serve, said: bytes, status: int) -> None:
+    there = named(settings, serve(lambda _asked, _count: (status, said)))
     assert there.manager is not None
     tunasync = there._replace(manager=there.manager._replace(token=None, protocol="tunasync"))
     here = WorkerContext("w1", StateLayout(settings.state_dir), "/nowhere", start=False)
@@ -264,10 +264,10 @@ def test_no_response_takes_much_memory(settings: RunnerSettings, lie: Lie, said:
     assert len(ends(settings)) == 30
 
 
-def test_no_list_of_jobs_takes_much_more_memory_than_its_text(settings: RunnerSettings, lie: Lie) -> None:
+def test_no_list_of_jobs_takes_much_more_memory_than_its_text(settings: RunnerSettings, serve: Serve) -> None:
     said = b"[" + b"[]," * (LARGE // 3 - 1) + b"0]"
-    liar = lie(lambda _asked, count: (200, said if count % 2 else b"{}"))
-    there = named(settings, liar)
+    scripted = serve(lambda _asked, count: (200, said if count % 2 else b"{}"))
+    there = named(settings, scripted)
     assert there.manager is not None
     tracemalloc.start()
     try:
@@ -279,10 +279,10 @@ def test_no_list_of_jobs_takes_much_more_memory_than_its_text(settings: RunnerSe
         assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY
     finally:
         tracemalloc.stop()
-    assert liar.paths == ["/workers", "/workers/w1/jobs"]
+    assert scripted.paths == ["/workers", "/workers/w1/jobs"]
 
 
-def test_the_jobs_of_many_mirrors_are_read(settings: RunnerSettings, lie: Lie) -> None:
+def test_the_jobs_of_many_mirrors_are_read(settings: RunnerSettings, serve: Serve) -> None:
     job = {"worker": "w1", "is_master": True, "status": "success", "upstream": "rsync://files.example/debian/"}
     times = dict.fromkeys(("last_update", "last_started", "last_ended", "next_schedule"), "2026-11-29T21:14:55+08:00")
     more = {f"{key}_ts": 1_795_958_095 for key in times}
@@ -290,7 +290,7 @@ def test_the_jobs_of_many_mirrors_are_read(settings: RunnerSettings, lie: Lie) -
         {"name": f"m{at}", "size": "1.23T", "error_msg": "a, [b], {c}"} | job | times | more for at in range(20_000)
     ]
     said = json.dumps(jobs).encode()
-    there = named(settings, lie(lambda _asked, count: (200, said if count == 1 else b"{}")))
+    there = named(settings, serve(lambda _asked, count: (200, said if count == 1 else b"{}")))
     assert there.manager is not None
 
     with closing(TunasyncManager(there.manager, there)) as manager:
@@ -321,7 +321,7 @@ def again(_asked: dict[str, Any], count: int) -> Answer:
     return giving([command(1)], 1)({}, 0) if count % 2 else giving([], 0)({}, 0)
 
 
-ORDERS: dict[str, Says] = {
+COMMANDS: dict[str, Says] = {
     "without end": without_end,
     "by turns": by_turns,
     "the same": giving([command(1)]),
@@ -349,30 +349,30 @@ ORDERS: dict[str, Says] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("says", ORDERS.values(), ids=ORDERS.keys())
+@pytest.mark.parametrize("says", COMMANDS.values(), ids=COMMANDS.keys())
 def test_commands_cost_few_requests_whatever_the_manager_answers(
-    settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str], says: Says
+    settings: RunnerSettings, serve: Serve, capsys: pytest.CaptureFixture[str], says: Says
 ) -> None:
-    liar = lie(says)
-    there = named(settings, liar)
+    scripted = serve(says)
+    there = named(settings, scripted)
     assert there.manager is not None
     here = WorkerContext("w1", StateLayout(settings.state_dir), "/nowhere", start=False)
     clock = Clock()
     with pytest.raises(Over), closing(ManagerClient(there.manager)) as client:
         poller = CommandPoller(here, client, settings.run_dir, clock=lambda: clock.now)
-        while len(liar.paths) < 5000:
+        while len(scripted.paths) < 5000:
             clock.sleep(poller.work_once())
 
-    assert len(liar.paths) <= LONG / 60 * 45 + 60, "45 a minute at most"
+    assert len(scripted.paths) <= LONG / 60 * 45 + 60, "45 a minute at most"
     assert "\x1b" not in capsys.readouterr().err
 
 
 def test_many_reload_commands_start_one_follow(
-    settings: RunnerSettings, lie: Lie, monkeypatch: pytest.MonkeyPatch
+    settings: RunnerSettings, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[WorkerContext] = []
     monkeypatch.setattr(commands, "want_follow", begun.append)
-    there = named(settings, lie(giving([command(each, kind="reload") for each in range(1, 51)])))
+    there = named(settings, serve(giving([command(each, kind="reload") for each in range(1, 51)])))
     assert there.manager is not None
     here = WorkerContext("w1", StateLayout(settings.state_dir), "/nowhere", start=False)
 
