@@ -23,6 +23,7 @@ RUN_IN = {
     "docs/containers.md": "tests/system/test_documents.py",
     "docs/from-tunasync.md": "tests/system/test_migration.py",
     "docs/manager.md": "tests/system/test_documents.py",
+    "docs/plugins.md": "tests/e2e/test_plugins_page.py",
     "docs/settings.md": "tests/system/test_documents.py",
     "docs/systemd.md": "tests/system/test_documents.py",
 }
@@ -51,6 +52,7 @@ _PROGRAMS = re.compile(
 _UNIT_LINE = re.compile(r"[A-Z]\w+=\S*")
 
 _FENCE = re.compile(r"```(\w*)\n(.*?)\n```$", re.M | re.S)
+_DOCUMENT = re.compile(r"^(.*<<'(\w+)')\n(?:.*\n)*?\2$", re.M)
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 
@@ -88,9 +90,10 @@ def blocks(page: str, *languages: str) -> list[Block]:
 def commands(block: Block) -> Iterator[str]:
     """The commands of a block of a shell, each as a person gives it: without its comment, rows that go on joined.
 
-    Of a recorded session these are the rows behind `$`.
+    What a command reads from the block itself (`<<'EOF'`) is left out. Of a recorded session these are the rows behind
+    `$`.
     """
-    text = block.text
+    text = _DOCUMENT.sub(r"\1", block.text)
     if block.language != "sh":
         text = "\n".join(row.removeprefix("$ ") for row in text.splitlines() if row.startswith("$ "))
     pending = ""

@@ -148,3 +148,8 @@ def test_a_command_of_several_rows_is_one() -> None:
         "x.md", 1, "sh", 'VERSION=1  # a word\ncurl -d \'{"a": 1,\n "b": 2}\' \\\n  https://x/#top\na |\n    b'
     )
     assert list(commands(block)) == ["VERSION=1", 'curl -d \'{"a": 1, "b": 2}\'   https://x/#top', "a |     b"]
+
+
+def test_what_a_command_reads_from_its_block_is_no_command() -> None:
+    text = "cat > x <<'EOF'\nskipjack it's\nEOF\nskipjack next\ncat > y <<'EOF'\nz\nEOF"
+    assert list(commands(Block("x.md", 1, "sh", text))) == ["cat > x <<'EOF'", "skipjack next", "cat > y <<'EOF'"]

@@ -12,6 +12,9 @@ import yaml
 from .pages import PAGES, ROOT, inline
 
 FILES = ("mirror", "runner", "manager", "policy", "site", "workers")
+PLUGINS = ROOT / "tests/plugins/skipjack-git/skipjack_git"
+"""The plug-in of docs/plugins.md: each schema is that of the key with its name."""
+
 LINES = [(page, code) for page in PAGES for code in dict.fromkeys(inline(page)) if re.match(r"[a-z_]+: \S", code)]
 
 
@@ -21,6 +24,9 @@ def schemas_of(key: str) -> Iterator[dict[str, Any]]:
         whole = json.loads((ROOT / f"schemas/files/{name}.schema.json").read_text("utf-8"))
         for found in _below(whole, key):
             yield {"$defs": whole.get("$defs", {}), **found}
+    own = PLUGINS / f"{key}.schema.json"
+    if own.exists():
+        yield json.loads(own.read_text("utf-8"))
 
 
 def _below(part: object, key: str) -> Iterator[dict[str, Any]]:
