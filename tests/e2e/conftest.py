@@ -8,6 +8,7 @@ import pytest
 from tests import prepared
 from tests.e2e.gate import Gate
 from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker
+from tests.e2e.plugin_parts import Environment, GitDaemon, copied_example, push
 
 
 @pytest.fixture
@@ -75,6 +76,25 @@ def worker(tmp_path: Path, repository: ConfigRepository) -> Worker:
 def reporter(tmp_path: Path, repository: ConfigRepository, manager: Manager) -> Worker:
     """A worker that reports to the manager."""
     return Worker(tmp_path / "w", "w1", repository.url, manager)
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment with the example plug-in, which no test changes; pip takes seconds to install it."""
+    folder = tmp_path_factory.mktemp("example")
+    environment = Environment(folder / "venv")
+    environment.install(copied_example(folder))
+    return environment
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Iterator[GitDaemon]:
+    """A running git server with the repository `project`: two commits on its default branch, and a tag."""
+    with GitDaemon(tmp_path / "source") as daemon:
+        daemon.create("project")
+        push(daemon, "project", "one")
+        push(daemon, "project", "two", tag="v1")
+        yield daemon
 
 
 @pytest.fixture(scope="session", autouse=True)
