@@ -18,7 +18,7 @@ class Paths(NamedTuple):
     root: str
     log_dir: str
     snapshot: str = ""
-    former: str = ""
+    previous: str = ""
 
 
 def paths_of(mirror: Mirror, settings: "RunnerSettings", policy: "Policy") -> Paths:
@@ -46,7 +46,7 @@ def left_behind(mirror: Mirror, paths: Paths) -> str:
     if not mirror.formerly or mirror.mirror_dir is not None or has_files(paths.directory):
         return ""
     beside = [os.path.join(os.path.dirname(paths.directory), name) for name in mirror.formerly]
-    return next((path for path in (paths.former, *beside) if path and has_files(path)), "")
+    return next((path for path in (paths.previous, *beside) if path and has_files(path)), "")
 
 
 def moving(mirror: Mirror, old: str, directory: str) -> str:

@@ -53,13 +53,13 @@ def _with_directory(each: Planned, formerly: tuple[str, ...], previous: Previous
     if not formerly:
         return each
     before = previous.get(each.mirror.name)
-    known = [before.paths.former] if before else []
+    known = [before.paths.previous] if before else []
     for name in formerly:
         if name in previous:
-            known += [previous[name].paths.directory, previous[name].paths.former]
+            known += [previous[name].paths.directory, previous[name].paths.previous]
     free = [place for place in known if place and place not in taken]
     place = next(filter(has_files, free), free[0] if free else "")
-    return each._replace(mirror=each.mirror._replace(formerly=formerly), paths=each.paths._replace(former=place))
+    return each._replace(mirror=each.mirror._replace(formerly=formerly), paths=each.paths._replace(previous=place))
 
 
 def _reverted(name: str, later: str) -> PlanProblem:

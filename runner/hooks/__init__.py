@@ -11,7 +11,7 @@ from schemas.mirror_record import Mirror
 HOOKS: dict[str, str] = {
     "exec_commands": "",
     "log_keeper": "",
-    "former_name": "formerly",
+    "previous_name": "formerly",
     "zfs": "zpool",
     "missing_files": "",
     "btrfs_snapshot": "btrfs_snapshot",

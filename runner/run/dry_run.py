@@ -13,7 +13,7 @@ from runner.base.output import say
 from runner.base.state_dir import StateLayout
 from runner.containers import podman
 from runner.follow import trial
-from runner.hooks import container, container_end, former_name, missing_files
+from runner.hooks import container, container_end, missing_files, previous_name
 from runner.plan.deletion_limits import limits_of
 from runner.plan.plan import Header, Planned
 from runner.plugin_api import SECRETS, Abort, Command, Job
@@ -67,7 +67,7 @@ def dry_run(
         commands = list(islice(provider.commands(job), _MOST_COMMANDS))
         job.deletions_judged |= any(command.output for command in commands)
         container.check(job)
-        former_name.pre_job(job)
+        previous_name.pre_job(job)
         missing_files.pre_job(job)
     except Abort as abort:
         raise SkipjackError(f"a run of {name} would end at once: {abort.reason}.") from abort

@@ -86,13 +86,13 @@ class Watchdog:
         self._seen = -1
 
     def __enter__(self) -> "Watchdog":
-        self._former = signal.signal(signal.SIGALRM, self._look)
+        self._handler_before = signal.signal(signal.SIGALRM, self._look)
         signal.setitimer(signal.ITIMER_REAL, LINE_SECONDS, LINE_SECONDS)
         return self
 
     def __exit__(self, *_exception: object) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, self._former)
+        signal.signal(signal.SIGALRM, self._handler_before)
 
     def _look(self, _number: int, _frame: FrameType | None) -> None:
         if self.lines == self._seen:

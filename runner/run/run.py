@@ -179,9 +179,9 @@ def _take_name(layout: StateLayout, book: Journal, renamed: list[Planned]) -> No
 
         aliases = rename_migration.continue_history(book, renamed, time.time())
         held = (each for each in mirror.formerly if locks.is_in_use(layout.lock("mirror", each)))
-        former = aliases.get(mirror.name) or next(held, None)
-        if former is not None:
-            what = f"cannot sync {mirror.name}: a run under its previous name {former} is still active."
+        previous = aliases.get(mirror.name) or next(held, None)
+        if previous is not None:
+            what = f"cannot sync {mirror.name}: a run under its previous name {previous} is still active."
             raise SkipjackError(what, "Wait for the end of that run.")
 
 

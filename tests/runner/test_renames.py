@@ -8,7 +8,7 @@ import pytest
 
 from runner.base.mirror_paths import Paths
 from runner.follow import rename_detection
-from runner.hooks import former_name
+from runner.hooks import previous_name
 from runner.journal import journal, rename_migration
 from runner.journal.journal import Ending, Journal, Subject
 from runner.journal.last_success import Left, Past
@@ -205,7 +205,7 @@ def test_the_directory_of_a_previous_name_is_the_first_one_with_files(tmp_path: 
 
     def found(*others: Planned) -> str:
         mirrors = [planned(tmp_path, formerly=names), *others]
-        return rename_detection.with_previous_names(mirrors, {"new"}, previous)[0][0].paths.former
+        return rename_detection.with_previous_names(mirrors, {"new"}, previous)[0][0].paths.previous
 
     assert found() == previous["oldest"].paths.directory, "none has files: the first one"
     for name in ("old", "older"):
@@ -221,7 +221,7 @@ def test_a_run_fails_early_while_the_files_are_in_the_previous_names_directory(t
     old, new = tmp_path / "mirrors/old", tmp_path / "mirrors/new"
 
     with pytest.raises(Abort) as refused:
-        former_name.pre_job(job_of(found))
+        previous_name.pre_job(job_of(found))
 
     assert refused.value.status == "refused"
     assert refused.value.reason == (
@@ -230,24 +230,24 @@ def test_a_run_fails_early_while_the_files_are_in_the_previous_names_directory(t
     )
     new.mkdir()
     with pytest.raises(Abort):
-        former_name.pre_job(job_of(found))
+        previous_name.pre_job(job_of(found))
     new.rmdir()
     old.rename(new)
-    former_name.pre_job(job_of(found))
+    previous_name.pre_job(job_of(found))
 
 
 def test_a_run_is_not_refused_when_there_is_nothing_to_move(tmp_path: Path) -> None:
-    former_name.pre_job(job_of(planned(tmp_path)))
+    previous_name.pre_job(job_of(planned(tmp_path)))
     files_in(tmp_path / "mirrors/old")
-    former_name.pre_job(job_of(planned(tmp_path, mirror_dir=str(tmp_path / "mirrors/new"))))
+    previous_name.pre_job(job_of(planned(tmp_path, mirror_dir=str(tmp_path / "mirrors/new"))))
     files_in(tmp_path / "mirrors/new")
-    former_name.pre_job(job_of(planned(tmp_path)))
+    previous_name.pre_job(job_of(planned(tmp_path)))
 
 
 def test_a_dataset_is_renamed_and_not_moved(tmp_path: Path) -> None:
     files_in(tmp_path / "mirrors/old")
     with pytest.raises(Abort, match="`zfs rename tank/m/old tank/m/new`"):
-        former_name.pre_job(job_of(planned(tmp_path, zpool="tank/m")))
+        previous_name.pre_job(job_of(planned(tmp_path, zpool="tank/m")))
 
 
 def test_what_is_known_of_the_directory_goes_on_under_the_new_name(book: Journal, tmp_path: Path) -> None:
