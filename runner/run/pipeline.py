@@ -26,7 +26,7 @@ from schemas.states import FAILED, INTERRUPTED, REFUSED, SUCCESS, TIMED_OUT
 from schemas.terminal import plain
 from schemas.units import setting_duration
 
-Rest = Callable[[Job, Ending], Sequence[int] | None]
+Pause = Callable[[Job, Ending], Sequence[int] | None]
 
 
 class Means(NamedTuple):
@@ -36,7 +36,7 @@ class Means(NamedTuple):
     before its process starts, `on_progress` the progress from time to time. `claim` locks the mirror's directory after
     the hooks have prepared it. `check` is called before each attempt, before each process of the provider and after the
     last one: it checks that the path still leads to the locked directory, and returns further descriptors to inherit.
-    Both may raise Abort. `rest` waits between two attempts; it gets the job and the end of the last attempt, and
+    Both may raise Abort. `pause` waits between two attempts; it gets the job and the end of the last attempt, and
     returns the new `keep`, or None after a stop signal.
     """
 
@@ -48,7 +48,7 @@ class Means(NamedTuple):
     on_progress: Callable[[progress.Progress], None]
     claim: Callable[[], None] = lambda: None
     check: Callable[[], Sequence[int]] = tuple
-    rest: Rest | None = None
+    pause: Pause | None = None
 
 
 def run(job: Job, means: Means) -> Ending:
@@ -64,12 +64,12 @@ def run(job: Job, means: Means) -> Ending:
         comparison.prepare(job)
         while job.attempt < job.mirror.retry:
             if job.attempt:
-                rested = _rest(job, means, ending)
-                if rested is None:
+                inherited = _pause(job, means, ending)
+                if inherited is None:
                     reason = "the run received a stop signal between two attempts"
                     ending = ending._replace(status=INTERRUPTED, reason=reason)
                     break
-                keep = rested
+                keep = inherited
             directory = means.check()
             job.attempt += 1
             ending = _attempt(job, means._replace(keep=(*keep, *directory)))
@@ -84,9 +84,9 @@ def run(job: Job, means: Means) -> Ending:
     return _with_complaints(ending, job)
 
 
-def _rest(job: Job, means: Means, ending: Ending) -> Sequence[int] | None:
-    if means.rest is not None:
-        return means.rest(job, ending)
+def _pause(job: Job, means: Means, ending: Ending) -> Sequence[int] | None:
+    if means.pause is not None:
+        return means.pause(job, ending)
     return None if means.stop.wait(job.mirror.retry_delay) else means.keep
 
 

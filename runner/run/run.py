@@ -88,8 +88,8 @@ def run(layout: StateLayout, name: str, launched: int | None, allowed: Allowed) 
             return _wait_for_slot(book, planned, header, launched, allowed)
         number = _begin(book, planned, launched)
         job = _job(planned, layout, header, book, allowed)
-        rest = partial(_rest, layout, header, book, number, held, stop)
-        ending = _supervise(job, book, number, held, stop, header, rest)
+        pause = partial(_pause, layout, header, book, number, held, stop)
+        ending = _supervise(job, book, number, held, stop, header, pause)
         only_requested = book.was_requested(name)
         unmeasured = ending.status == SUCCESS and mirror.measure_size and book.needs_size(name, time.time())
     # After the locks are released: a tick that starts earlier would find the slot taken.
@@ -226,7 +226,7 @@ def _check_place(job: Job, directory: DirectoryLock) -> tuple[int, ...]:
     return directory.descriptors
 
 
-def _rest(
+def _pause(
     layout: StateLayout,
     header: Header,
     book: Journal,
@@ -242,7 +242,7 @@ def _rest(
 
 
 def _supervise(
-    job: Job, book: Journal, number: int, held: Locks, stop: supervisor.Stop, header: Header, rest: pipeline.Rest
+    job: Job, book: Journal, number: int, held: Locks, stop: supervisor.Stop, header: Header, pause: pipeline.Pause
 ) -> Ending:
     name = job.mirror.name
     place = progress.Place(header.run_dir, name)
@@ -257,7 +257,7 @@ def _supervise(
     provider, ours = parts_of(job.mirror, header.plugins)
     claim = partial(_claim, job, book, held.directory)
     check = partial(_check_place, job, held.directory)
-    means = pipeline.Means(provider, ours, held.inherited, stop, on_attempt, place.publish, claim, check, rest)
+    means = pipeline.Means(provider, ours, held.inherited, stop, on_attempt, place.publish, claim, check, pause)
     ending = pipeline.run(job, means)
     place.clear()
     if held.directory.problem:
