@@ -257,9 +257,13 @@ def test_a_remote_of_another_owner_names_the_setting(origin: Origin, home: Path)
     (home / ".gitconfig").touch()
     os.chown(origin.work, 12345, 12345)
     os.chown(origin.work / ".git", 12345, 12345)
-    with pytest.raises(
+    refused = pytest.raises(
         SkipjackError, match=r"dubious ownership.* config --global --add safe\.directory /\S+`; system settings"
-    ):
+    )
+    served = (
+        subprocess.run(["git", "ls-remote", origin.work.as_uri()], capture_output=True, check=False).returncode == 0
+    )
+    with contextlib.nullcontext() if served else refused:  # git 2.53 serves it to root, earlier releases do not
         fetch(origin.record, origin.checkout)
     (home / ".gitconfig").write_text(f"[safe]\n directory = {origin.work}\n directory = {origin.work}/.git\n")
     assert fetch(origin.record, origin.checkout).files

@@ -5,6 +5,7 @@ A forgotten place fails here by its name, so that a new field needs no search.
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ def properties(file: str, name: str) -> set[str]:
 
 def columns(table: str) -> set[str]:
     """Return the columns of a table of a new journal."""
-    connection = sqlite3.connect(":memory:")
-    connection.executescript(";".join(MIGRATIONS))
-    return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(";".join(MIGRATIONS))
+        return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
 
 
 PLACES: list[tuple[type[Any], str, set[str], set[str]]] = [
