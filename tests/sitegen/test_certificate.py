@@ -168,14 +168,20 @@ def test_a_named_pipe_as_certificate_is_an_error_and_does_not_block(
     )
 
 
-def test_connections_without_a_handshake_count_and_end(tmp_path: Path, first: dict[str, str]) -> None:
-    limits = {"connections_per_address": 3, "read_timeout": "2s"}
+def silent_connections(address: tuple[str, int], stack: ExitStack) -> list[socket.socket]:
+    """Return three connections that do not shake hands."""
+    silent = [stack.enter_context(socket.create_connection(address, timeout=PATIENCE)) for _ in range(3)]
+    silent[0].sendall(b"\x16\x03\x01")
+    return silent
+
+
+def test_connections_without_a_handshake_count(tmp_path: Path, first: dict[str, str]) -> None:
+    limits = {"connections_per_address": 3, "read_timeout": "600s"}
     manager = Manager(tmp_path, tls=first, limits=limits, trusted_proxies=["127.0.0.3"])
     trusted, address = first["certificate"], ("127.0.0.1", int(manager.address.rpartition(":")[2]))
     with manager.answering() as server, ExitStack() as stack:
         gate: Any = server._gate  # type: ignore[attr-defined]
-        silent = [stack.enter_context(socket.create_connection(address, timeout=PATIENCE)) for _ in range(3)]
-        silent[0].sendall(b"\x16\x03\x01")
+        silent_connections(address, stack)
         wait_for(lambda: gate.count == 3, "they count")
         for _ in range(100):
             with socket.create_connection(address, timeout=PATIENCE) as one_more:
@@ -184,7 +190,15 @@ def test_connections_without_a_handshake_count_and_end(tmp_path: Path, first: di
         for host in ("127.0.0.2", "127.0.0.3"):
             with connected(manager, trusted, host) as other:
                 assert answers(other), "another address, and a trusted proxy"
-        for connection in silent:
+    manager.session.close()
+
+
+def test_connections_without_a_handshake_end(tmp_path: Path, first: dict[str, str]) -> None:
+    manager = Manager(tmp_path, tls=first, limits={"connections_per_address": 3, "read_timeout": "2s"})
+    trusted, address = first["certificate"], ("127.0.0.1", int(manager.address.rpartition(":")[2]))
+    with manager.answering() as server, ExitStack() as stack:
+        gate: Any = server._gate  # type: ignore[attr-defined]
+        for connection in silent_connections(address, stack):
             assert connection.recv(1) == b"", "nobody shakes hands for ever"
         wait_for(lambda: gate.count == 0, "they are gone")
         for _ in range(5):
