@@ -43,7 +43,7 @@ def require_regular(path: str | os.PathLike[str]) -> None:
 
 
 def regular(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
-    """Open a regular file, or create it if the flags say so; also for `open(…, opener=regular)`. Raises OSError."""
+    """Open a regular file, or create it with O_CREAT; also for `open(…, opener=regular)`. Raises OSError."""
     try:
         # A named pipe must not block, and a terminal must not become the controlling one.
         descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY, mode)

@@ -95,7 +95,7 @@ def remove(path: str) -> None:
 
 
 def leave_mark(path: str) -> None:
-    """Write the mark that a database exists at `path`. Ignores errors: on a full disk nobody can create one either."""
+    """Write the mark that a database exists at `path`. Ignores errors: a full disk prevents a new database as well."""
     mark = path + _MARK
     if os.path.exists(mark):
         return

@@ -26,7 +26,7 @@ HANDOVER = LIFE + 2 * BEAT
 """Seconds."""
 
 _PROBES = "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3"
-"""How the server finds a dead client: three probes, two seconds apart, after 5 seconds of silence."""
+"""How the server finds a lost client: three probes, two seconds apart, after 5 seconds of silence."""
 
 _TRY = f"SELECT pg_try_advisory_lock({PUBLISHERS_LOCK})"
 _ASK = "SELECT value FROM meta WHERE name = 'changes'"

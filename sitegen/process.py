@@ -16,7 +16,7 @@ from sitegen.supervised import NOTIFY_SOCKET
 _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
-"""Seconds before a dead publisher is restarted: doubled each time, and the first again after a longer life."""
+"""Seconds before a publisher that ended is restarted: doubled each time, and the first again after a longer life."""
 
 _GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL."""

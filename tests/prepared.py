@@ -39,7 +39,7 @@ MODULES = {
 """Programs that are started as `python -m`, each with the module that has its `main`."""
 
 HEAVY = {"runner": ("git", "jsonschema"), "sitegen": ("git", "jsonschema", "uvloop", "httptools")}
-"""Each package of ours with what it imports when it is needed."""
+"""Each package of Skipjack with the modules that it imports only when needed."""
 
 _ENVIRONMENT = dict(os.environ)
 """As it was before any test changed it."""
@@ -215,7 +215,7 @@ def _grow(connection: socket.socket) -> Callable[[], int]:
 
 
 def _report_ends(children: dict[int, int]) -> None:
-    """Write the wait status of each child that has ended to whoever started it."""
+    """Write the wait status of each child that has ended to the process that started it."""
     while children:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:

@@ -1,4 +1,4 @@
-"""A server that says what a test wants, byte by byte, and certificates for it."""
+"""A server whose bytes a test chooses, and certificates for it."""
 
 import socket
 import ssl

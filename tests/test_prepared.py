@@ -1,4 +1,4 @@
-"""A fork of a prepared process is what the program itself would be to whoever starts it."""
+"""A fork of a prepared process behaves like the program itself."""
 
 import json
 import os

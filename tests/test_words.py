@@ -1,11 +1,13 @@
-"""The words that people read: messages, help, descriptions of keys, pages and documents keep to the field's terms.
+"""Texts keep to the field's terms: messages, help, descriptions of keys, pages, documents, docstrings and comments.
 
-The list has phrases of which a reader had to guess the meaning, and what to write instead. Only phrases stand in it, no
-single words that also have a plain use.
+The list has phrases of which a reader had to guess the meaning, and what to write instead. It has no single words that
+also have a plain use.
 """
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,15 +35,24 @@ PHRASES = {
     r"\bformer names?\b": "previous name",
     r"is looked for no more|is not looked for any more": "is no longer searched for",
     r"somebody (first )?looked": "the first look",
+    r"\b(no|some)body (knows|needs|can|may|else|looked|wants|waits|counts)\b": "no program, no user, unknown",
+    r"\bgo(es)? on to (its|their) end": "continues until it ends",
+    r"\bfor good\b": "permanently",
+    r"\bsays? so\b": "reports that, fails with that reason",
+    r"\bbecomes? of\b": "the effect on, the state of",
+    r"\bwill do\)": "is enough",
+    r"\bdead (run|process|worker|unit|publisher|client|server)\b": "killed, failed, stopped, lost",
+    r"\b(than|instead of) ours\b": "Skipjack's",
+    r"\bdoes no harm\b": "has no effect, is ignored",
 }
-"""What no text may hold, and what to say instead."""
+"""What no text may contain, and what to write instead."""
 
 WIRE = ("sitegen/messages/tunasync_", "sitegen/web/tunasync_")
 """Answers to tunasync's programs: recorded exchanges fix their words."""
 
 
 class Text:
-    """A text that people read, and where it stands."""
+    """A text that people read, and its place."""
 
     def __init__(self, place: str, text: str) -> None:
         self.place, self.text = place, text
@@ -60,7 +71,7 @@ def texts() -> Iterator[Text]:
 
 
 def _strings(path: Path) -> Iterator[Text]:
-    """The strings of a module that are no docstrings and have more than one word."""
+    """Yield the strings of a module with more than one word, without its docstrings."""
     tree = ast.parse(path.read_text("utf-8"))
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
@@ -68,6 +79,20 @@ def _strings(path: Path) -> Iterator[Text]:
             continue
         if isinstance(node.value, str) and " " in node.value:
             yield Text(f"{path.relative_to(ROOT)}:{node.lineno}", node.value)
+
+
+def notes() -> Iterator[Text]:
+    """Yield the docstrings and comments of the source."""
+    for room in ("runner", "schemas", "sitegen"):
+        for path in sorted((ROOT / room).rglob("*.py")):
+            source = path.read_text("utf-8")
+            place = path.relative_to(ROOT)
+            for node in ast.walk(ast.parse(source)):
+                if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                    yield Text(f"{place}:{node.lineno}", " ".join(str(node.value.value).split()))
+            for token in tokenize.generate_tokens(io.StringIO(source).readline):
+                if token.type == tokenize.COMMENT:
+                    yield Text(f"{place}:{token.start[0]}", token.string)
 
 
 def _lines(path: Path) -> Iterator[Text]:
@@ -90,6 +115,10 @@ def test_texts_keep_to_the_terms_of_the_field() -> None:
     assert faults(texts()) == []
 
 
+def test_docstrings_and_comments_keep_to_the_terms_of_the_field() -> None:
+    assert faults(notes()) == []
+
+
 def test_all_kinds_of_texts_are_looked_at() -> None:
     suffixes = {Path(text.place.rpartition(":")[0]).suffix for text in texts()}
     assert {".py", ".json", ".md", ".yml", ".html", ".js"} <= suffixes
@@ -103,6 +132,7 @@ def test_all_kinds_of_texts_are_looked_at() -> None:
         "`x` is no rsync address. Mend the quotes.",
         "gone without a last word",
         "This is not ours to mend",
+        "the run goes on to its end",
     ],
 )
 def test_a_phrase_is_found(text: str) -> None:

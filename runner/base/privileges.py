@@ -1,4 +1,4 @@
-"""Drop root's privileges, for good or for a block, to work on files of another user."""
+"""Drop root's privileges, permanently or for a block, to work on files of another user."""
 
 import os
 from collections.abc import Iterator

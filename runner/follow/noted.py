@@ -1,7 +1,7 @@
 """Problems of this machine that the last follow found, apart from those of the configuration.
 
-They are kept in a file, so that the courier reports them and `next` shows them without git or the definitions. A lost
-file does no harm: the next follow writes it again.
+They are kept in a file, so that the courier reports them and `next` shows them without git or the definitions. If it
+is lost, the next follow writes it again.
 
 The reason why the manager accepts no reports has a file of its own, since the courier may write it during a follow.
 """

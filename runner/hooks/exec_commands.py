@@ -21,7 +21,7 @@ def post_success(job: Job) -> None:
 
 
 def post_fail(job: Job) -> None:
-    """Run the commands for a failure: after the last attempt, or each one if the definition says so.
+    """Run the commands for a failure: after the last attempt, or each one with `exec_on_each_failure`.
 
     Not after an interruption: a shutdown must not wait for them.
     """

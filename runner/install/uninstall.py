@@ -17,7 +17,7 @@ _FAILING = {
 
 
 def uninstall(setup: Setup, *, stop_jobs: bool) -> None:
-    """Remove an installation; active runs go on to their end unless `stop_jobs` is set."""
+    """Remove an installation; active runs continue until they end unless `stop_jobs` is set."""
     if not setup.own:
         machine.check_root()
     machine.check_systemd(setup)
@@ -38,7 +38,7 @@ def uninstall(setup: Setup, *, stop_jobs: bool) -> None:
     machine.command(*setup.systemctl, "daemon-reload")
     machine.tried(*setup.systemctl, "reset-failed", *_FAILING[setup.kind])  # fails for units without a failure
     for job in jobs:
-        say(f"stopped {job}" if stop_jobs else f"{job} is active and goes on to its end (`--stop-jobs` stops it)")
+        say(f"stopped {job}" if stop_jobs else f"{job} is active and continues until it ends (`--stop-jobs` stops it)")
     _say_what_stays(setup)
 
 

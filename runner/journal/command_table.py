@@ -1,7 +1,7 @@
 """The tables `command` and `told_by_manager`: the manager's commands, and the newest revision that it named.
 
 No other module writes them. Each command is taken once and answered once. It stays until the manager has its result.
-The number up to which commands were taken stays for good, so that a command which comes again has no effect.
+The number up to which commands were taken is never deleted, so that a repeated command has no effect.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Read the journal without changing it, also as a user who may not write it.
 
 In WAL mode SQLite creates files beside a database as soon as it reads. With `immutable` it does not, but then ignores
-the changes that a dead process has left beside the journal. So that is only for a journal that no process has open.
+the changes that a killed process has left beside the journal. So that is only for a journal that no process has open.
 """
 
 import contextlib

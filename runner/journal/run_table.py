@@ -28,7 +28,7 @@ class Ending(NamedTuple):
     `left` is what it left in the directory, None if it never worked there. With `by_name` the size counts a hard-linked
     file once for each name, and `transferred` is the total size of new and changed files. `unreached` says that the
     upstream could not be reached or refused more connections, so that the run may be tried again early. `died` says
-    that the run's process died, so that nobody knows what it did last.
+    that the run's process died, so that its last steps are unknown.
     """
 
     status: str

@@ -30,7 +30,7 @@ def measure(layout: StateLayout, name: str) -> int:
         with journal.opened(layout.journal) as book:
             logged = book.logged_size(name)
         size = contents.count(planned.paths.directory).on_disk
-        if not os.path.isdir(planned.paths.directory):  # a disk that is not mounted is no mirror of 0 bytes
+        if not os.path.isdir(planned.paths.directory):  # if the disk is not mounted, the size is unknown and not 0
             log("cannot measure the size: the directory is missing", about=name, level=WARNING)
             return 0
         with journal.opened(layout.journal) as book:

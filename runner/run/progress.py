@@ -162,7 +162,7 @@ class Place:
             bar(f"{self._name}: {_words(progress)}")
         try:
             os.makedirs(self._folder, exist_ok=True)
-            aside = os.path.join(self._folder, f".{self._name}.new")  # which is no name of a mirror
+            aside = os.path.join(self._folder, f".{self._name}.new")  # which cannot be the name of a mirror
             replace_regular(self._path, json.dumps(progress._asdict()), aside)
         except OSError:
             return

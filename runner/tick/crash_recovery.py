@@ -69,7 +69,7 @@ def recover_unit(layout: StateLayout, name: str, now: float) -> None:
 
 
 def _end_container(layout: StateLayout, name: str) -> None:
-    """End the container that a dead run left behind, if there is one."""
+    """End the container that a killed run left behind, if there is one."""
     if layout.has_container(name):
         with locks.Held(layout.lock("supervisor", name)) as acquired:
             # a run whose lock file was deleted still holds the deleted one
@@ -127,7 +127,7 @@ def _is_busy(layout: StateLayout, name: str) -> bool:
 def end_orphans(layout: StateLayout, names: list[str]) -> None:
     """End the processes that hold these mirrors' locks: SIGTERM to their groups, SIGKILL after a grace period.
 
-    Their supervisor locks are taken first: who holds a mirror lock then has inherited it from a dead run, so no other
+    Their supervisor locks are taken first: who holds a mirror lock then has inherited it from a killed run, so no other
     process is signalled. Containers are ended last, since a process could still have started one.
     """
     with contextlib.ExitStack() as stack:
@@ -146,7 +146,7 @@ def end_orphans(layout: StateLayout, names: list[str]) -> None:
 
 def _end_holders(paths: Mapping[str, str]) -> None:
     for name, path in paths.items():
-        note("ending the processes that a dead run left behind", about=name)
+        note("ending the processes that a killed run left behind", about=name)
         _signal_holders(path, signal.SIGTERM)
     deadline = time.monotonic() + GRACE
     while time.monotonic() < deadline and any(locks.is_in_use(path) for path in paths.values()):

@@ -1,4 +1,4 @@
-"""`skipjack release`: end `start: held` for good. The journal records it, and the settings no longer matter.
+"""`skipjack release`: end `start: held` permanently. The journal records it, and the settings no longer matter.
 
 Only `skipjack hold` takes a release back; then the settings count again.
 """

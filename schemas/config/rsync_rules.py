@@ -111,7 +111,7 @@ def _command_line(line: str) -> Iterator[tuple[str, str, str]]:
     """Yield the problems of a `command` that runs rsync."""
     try:
         program, *words = shlex.split(line)
-    except ValueError:  # no words, or quotes without an end: another rule says so
+    except ValueError:  # no words, or quotes without an end: another rule reports that
         return
     if PurePosixPath(program).name != "rsync":
         return

@@ -25,7 +25,7 @@ def make(name: str, names: Iterable[str], read: Callable[[str], Schema]) -> Vali
 
 
 def _plain(schema: Schema) -> dict[str, Any]:
-    """Return the schema without `$schema`, which would make jsonschema use its own class instead of ours."""
+    """Return the schema without `$schema`, which would make jsonschema use its own class instead of Skipjack's."""
     return {key: value for key, value in schema.items() if key != "$schema"}
 
 

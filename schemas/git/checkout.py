@@ -167,7 +167,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or folder as far as permissions allow; the rest does no harm."""
+    """Remove a file or folder as far as permissions allow; the rest may stay."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
         if path.exists():

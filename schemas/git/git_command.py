@@ -1,7 +1,7 @@
 """Run git on one bare repository: its environment, its time limit, and the reason of a failure.
 
-The path of the repository is always passed, so git never searches the folders above, whoever owns it and whatever
-`safe.bareRepository` and `safe.directory` say.
+The path of the repository is always passed, so git never searches the folders above, for any owner and any value of
+`safe.bareRepository` and `safe.directory`.
 """
 
 import os

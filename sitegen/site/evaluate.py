@@ -72,7 +72,7 @@ class Evaluator:
 
     def evaluate(self, facts: Facts, now: float) -> Snapshot:
         """Return the site at `now` (Unix seconds)."""
-        # A last heartbeat in the future would keep a dead worker online until then.
+        # A last heartbeat in the future would keep a stopped worker online until then.
         facts = facts._replace(workers=tuple([future.last_seen_in_past(state, now) for state in facts.workers]))
         hosts, elsewhere = hosts_of(facts), _elsewhere(facts)
         self._cached = {

@@ -1,4 +1,4 @@
-"""The manager's lists in the wire format of tunasync 0.8, for clients that sites already have.
+"""The manager's lists in the wire format of tunasync 0.10, for clients that sites already have.
 
 Those clients decode strictly: an unset time is Go's zero time, `_ts` are integers, only seven statuses exist, and an
 empty list is `[]`. Everything else is under the key `skipjack`, which they ignore.

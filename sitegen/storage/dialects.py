@@ -51,7 +51,7 @@ _NETWORK: Mapping[str, Any] = {
     "tcp_user_timeout": 10_000,
     "application_name": "skipjack-manager",
 }
-"""Network settings with which a dead server is noticed within about ten seconds. Only `tcp_user_timeout` is in ms."""
+"""Network settings with which a lost server is noticed within about ten seconds. Only `tcp_user_timeout` is in ms."""
 
 _KEPT_COLUMNS = {"first_seen", "replaced"}
 """Columns that an upsert does not overwrite."""

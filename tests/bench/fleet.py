@@ -211,7 +211,7 @@ def _work(poll: selectors.BaseSelector, workers: list[_Worker], times: int, seco
 
 
 def _plan(workers: list[_Worker], times: int, began: float) -> Iterator[tuple[float, _Worker, bool]]:
-    """When which worker has a report to tell, or says that it lives; for ever."""
+    """Yield without end when which worker sends a report or a heartbeat."""
     every = HOUR / (WORKERS * MIRRORS * CHANGES) / times
     beat = BEAT / WORKERS / times
     beats = 0

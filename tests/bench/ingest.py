@@ -24,7 +24,7 @@ CLIENTS = (1, 8, 32, 128)
 SECONDS = 4.0
 FIRST = 1_000_001
 PLACE = b"7777777"
-"""Stands where a report's number is, which always has as many digits."""
+"""A placeholder for a report's number, which always has as many digits."""
 
 _ACKNOWLEDGED = re.compile(rb'"acknowledged":(\d+)')
 _CONTEXT = multiprocessing.get_context("fork")
@@ -46,7 +46,7 @@ class Connected(Protocol):
     socket: socket.socket
 
     def connect(self) -> None:
-        """Connect anew."""
+        """Open a new connection."""
 
     def send(self) -> None:
         """Send the next one."""
@@ -67,7 +67,7 @@ class Client:
         self.socket = socket.socket()
 
     def connect(self) -> None:
-        """Connect anew; the first report is a snapshot, which later is a duplicate."""
+        """Open a new connection; the first report is a snapshot, which is a duplicate later."""
         self.socket.close()
         self.socket = socket.create_connection(self._address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -133,7 +133,7 @@ def _changes(manager: Manager) -> int:
 
 
 def _drive(address: tuple[str, int], tokens: dict[str, str], told: "SimpleQueue[Figures | None]") -> None:
-    """Let every client send for SECONDS; tells that all are ready, and then what came of it."""
+    """Let every client send for SECONDS; reports that all are ready, and then the results."""
     try:
         clients = [Client(address, name, token) for name, token in tokens.items()]
         for client in clients:

@@ -79,7 +79,7 @@ def request(envelope: Envelope, token: str) -> bytes:
 
 
 def answer(connection: socket.socket) -> dict[str, object]:
-    """Read one answer; an error when it is a refusal."""
+    """Read one answer; raise an error if it is a rejection."""
     data = b""
     while b"\r\n\r\n" not in data:
         data += _more(connection)

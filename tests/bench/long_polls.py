@@ -53,7 +53,7 @@ def _measure(folder: Path, count: int) -> Figures:
 
 
 class _Worker:
-    """A worker that the manager has heard of and that holds a request."""
+    """A worker that has reported to the manager and waits for the answer of a long poll."""
 
     def __init__(self, address: tuple[str, int], name: str, token: str) -> None:
         self.name, self._token = name, token
@@ -69,7 +69,7 @@ class _Worker:
         self.connection.sendall(_head("GET", path, self._token) + b"\r\n")
 
     def take(self) -> None:
-        """Wait for a command, its number one more than the last one's; a request that ends without one is held anew."""
+        """Wait for a command, its number one more than the last one's; a request that ends without one is repeated."""
         found: list[dict[str, int]] = []
         while not found:
             answer = load.answer(self.connection)

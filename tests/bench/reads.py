@@ -54,7 +54,7 @@ http {{
     server {{ listen 127.0.0.1:{port}; root {site}; }}
 }}
 """
-"""Packs anew for each who wants it, as nginx does by itself; nothing is cached but open files."""
+"""Compresses each answer again, as nginx does by default; only open files are cached."""
 
 _CONTEXT = multiprocessing.get_context("fork")
 
@@ -149,7 +149,7 @@ def _ask(address: tuple[str, int], request: bytes, told: "SimpleQueue[int]") -> 
 
 
 def _pass_over(connection: socket.socket, room: memoryview) -> None:
-    """Read an answer to its end without looking at it; an error when it is a refusal."""
+    """Read an answer to its end without parsing it; raise an error if it is a rejection."""
     data = b""
     while b"\r\n\r\n" not in data:
         data += connection.recv(65536)
@@ -166,6 +166,6 @@ def _pass_over(connection: socket.socket, room: memoryview) -> None:
 
 
 def _pass_over_chunks(connection: socket.socket, body: bytes) -> None:
-    """Read until the chunk that is none; as nobody asks for more before, nothing comes behind it."""
+    """Read until the empty chunk; nothing follows it, since there is no other request before."""
     while not body.endswith(b"\r\n0\r\n\r\n"):
         body = body[-7:] + connection.recv(65536)

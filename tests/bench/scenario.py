@@ -8,7 +8,7 @@ from tests.bench import usage
 from tests.bench.usage import Figures
 
 RATE = "updates/s, by the wall clock"
-"""A figure that is shown and not judged: it depends on what else the machine does."""
+"""A figure that is shown but has no limit: it depends on the load of the machine."""
 
 
 class Scenario(NamedTuple):
@@ -23,7 +23,7 @@ class Scenario(NamedTuple):
 def of_command(
     name: str, words: Sequence[str], before: Callable[[], object] = lambda: None, rounds: int = 11
 ) -> Scenario:
-    """A command that is started anew in each round; `before` prepares a round and is not measured."""
+    """A command that is started in each round; `before` prepares a round and is not measured."""
     return Scenario(
         name, partial(_after, before, usage.of_tree, words), partial(_after, before, usage.counts, words), rounds
     )

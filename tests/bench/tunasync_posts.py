@@ -47,13 +47,13 @@ class Client:
         self.socket = socket.socket()
 
     def connect(self) -> None:
-        """Connect anew and register."""
+        """Open a new connection and register."""
         self.open()
         self.socket.sendall(self._register)
         load.answer(self.socket)
 
     def open(self) -> None:
-        """Connect anew without a word."""
+        """Open a new connection without a request."""
         self.socket.close()
         self.socket = socket.create_connection(self._address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

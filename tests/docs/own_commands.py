@@ -32,7 +32,7 @@ def words_of(command: str) -> Iterator[list[str]]:
 
 
 def filled(words: list[str]) -> list[str]:
-    """A command with values in the place of names such as NAME or ID, and without what stands in brackets or dots."""
+    """Return a command with values for names such as NAME or ID, without optional parts in brackets and dots."""
     plain = [re.sub(r"[\[\]…]", "", word) for word in words[1:]]
     return ["1" if word == "ID" else "7d" if word == "TIME" else word for word in plain if word]
 
@@ -49,7 +49,7 @@ def parses(program: str, words: list[str]) -> str:
 
 
 def names_a_command(program: str, words: list[str]) -> bool:
-    """Whether words are the name of a command as a text speaks of it, perhaps with options of it: `run --dry-run`."""
+    """Return whether words are the name of a command, perhaps with its options, as in a sentence: `run --dry-run`."""
     parser, rest = PARSERS[program](), list(words)
     while rest and rest[0] in (below := _commands_of(parser)):
         parser = below[rest.pop(0)]
@@ -83,6 +83,6 @@ def in_lines(page: str) -> list[str]:
 
 
 def to_run() -> list[str]:
-    """Those in the lines of all pages that are complete, so that somebody can give them as they stand."""
+    """Return the complete commands in lines of all pages, which a reader can enter unchanged."""
     found = dict.fromkeys(command for page in PAGES for command in in_lines(page))
     return [command for command in found if not parses(command.split()[0], filled(shlex.split(command)))]

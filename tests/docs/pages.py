@@ -1,4 +1,4 @@
-"""The documents for those who test them: every fenced block with its place, and what stands as code in a line."""
+"""Reads the documents for tests: every fenced block with its place, and code within lines."""
 
 import re
 import shlex
@@ -30,7 +30,7 @@ RUN_IN = {
 """The test that runs the commands of each page, on a machine of its own."""
 
 IN_LINES = "tests/system/test_documents_lines.py"
-"""The test that runs what stands in the lines of the pages."""
+"""The test that runs the commands within lines of the pages."""
 
 SPOKEN_OF = {
     "git checkout": "what the program does without",
@@ -43,7 +43,7 @@ SPOKEN_OF = {
     "tunasynctl list": "a program of tunasync, which is not here",
     "tunasynctl start": "the same",
 }
-"""What stands in lines and is run by no test, and why."""
+"""Commands within lines that no test runs, and why."""
 
 _PROGRAMS = re.compile(
     r"(apt-get|chgrp|chmod|chown|curl|docker|git|install(?! --)|journalctl|loginctl|mkdir|mv|nginx|openssl|pg_dump|"
@@ -119,7 +119,7 @@ def _is_open(text: str) -> bool:
 
 
 def inline(page: str) -> list[str]:
-    """What stands as code in the lines of a page, without its blocks."""
+    """Return the code within lines of a page, without its blocks."""
     return _CODE.findall(_FENCE.sub("", read(page)))
 
 

@@ -1,4 +1,4 @@
-"""Every command line of ours in the documents is one that the programs take; tests/system runs them all."""
+"""The programs accept every command line of Skipjack in the documents; tests/system runs them all."""
 
 import ast
 import json

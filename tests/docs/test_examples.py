@@ -186,7 +186,7 @@ def test_the_example_repository_is_valid() -> None:
 
 
 def test_the_session_of_the_readme_is_what_validate_prints(tmp_path: Path) -> None:
-    """A name that is mistyped where the message says so; every mirror inherits it, so the number is another."""
+    """The mistyped name is where the message says; the number is different, since every mirror inherits the name."""
     shutil.copytree(ROOT / FOLDER, tmp_path / "mirrors")
     _command, problem, summary = session("README.md").text.splitlines()
     path = tmp_path / "mirrors/_defaults.yml"

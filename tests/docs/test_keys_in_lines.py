@@ -1,4 +1,4 @@
-"""What stands as `key: value` in the lines of the pages is a key of one of our files, with a value for it."""
+"""Each `key: value` within lines of the pages is a key of one of the files, with a valid value."""
 
 import json
 import re

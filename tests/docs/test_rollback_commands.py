@@ -1,4 +1,4 @@
-"""The commands that lead back to an older release, with stand-ins for other programs: what they overwrite."""
+"""The documented commands for a rollback, with fakes of other programs: which files they overwrite."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""`make demo`: the whole path on real parts, told in plain words.
+"""`make demo`: the whole path on real parts, with an explanation of each step.
 
 Everything lies below `build/demo`; the rendered site stays in `build/demo/site`, and nothing is left running.
 """
@@ -219,7 +219,7 @@ def _succeeded(mirror: dict[str, Any] | None) -> bool:
 
 
 def _wait(manager: Manager, what: str, condition: Callable[[dict[str, dict[str, Any]]], bool]) -> None:
-    """Wait until the published page says so, and say that it does."""
+    """Wait until the published page shows this, and print that."""
 
     def says() -> bool:
         page = manager.published()
@@ -249,7 +249,7 @@ def _show(site: Path) -> None:
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves files without telling about each."""
+    """Serves files without a log line for each."""
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

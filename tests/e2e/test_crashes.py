@@ -1,4 +1,4 @@
-"""Nothing is lost and nothing doubled when a process dies."""
+"""Nothing is lost and nothing repeated when a process dies."""
 
 import os
 import shutil

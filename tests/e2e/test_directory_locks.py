@@ -1,4 +1,4 @@
-"""Two providers never work in one directory, whoever starts them and whatever became of the lock files."""
+"""Two providers never run in one directory, also after the lock files were deleted."""
 
 import os
 import shutil

@@ -33,7 +33,7 @@ HOUR, DAY = 3600.0, 86400.0
 
 
 class FaultyWay(http.server.ThreadingHTTPServer):
-    """What stands between a worker and a real manager, and does to requests and answers what `fault` says."""
+    """A proxy between a worker and a real manager, which applies `fault` to requests and answers."""
 
     daemon_threads = True
 
@@ -44,7 +44,7 @@ class FaultyWay(http.server.ThreadingHTTPServer):
         self.hanging, self.released = threading.Event(), threading.Event()
 
     def handle_error(self, *_words: object) -> None:
-        """Nobody needs to know that a courier has hung up."""
+        """Print nothing about a courier that closed its connection."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -99,7 +99,7 @@ def script(worker: Worker, text: str) -> str:
 
 
 def courier(worker: Worker, *patches: str) -> subprocess.CompletedProcess[str]:
-    """Deliver once, with less patience than a real courier has."""
+    """Deliver once, with shorter timeouts than those of a real courier."""
     lines = (
         "import sys",
         "from runner import cli; from runner.courier import client, courier",

@@ -1,4 +1,4 @@
-"""A held worker (`start: held`): everything works, no run starts, and one `skipjack release` ends it for good."""
+"""A held worker (`start: held`): everything works, no run starts, and one `skipjack release` ends it permanently."""
 
 import contextlib
 import sqlite3

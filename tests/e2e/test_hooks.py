@@ -130,7 +130,7 @@ def test_a_run_is_refused_when_no_other_file_fits(repository: ConfigRepository, 
 def test_a_trace_outlives_syncs_that_delete(
     repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker, provider: str, theirs: bool
 ) -> None:
-    """A sync brings what the upstream has, removes what it has no more, and leaves alone what is ours."""
+    """A sync adds the upstream's files, removes those that it no longer has, and keeps those of Skipjack."""
     if theirs:
         (tree / "project/trace").mkdir(parents=True)
         (tree / "project/trace/master").write_text("Archive serial: 7\n")

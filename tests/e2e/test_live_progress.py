@@ -1,4 +1,4 @@
-"""How far a run is, from the program's output to the page, and gone when it has ended."""
+"""The progress of a run, from the program's output to the page, where it disappears when the run has ended."""
 
 from pathlib import Path
 from typing import Any

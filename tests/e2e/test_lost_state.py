@@ -1,4 +1,4 @@
-"""State that is lost is never taken for a new machine: every program refuses it, and says how to start anew."""
+"""Lost state is not treated as a new machine: every program fails, with the command that starts without state."""
 
 import itertools
 import re
@@ -54,7 +54,7 @@ def a_directory(path: Path) -> None:
 
 
 def a_link_to_nothing(path: Path) -> None:
-    """As when the disk that it leads to is not mounted; nothing beside it tells that it was in use."""
+    """As when the link leads to a disk that is not mounted; no file beside it shows that it was in use."""
     for beside in (path, *path.parent.glob(f"{path.name}-*"), path.parent / "agenda", path.parent / "plan.db-mark"):
         beside.unlink(missing_ok=True)
     path.symlink_to("/none/journal.db")

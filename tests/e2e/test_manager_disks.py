@@ -1,4 +1,4 @@
-"""A manager whose disks are full: it says so, acknowledges nothing, loses nothing, and goes on by itself."""
+"""A manager whose disks are full: it reports that, acknowledges nothing, loses nothing, and recovers."""
 
 import json
 from collections.abc import Iterator

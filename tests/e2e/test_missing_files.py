@@ -1,4 +1,4 @@
-"""A mirror whose files are gone from where they were is not fetched again by itself."""
+"""A mirror whose files have disappeared is not fetched again without an operator."""
 
 import shutil
 import subprocess
@@ -26,7 +26,7 @@ def synced(repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker) 
 
 
 def refused(worker: Worker, how: str) -> str:
-    """Run `m`, which must be refused for its files; gives the reason."""
+    """Run `m`, which must fail early because of its files; returns the reason."""
     assert worker.command("run", "m", check=False).returncode == 1
     run = worker.run_of("m")
     assert (run.status, run.attempts) == ("refused", 0)

@@ -1,4 +1,4 @@
-"""A password that is for one upstream: what follow judged is judged again right before it is sent."""
+"""A password that is for one upstream: what follow checked is checked again right before it is sent."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker
 
 
 class Site:
-    """A worker with a mirror of a locked upstream, and a password beside its own that is for another host."""
+    """A worker with a mirror of an upstream with a password, and another password that is for another host."""
 
     def __init__(self, worker: Worker, upstream: RsyncDaemon, folder: Path) -> None:
         self.worker, self.log = worker, folder / "locked/rsyncd.log"
@@ -29,7 +29,7 @@ class Site:
         (self.worker.folder / "policy.yml").write_text(f"readable: [{', '.join(entries)}]\n")
 
     def asked(self) -> int:
-        """How often somebody has connected to the upstream."""
+        """Return the number of connections to the upstream."""
         return self.log.read_text().count("connect from")
 
 

@@ -1,4 +1,4 @@
-"""Whatever dies at whatever phase: nothing is lost, nothing is doubled, and the next tick goes on.
+"""Processes are killed in each phase: nothing is lost or repeated, and the next tick continues.
 
 The phases are named by the programs themselves, which wait where a test wants to end them.
 """
@@ -73,7 +73,7 @@ class Site:
         truth.execute(self.worker, "UPDATE run SET launched_at = launched_at - ? WHERE mirror = ?", seconds, mirror)
 
     def flag(self, mirror: str, name: str) -> Path:
-        """A file that tells a mirror's provider what to do."""
+        """A file that controls a mirror's provider."""
         return self.worker.folder / f"{mirror}.{name}"
 
     def goes_on(self, mirror: str) -> None:

@@ -1,4 +1,4 @@
-"""Named pipes where a file belongs: every command refuses them at once, and none waits for a writer."""
+"""Named pipes in the place of files: every command rejects them at once, and none waits for a writer."""
 
 import os
 import subprocess

@@ -177,7 +177,7 @@ def test_every_attack_is_quarantined_and_other_mirrors_stay(site: Site) -> None:
 
 @pytest.mark.parametrize("way", ["joined lists", "home", "path"])
 def test_the_attacks_would_work_without_the_policy(site: Site, way: str) -> None:
-    """So that the test above proves something: what it tries does run the file when nothing stands in its way."""
+    """Without the policy the attempts of the test above do run the file."""
     mirror = Mirror("m", "w1", "rsync", f"127.0.0.1:{site.evil}/")
     if way == "joined lists":
         extra = ("--exclude", f"--rsh={site.evil}/sh")

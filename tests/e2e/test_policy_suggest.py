@@ -17,7 +17,7 @@ def planned(worker: Worker) -> set[str]:
 
 
 def declare(repository: ConfigRepository, upstream: RsyncDaemon, folder: Path) -> None:
-    """Definitions that the policies of former releases allowed."""
+    """Definitions that the policies of earlier releases allowed."""
     patterns = folder / "elsewhere/patterns"
     patterns.parent.mkdir()
     patterns.write_text("*.iso\n")

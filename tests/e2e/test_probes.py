@@ -180,7 +180,7 @@ def test_the_answer_to_a_wrong_password_is_reported(
 
 
 def shown(manager: Manager, worker: Worker, freshness: str, cause: str | None) -> dict[str, Any]:
-    """The document of the mirror `m`, once all pages say this and know of the newest probe."""
+    """Return the document of the mirror `m`, once all pages show this and the newest probe."""
     with journal.opened(StateLayout(str(worker.state)).journal) as book:
         newest = book.probe("m")
     assert newest is not None and worker.pending() == 0
@@ -198,7 +198,7 @@ def shown(manager: Manager, worker: Worker, freshness: str, cause: str | None) -
 
 
 def probe_again(worker: Worker) -> None:
-    """What happens when an hour has gone by."""
+    """Let an hour pass."""
     with journal.opened(StateLayout(str(worker.state)).journal) as book:
         book._db.execute("UPDATE mirror SET probed_at = NULL")
     worker.command("courier")

@@ -83,7 +83,7 @@ def settings(tmp_path: Path, manager: Manager) -> RunnerSettings:
 
 
 def lived(book: Journal, mirror: str, begins: float, ends: float) -> None:
-    """Let a mirror have all that a report can tell, each value as far out of bounds as it can get."""
+    """Give a mirror everything that a report can contain, each value as far out of bounds as possible."""
     run = book.begin(None, Subject(mirror, WORDS, True, "a" * 40), begins)
     assert run is not None
     book.attempt(run, mirror, "syncing", 10**9, begins)

@@ -1,4 +1,4 @@
-"""How runs end, each end told apart, with real processes."""
+"""How runs end, each end with its own status and reason, with real processes."""
 
 import signal
 from pathlib import Path

@@ -37,7 +37,7 @@ class Model(http.server.ThreadingHTTPServer):
         return [status for name, status in self.told if name == mirror]
 
     def handle_error(self, *_words: object) -> None:
-        """Nobody needs to know that a courier has hung up."""
+        """Print nothing about a courier that closed its connection."""
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         """What it answers; None is JSON's null."""

@@ -54,7 +54,7 @@ def named(settings: RunnerSettings, scripted: ScriptedManager) -> RunnerSettings
 
 
 def ends(settings: RunnerSettings) -> set[int]:
-    """The runs whose ends the manager is still to be told."""
+    """Return the runs whose ends are not reported yet."""
     with journal.opened(StateLayout(settings.state_dir).journal) as book:
         waiting = book.outbox.oldest(10_000, 10**9)
     told = {each["run"]["id"] for report in waiting for each in report["statuses"]}

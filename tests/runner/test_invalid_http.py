@@ -1,4 +1,4 @@
-"""Servers that keep to no HTTP: each exchange ends in time, in little memory, with a message, and nothing is lost."""
+"""Servers that break HTTP: each exchange ends in time, in little memory, with a message, and nothing is lost."""
 
 import socket
 import threading
@@ -78,7 +78,7 @@ SAYS: dict[str, Callable[[socket.socket], None]] = {
 
 
 class Server:
-    """A server that reads a head and then says something."""
+    """A server that reads a head and then sends something."""
 
     def __init__(self, says: Callable[[socket.socket], None]) -> None:
         self._says, self.connections = says, 0

@@ -425,7 +425,7 @@ DAY = 86400.0
 
 
 def synced(book: Journal, now: float, size: int, files: int = 0) -> int | None:
-    """The size that is shown after a run whose log told a sum over names."""
+    """The size that is shown after a run whose log had a sum over names."""
     one_run(book, now=now, size=size, files=files, by_name=True)
     return book.states()["debian"].size
 

@@ -1,4 +1,4 @@
-"""The journal gives room back that a long outage of the manager made it take, and harms nobody by it."""
+"""After a long outage of the manager the journal shrinks again, without an effect on other programs."""
 
 import sqlite3
 import subprocess
@@ -30,7 +30,7 @@ def of_an_earlier_release(path: str) -> None:
 
 
 def offline_for_long(book: Journal) -> None:
-    """Some 10 MiB of failed runs that the manager has not heard of."""
+    """Some 10 MiB of failed runs that were not reported yet."""
     book._db.execute("PRAGMA synchronous=OFF")  # it is the size that matters here
     with book.together():
         for number in range(1000):

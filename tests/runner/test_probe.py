@@ -123,7 +123,7 @@ def test_a_mirror_stays_fresh_while_its_upstream_alternates_between_two_recent_t
 def test_lag_is_found_in_time_although_a_server_as_old_as_the_mirror_answers_most_probes(
     late: list[bool], shift: float
 ) -> None:
-    """One server moves each hour, another one stands where we stand, and each probe asks either."""
+    """One server is updated each hour, another one is as old as the mirror, and each probe reaches one of them."""
     found: Probe | None = None
     said = []
     for hour, asks_late in enumerate(late):

@@ -55,7 +55,7 @@ class Strict:
         return 200, json.dumps({"acknowledged": self.acknowledged, "want": want}).encode()
 
     def ends(self) -> list[dict[str, Any]]:
-        """The runs of which it was told that they have ended, in order."""
+        """Return the runs whose ends were reported, in order."""
         told = [status["run"] for report in self.taken for status in report["statuses"]]
         return [run for run in told if run and run["ended_at"]]
 
@@ -80,7 +80,7 @@ def settings(tmp_path: Path) -> RunnerSettings:
 
 
 def with_runs(settings: RunnerSettings, count: int, bad: tuple[int, ...] = (), mirror: str = "debian") -> None:
-    """Let some runs end; those in `bad` have a reason with the word."""
+    """Let some runs end; the reasons of those in `bad` contain the word."""
     with journal.opened(StateLayout(settings.state_dir).journal) as book:
         for number in range(1, count + 1):
             one_run(book, mirror, AT + number, BAD if number in bad else f"reason {number}")

@@ -1,4 +1,4 @@
-"""A renamed mirror goes on where its former name ended: state, orders, history, logs, directory."""
+"""A renamed mirror continues its history: state, overrides, runs, logs, directory."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def one_run(book: Journal, subject: Subject, now: float, status: str = "success"
 
 
 def told(book: Journal) -> list[dict[str, object]]:
-    """The newest statuses of all mirrors that reports tell."""
+    """Return the newest reported statuses of all mirrors."""
     return [status for report in book.outbox.oldest(100, MANY) for status in report["statuses"]]
 
 

@@ -1,4 +1,4 @@
-"""The health of our units by the answers of the service manager, which a program in the place of `systemctl` gives."""
+"""The health of units by the answers of the service manager, which a fake `systemctl` gives."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""Failures of the machine and bugs are told apart."""
+"""Failures of the machine and bugs have different messages."""
 
 import errno
 import os

@@ -34,7 +34,7 @@ def kept(store: Store) -> list[AuditEntry]:
 
 
 def audited(manager: Manager) -> list[dict[str, Any]]:
-    """What the command shows, without what was not refused."""
+    """Return what the command shows of denied attempts."""
     lines = map(json.loads, manager.run_here("audit", "--json").stdout.splitlines())
     return [line for line in lines if line["action"].startswith("refused")]
 

@@ -19,7 +19,7 @@ PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @contextmanager
 def ending(manager: Manager) -> Iterator[socket.socket]:
-    """A connection that serve has accepted before it was told to end; its usual time for last requests is over."""
+    """A connection that serve accepted before the stop signal; its usual time for last requests is over."""
     host, port = manager.address.split(":")
     with manager.answering() as server:
         manager.session.close()

@@ -77,7 +77,7 @@ def test_the_upstream_comparison_and_the_cause_have_metrics(store: Store, metric
 def test_duration_and_bytes_of_the_last_run_stay_while_the_next_one_is_running(
     store: Store, metrics: Metrics, before: str
 ) -> None:
-    """Also for a manager that was started meanwhile, and the run before that is not told."""
+    """Also for a manager that was started meanwhile; the run before is not counted."""
     config = DeclaredConfig(
         REVISION, NOW, Site("Site"), {}, (Mirror("debian", "w1", "rsync", "rsync://up/", formerly=("debian-old",)),), ()
     )

@@ -506,7 +506,7 @@ def test_ids_and_landmarks_are_unique_and_only_elements_that_may_have_a_name_hav
 
 
 def test_text_of_another_direction_is_isolated() -> None:
-    """Text from outside stands in `<bdi>`, without control characters that would reach beyond it."""
+    """Text from outside is in `<bdi>`, without control characters that would affect the text after it."""
     turned = "\u202eEVIL\u2067 \u05d0"
     run = run_of(1, "failed", reason=turned, log_tail=turned)
     told = status_of(status="failed", run=run, upstream=turned, probe=PROBE._replace(problem=turned))

@@ -160,7 +160,7 @@ def let_open(process: "subprocess.Popen[str]", count: int) -> None:
 
 
 def shown(manager: Manager) -> dict[str, float]:
-    """The last success of each worker's copy, as the site tells it."""
+    """Return the last success of each worker's copy, as the site shows it."""
     [mirror] = manager.status()["mirrors"]
     return {copy["worker"]: copy["last_success_at"] for copy in mirror["copies"]}
 

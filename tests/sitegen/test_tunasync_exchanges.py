@@ -17,7 +17,7 @@ RECORDED_URL = "localhost:6000"
 
 @pytest.fixture
 def nobody() -> Iterator[str]:
-    """An address where nobody listens, and where nobody else can."""
+    """An address where no process listens, and where no other one can."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{taken.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""Random deaths of a worker's and its manager's processes, and what must be so all the while and afterwards."""
+"""Kills a worker's and its manager's processes at random, and checks what must be true during that and afterwards."""
 
 import random
 import time
@@ -14,13 +14,13 @@ from tests.soak.truth import Past
 from tests.soak.worker_life import SCRIPTS, SLOTS, Life
 
 KINDS = ("run", "run", "provider", "provider", "tick", "courier", "manager", "publisher", "all")
-"""Whom a death hits, the more frequent ones twice; `all` is a power cut of the worker."""
+"""The processes to kill, the more frequent ones twice; `all` is a power cut of the worker."""
 
 OF_A_WORKER = ("tick", "run", "provider", "courier")
 
 
 class Result(NamedTuple):
-    """What came of it: deaths by kind, ends of runs by status, and everything that should not have been so."""
+    """The results: kills by kind, ends of runs by status, and all faults."""
 
     deaths: Counter[str]
     ends: Counter[str]

@@ -1,4 +1,4 @@
-"""What must be so after any death: the journal's runs, the processes at work, and what the manager shows."""
+"""What must be true after any kill: the journal's runs, the active processes, and what the manager shows."""
 
 import sqlite3
 from collections.abc import Iterator

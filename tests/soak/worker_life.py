@@ -115,7 +115,7 @@ class Life:
         return [pid for pid, words in truth.processes(*marks).items() if word in words]
 
     def end(self, pid: int) -> bool:
-        """End a process as nothing can prevent; False when it is gone already."""
+        """Kill a process; return False if it has ended already."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
             return True
@@ -145,7 +145,7 @@ class Life:
         return "queued" not in self.worker.states().values() and not list(truth.leftovers(self.worker))
 
     def _give_up_launches(self) -> None:
-        """Spare us the half minute that a launched run has until it counts as dead."""
+        """Skip the half minute after which a launched run counts as failed."""
         if not self.of("run") and not self.of("tick"):
             statement = "UPDATE run SET launched_at = launched_at - 31 WHERE status = 'launching'"
             truth.execute(self.worker, statement)

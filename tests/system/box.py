@@ -147,7 +147,7 @@ class Box:
             self.cut_power()
 
     def cut_power(self) -> None:
-        """End everything at once, without a last word. What was written stays."""
+        """Kill everything at once. What was written stays."""
         if self._parent is not None:
             self._parent.kill()  # and the kernel kills its child, process 1, and with that all the others
             self._parent.wait()
@@ -209,7 +209,7 @@ class Box:
                     (group / name).write_text((group.parent / name).read_text())
 
     def _start_parent(self) -> None:
-        """Start the parent of process 1, which dies with us and takes its child along."""
+        """Start the parent of process 1; the kernel kills it with this process, and its child with it."""
         join = "".join(f"echo $$ >'{group}/cgroup.procs'\n" for group in self._groups)
         unshare = ["unshare", "--mount", "--pid", "--cgroup", "--uts", "--ipc", "--net", "--fork", "--kill-child", "--"]
         cgroups = [f"{each.folder}:{each.options}" for each in self._hierarchies]

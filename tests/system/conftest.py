@@ -19,7 +19,7 @@ __all__ = ["manager", "reporter", "repository", "tree", "upstream", "worker"]
 
 CHECKOUT = Path(__file__).parents[2]
 PYTHON = "/usr/bin/python3"
-"""A Python that every user may run: the one of the tests may live in somebody's home."""
+"""A Python that every user may run: the one of the tests may be in a user's home."""
 
 WHEELS = "/opt/wheels-of-skipjack"
 ROOMS = ("schemas", "runner", "sitegen", "pyproject.toml", "README.md", "LICENSE", "constraints.txt")

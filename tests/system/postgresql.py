@@ -21,7 +21,7 @@ PASSWORD = "correct horse"
 
 
 class Server:
-    """A running server; root has to be somebody else for it, which is what `postgres` is there for."""
+    """A running server; it does not run as root, so the user `postgres` starts it."""
 
     def __init__(self) -> None:
         # not below pytest's folder, which each of its runs closes to all others anew
@@ -57,7 +57,7 @@ class Server:
         self._do("pg_ctl", "-D", self.data, "-w", "-m", "immediate", "stop")
 
     def freeze(self, frozen: bool) -> None:
-        """Let every process of the server stand still, or go on."""
+        """Stop every process of the server with SIGSTOP, or let it continue."""
         postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
         children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text()
         for pid in (postmaster, *map(int, children.split())):

@@ -1,4 +1,4 @@
-"""Snapshots on a real Btrfs: what is published, what readers see meanwhile, and what a death leaves."""
+"""Snapshots on a real Btrfs: what is published, what readers see meanwhile, and what a killed run leaves."""
 
 import contextlib
 import os

@@ -173,7 +173,7 @@ def test_rsync_takes_its_password_along_and_no_command_line_holds_it(
 def test_what_an_rsync_in_a_container_would_delete_is_judged_and_deleted(
     tmp_path: Path, repository: ConfigRepository, worker: Worker, engine: Engine, user: str
 ) -> None:
-    """The worker deletes by itself, so the names must lead to the same files inside and outside."""
+    """Skipjack deletes outside the container, so names must lead to the same files inside and outside."""
     tree = tmp_path / "tree"
     for number in range(10):
         (tree / f"folder-{number % 2}").mkdir(parents=True, exist_ok=True)
@@ -387,7 +387,7 @@ def test_a_missing_program_is_said_with_the_next_step(
 def test_a_marker_whose_container_cannot_be_removed_keeps_the_directory_for_itself(
     repository: ConfigRepository, worker: Worker, engine: Engine
 ) -> None:
-    """As when its program has been removed meanwhile, so that nobody can tell whether the container is there."""
+    """As when its program was removed meanwhile, so it is unknown whether the container exists."""
     supervisor = start_beating(repository, worker, engine)
     kill_all_but_the_container(worker, supervisor, client=True)
     [marker] = (worker.state / "containers").iterdir()

@@ -1,4 +1,4 @@
-"""The commands of the documents, each page's in order and as they stand there, on a machine of its own with systemd.
+"""The commands of the documents, each page's in order and unchanged, on a machine of its own with systemd.
 
 A command that is added to a page is run by these tests as well, and fails them when it does not work. What stands in
 for others' machines is named in STAND_INS, what is not run in NOT_RUN, with the reason.
@@ -40,7 +40,7 @@ EXPECTED = {"systemctl status skipjack-run@debian": (0, 3)}  # 3: the unit has e
 EDITOR = """#!/bin/sh
 case $1 in */systemd/*) sed -i "2a [Slice]\\nMemoryMax=64G" "$1" ;; esac
 """
-"""An editor that adds a limit where `systemctl edit` wants it: below the two lines that say so."""
+"""An editor that adds a limit where `systemctl edit` expects it: below its two lines of comments."""
 
 _KEEPS = re.compile(r"([A-Z]+=\S+|cd \S+)")
 """What has an effect on the commands after it."""
@@ -49,7 +49,7 @@ Step = Callable[[str], object]
 
 
 class Reader:
-    """Somebody who gives the commands of a page one after the other, in a folder with Skipjack's source."""
+    """A reader who enters the commands of a page one after the other, in a folder with Skipjack's source."""
 
     def __init__(self, box: Box) -> None:
         self.box = box

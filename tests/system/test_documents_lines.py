@@ -48,7 +48,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, installed: Path) -> Iterator[
 
 
 def given(box: Box, command: str) -> str:
-    """Give a command with names in the place of words in capitals, on a terminal where it wants one."""
+    """Enter a command with names in the place of words in capitals, on a terminal if it needs one."""
     place = next((place for begin, place in PLACES.items() if command.startswith(begin)), "/")
     for word, name in NAMES.items():
         command = re.sub(rf"\b{word}\b", name, command)
@@ -62,7 +62,7 @@ def given(box: Box, command: str) -> str:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_in_the_lines_of_a_page_work(site: Site, page: str) -> None:
-    """The last one of docs/systemd.md begins anew, as that page says, and the worker goes on after it."""
+    """The last one of docs/systemd.md starts with an empty journal, as that page says, and the worker continues."""
     box = site.box
     for command in commands_in_lines(page):
         if command.startswith(OF_POSTGRESQL):

@@ -1,4 +1,4 @@
-"""Units that start our programs outlive what keeps the programs from starting, and are revived when they have died."""
+"""Units survive what keeps their programs from starting, and are restarted after they have failed."""
 
 import json
 from collections.abc import Callable, Iterator

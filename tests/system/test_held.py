@@ -66,7 +66,7 @@ def test_typed_commands_start_what_they_name_while_the_timers_are_stopped(site: 
 
 
 def _idle(site: Site) -> bool:
-    """Whether no program of ours runs or is asked for."""
+    """Return whether no program of Skipjack runs or is requested."""
     wishes = {path.name for path in site.box.path(f"{STATE}/wishes").iterdir()}
     states = ("--state=active,activating,deactivating", "skipjack-*.service")
     return wishes <= {"measure"} and not site.box.do("systemctl", "list-units", "--no-legend", "--plain", *states)

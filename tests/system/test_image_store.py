@@ -42,7 +42,7 @@ def podded(site: Site) -> Box:
 
 @pytest.fixture(autouse=True)
 def empty_store(podded: Box) -> None:
-    """Each test begins with a store that nobody has used."""
+    """Each test begins with an unused store."""
     podded.shell(f"rm -rf {STORE}")
 
 

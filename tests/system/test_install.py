@@ -16,7 +16,7 @@ MIRROR = "upstream: rsync://127.0.0.1/files/\n"
 
 
 def ours(box: Box) -> set[str]:
-    """Every file of ours outside of what the venv and the data are."""
+    """Return every file of Skipjack outside of the venv and the data."""
     found = box.do(
         "find",
         "/etc",
@@ -149,7 +149,7 @@ def test_uninstalling_removes_what_was_installed_and_leaves_data_and_running_job
     site.install()
     site.wait_for("last", "syncing")
     said = box.do(SKIPJACK, "uninstall")
-    assert "skipjack-run@last.service is active and goes on to its end" in said
+    assert "skipjack-run@last.service is active and continues until it ends" in said
     assert "kept: the user skipjack, /etc/skipjack/runner.yml" in said
     assert ours(box) == set()
     assert box.do("systemctl", "list-units", "--all", "--failed", "--plain", "--no-legend", "skipjack*") == ""

@@ -58,7 +58,7 @@ STATES = "%p|%y|%s|%m|%U:%G|%T@|%C@|%l"
 
 
 def block(section: str, number: int = 0) -> list[str]:
-    """The commands of a section's block of the page, each as it stands there."""
+    """The commands of a section's block of the page, each unchanged."""
     part = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     found = re.findall(r"^```(?:sh)?\n(.*?)^```", part, re.M | re.S)[number]
     lines = [re.sub(r" +# .*", "", line.removeprefix("$ ")) for line in found.splitlines()]

@@ -83,7 +83,7 @@ def test_what_was_acknowledged_outlives_a_disk_that_turned_read_only(manager: Ma
 
 
 def shown(manager: Manager) -> str:
-    """The status that the site tells, empty for none."""
+    """Return the status that the site shows, empty for none."""
     return "".join(mirror["status"] for mirror in manager.status()["mirrors"])
 
 

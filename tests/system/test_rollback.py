@@ -1,4 +1,4 @@
-"""Going back to a release whose journal has other tables, by the commands of docs/systemd.md and with that release."""
+"""A rollback to a release whose journal has other tables, by the commands of docs/systemd.md and with that release."""
 
 import io
 import re
@@ -60,7 +60,7 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def put_older(box: Box, older: Path, folder: str) -> int:
-    """Put an older release's packages in the place of ours; gives the version of its journal."""
+    """Install an older release's packages instead; returns the version of its journal."""
     (packages,) = box.path(folder).glob("lib/python*/site-packages")
     for name in PACKAGES:
         subprocess.run(["rm", "-r", str(packages / name)], check=True)

@@ -1,4 +1,4 @@
-"""Two managers on one PostgreSQL: one publishes, the other stands by."""
+"""Two managers on one PostgreSQL: one publishes, the other is on standby."""
 
 import concurrent.futures
 import contextlib
@@ -77,7 +77,7 @@ def tells(manager: Manager, mirror: str) -> bool:
 
 
 def wait_for_one(managers: list[Manager], mirror: str) -> Manager:
-    """Wait until a manager tells of the mirror; gives the only one that does."""
+    """Wait until a manager publishes the mirror; return the only one that does."""
     wait_for(lambda: any(tells(manager, mirror) for manager in managers), f"somebody tells of {mirror}")
     (found,) = [manager for manager in managers if tells(manager, mirror)]
     return found

@@ -69,7 +69,7 @@ def pool() -> Iterator[str]:
 def test_a_mirror_is_synced_only_while_its_dataset_is_mounted(
     pool: str, tmp_path: Path, repository: ConfigRepository
 ) -> None:
-    """The way of somebody who has only read what the refusals say."""
+    """Do what the messages say, and nothing else."""
     worker = Worker(tmp_path / "w of ü", "w1", repository.url)
     directory = worker.root / "m"
     text = f"provider: command\nupstream: x\nzpool: {pool}\nmin_free_space: 0B\ncommand: touch filled\n"
