@@ -94,6 +94,8 @@ def _say_conditions(layout: StateLayout, header: Header, planned: Planned, job: 
     say(f"logs:       {job.log_dir}, {mirror.log_keep} of them")
     say(f"attempts:   {mirror.retry}, time-out of each: {timeout}")
     say(f"guards:     free space {format_size(mirror.min_free_space)}, deletions {_deletions(job)}")
+    if names := sorted(name for name in mirror.plugins if name != mirror.provider):
+        say(f"hooks:      {', '.join(names)}, which a dry run does not call")
     if not job.deletions_judged:
         say(f"compared:   {comparison.described(job)}")
     _say_limits(layout, job)

@@ -60,6 +60,7 @@ BAD = {
         "cannot be imported: its import ended the process with exit code 7; it printed: last words"
     ),
     "import os; os.kill(os.getpid(), 11)": "cannot be imported: its import ended the process by signal 11",
+    "import os; os.kill(os.getppid(), 9)": "cannot be tried: its trial ended with the exit code -9",
     "import os; os.abort()": "cannot be imported: its import ended the process by signal 6",
     "print('x' * 10**7)": "cannot be imported: its import printed more than 64 KiB",
     "import sys\nwhile True: sys.stderr.write('y')": "cannot be imported: its import printed more than 64 KiB",

@@ -306,10 +306,12 @@ def test_a_dry_run_shows_the_commands_and_starts_none(
     packages: Packages, repository: ConfigRepository, machine: Machine
 ) -> None:
     packages.install(PROVIDER, "git", FETCHES, depth=DEPTH)
-    repository.commit({"a.yml": GIT}, "1")
+    packages.install(HOOK, "announce", "def pre_job(job): 1 // 0\n")
+    repository.commit({"a.yml": f"{GIT}announce: {{}}\n"}, "1")
     assert machine.follow() == 0
     done = machine.command("run", "a", "--dry-run")
     assert "  1. sh -c 'echo 5 > depth'" in done.stdout
+    assert "hooks:      announce, which a dry run does not call" in done.stdout
     assert not (machine.root / "a").exists()
 
 
