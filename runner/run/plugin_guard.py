@@ -6,18 +6,21 @@ the first function is called: a failed import is then a failed run, with the rea
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from types import ModuleType
 from typing import Any, TypeVar
 
 from runner.base import environment
+from runner.base.output import log
 from runner.plugin_api import Abort, Command, Findings, Job, Reader
 from runner.plugin_loader import load
 from runner.subprocesses import spawn
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror
 from schemas.plugins import HOOK, PROVIDER, Plugin
+from schemas.standard_streams import WARNING, flush
 from schemas.states import FAILED, INTERRUPTED, REFUSED, TIMED_OUT
 
 _Result = TypeVar("_Result")
@@ -274,6 +277,16 @@ def _described(error: BaseException) -> str:
     from runner.plugin_errors import described
 
     return described(error)
+
+
+def leave_threads(name: str, code: int) -> None:
+    """End the process of a run with this exit code if a plug-in has left threads, whose end Python would wait for."""
+    threading = sys.modules.get("threading")
+    if threading is None or all(each.daemon or each is threading.main_thread() for each in threading.enumerate()):
+        return
+    log("a plug-in left a thread, which ends with the run", about=name, level=WARNING)
+    flush()
+    os._exit(code)
 
 
 def _is_text(value: object) -> bool:

@@ -97,7 +97,12 @@ def run(layout: StateLayout, name: str, launched: int | None, allowed: Allowed) 
     launch.want_tick(layout, only_requested=only_requested)
     if unmeasured:
         launch.want_measure(layout, name)
-    return _exit_code(ending, stop)
+    code = _exit_code(ending, stop)
+    if mirror.plugins or mirror.provider not in PROVIDERS:
+        from runner.run import plugin_guard  # most mirrors use no plug-in
+
+        plugin_guard.leave_threads(name, code)
+    return code
 
 
 def _planned(layout: StateLayout, name: str) -> tuple[Header, Planned, list[Planned]]:

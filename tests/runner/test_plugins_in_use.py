@@ -243,6 +243,18 @@ def test_a_plug_in_that_ends_the_process_of_its_run_is_a_crash_of_that_run(
     assert run.status == "interrupted" and "died" in run.reason
 
 
+def test_a_thread_that_a_plug_in_leaves_does_not_keep_its_run_alive(
+    packages: Packages, repository: ConfigRepository, machine: Machine
+) -> None:
+    starts = "import threading, time\nthreading.Thread(target=time.sleep, args=(3600,)).start()\n"
+    packages.install(HOOK, "announce", f"def post_success(job):\n{textwrap.indent(starts, '    ')}", text=TEXT)
+    repository.commit({"a.yml": f"{COMMAND}announce: {{}}\n"}, "1")
+    assert machine.follow() == 0
+    done = machine.command("run", "a")
+    assert "WARNING a: a plug-in left a thread, which ends with the run" in done.stderr
+    assert machine.run_of("a").status == "success"
+
+
 def test_the_policy_decides_before_any_code_of_a_plug_in_runs(
     packages: Packages,
     repository: ConfigRepository,
