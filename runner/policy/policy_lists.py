@@ -66,13 +66,12 @@ def rsync_options(policy: Policy) -> Mapping[str, frozenset[str | None]]:
     """Return the allowed rsync options by canonical name, with their allowed values; None means any value."""
     former = policy.forbidden_rsync_options
     found: dict[str, set[str | None]] = {}
-    let_through = [each for each in FORMER_RSYNC_OPTIONS if former is not None and each not in former]
-    # An option is allowed only if both of its spellings were removed from the list.
-    let_through = [each for each in let_through if not _names(each) & set(former or ())]
+    let_through = () if former is None else FORMER_RSYNC_OPTIONS
     for entry in (*expanded(policy.allowed_rsync_options, records.RSYNC_OPTIONS), *let_through):
         spelling, equals, value = entry.partition("=")
         found.setdefault(canonical(spelling) or spelling, set()).add(value if equals else None)
-    for entry in former or ():  # a denial of an earlier release also applies to the defaults of this one
+    # A denial of an earlier release also applies to the defaults of this one, and to both spellings of an option.
+    for entry in former or ():
         found.pop(canonical(entry) or entry, None)
     return {name: frozenset(values) for name, values in found.items()}
 
@@ -81,7 +80,8 @@ def without_former(policy: Policy) -> Policy:
     """Return the policy without the keys of earlier releases: what they deny leaves the lists, they allow nothing."""
     env, options = policy.allowed_env, policy.allowed_rsync_options
     if policy.forbidden_env is not None:
-        env = tuple([each for each in expanded(env, records.PLAIN_ENV) if not is_forbidden(each, policy)])
+        named = [(each, each.partition("=")[0]) for each in expanded(env, records.PLAIN_ENV)]
+        env = tuple([each for each, name in named if not is_forbidden(name, policy)])
     if policy.forbidden_rsync_options is not None:
         out = {canonical(each) or each for each in policy.forbidden_rsync_options}
         spelled = [(each, each.partition("=")[0]) for each in expanded(options, records.RSYNC_OPTIONS)]
@@ -89,11 +89,6 @@ def without_former(policy: Policy) -> Policy:
     return policy._replace(
         allowed_env=env, allowed_rsync_options=options, forbidden_env=None, forbidden_rsync_options=None
     )
-
-
-def _names(spelling: str) -> set[str]:
-    name = canonical(spelling)
-    return {each for each in FORMER_RSYNC_OPTIONS if canonical(each) == name}
 
 
 def warnings(policy: Policy) -> Iterator[tuple[str, str]]:
