@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from tests.test_architecture import ORDER
+
 from .pages import PAGES, ROOT, inline, read
 
 PATH = re.compile(r"(?:\.ci|\.github|docs|runner|schemas|sitegen|tests)/[\w./-]*")
@@ -51,6 +53,28 @@ def test_a_name_is_defined_in_the_file_that_a_page_names_for_it() -> None:
         (name, path) for name, path in found if not re.search(rf"\b{name}\b", (ROOT / path).read_text("utf-8"))
     ]
     assert undefined == []
+
+
+def picture() -> dict[str, list[str]]:
+    """Return for each room the names below it in the picture of packages, line by line from the bottom up."""
+    found: dict[str, list[str]] = {}
+    room = ""
+    for line in read("docs/architecture.md").partition("## Packages")[2].split("```")[1].splitlines():
+        names = re.split(r" {2,}(?=\S)", line.strip())[0].split()
+        if line.startswith("  "):
+            found[room] = [*names, *found[room]]
+        elif names:
+            room = names[0].rstrip("/")
+            found[room] = []
+    return found
+
+
+@pytest.mark.parametrize("room", list(ORDER))
+def test_the_picture_has_the_packages_in_the_order_in_which_they_may_be_imported(room: str) -> None:
+    names = [name.removesuffix(".py").rstrip("/") for name in picture()[room]]
+    assert [name for name in names if name in ORDER[room]] == [name for name in ORDER[room] if name]
+    beside = {path.stem for path in (ROOT / room).glob("*.py") if not path.name.startswith("__")}
+    assert "*" in names or beside <= {*names}
 
 
 def test_every_test_that_a_page_names_exists() -> None:
