@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,13 +82,20 @@ def examples(*kinds: str) -> list[Block]:
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
     for page in PAGES:
         for block in blocks(page):
-            known = block.language in ("sh", "json", "sql", "nginx") or is_listed(block)
+            known = block.language in ("sh", "json", "sql", "nginx", "toml") or is_listed(block)
             assert known or (block.language == "yaml" and kind_of(block)), f"{block}: no test knows this block"
 
 
 def is_listed(block: Block) -> bool:
     listed = [*PICTURES, *SESSIONS]
     return any(page == block.page and block.first.startswith(begin) for page, begin in listed)
+
+
+def test_toml_is_some_and_names_files_that_exist() -> None:
+    texts = [block.text for page in PAGES for block in blocks(page, "toml")]
+    assert texts and all(map(tomllib.loads, texts))
+    named = re.findall(r"\b(?:runner|schemas|sitegen|tests)/[\w./]+", " ".join(texts))
+    assert named and [path for path in named if not (ROOT / path).exists()] == []
 
 
 def test_each_listed_block_and_test_exists() -> None:
