@@ -22,11 +22,10 @@ import contextlib
 from collections.abc import Collection, Iterator
 
 from runner.plan.deletion_limits import Tree
-from runner.plugin_api import Abort, Command, Job
+from runner.plugin_api import Command, Job
 from runner.providers import deletion_judgement, deletions, rsync_words
 from runner.providers.deletion_names import Names
 from runner.subprocesses.pipes import ENOUGH, Enough, Pipe, within
-from schemas.states import REFUSED
 
 TRIAL = ("--dry-run", "--info=progress0", "--no-inc-recursive")
 """Change nothing, and name each item once: with an incremental listing rsync examines some items twice."""
@@ -102,13 +101,15 @@ class Way:
         if self._foretold is not None:
             self._foretold.difference_update(names)
         if surprises:
-            deletion_record.count(self._job, Tree(surprises, 0), self._job.past.deleting)
+            deletion_record.count(self._job, Tree(surprises, self._unknown_size()), self._job.past.deleting)
             deletion_judgement.require_bearable(self._job)
-            if self._is_by_bytes and self._foretold is not None:
-                what = "the upstream put directories in the place of more files than a trial had shown"
-                raise Abort(REFUSED, f"{what}, and `max_delete_bytes` allows no files of unknown sizes. Run it again")
         if self._is_narrow:
             raise Enough
+
+    def _unknown_size(self) -> int:
+        """Return what files count that the upstream replaced by directories after a trial: more than may be deleted."""
+        size = self._job.limits.size if self._is_by_bytes and self._foretold is not None else None
+        return 0 if size is None else size + 1
 
     @property
     def _is_narrow(self) -> bool:
@@ -123,8 +124,7 @@ class Way:
 
         Raises Abort if the limits are exceeded, before the command or after a trial.
         """
-        if self._left is not None and self._left < 0:  # earlier runs have exceeded the limit together
-            deletion_judgement.require_bearable(self._job)
+        deletion_judgement.require_bearable(self._job)  # earlier runs may have exceeded the limits together
         command = command._replace(pipe=self.pipe, goes_on=command.goes_on | {ENOUGH})
         if self._is_narrow:
             yield from self._foretold_passes(command, names)

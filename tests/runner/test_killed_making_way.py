@@ -19,7 +19,7 @@ from tests.e2e.parts import RsyncDaemon, wait_until
 
 from .journaled_sync import book_of, sync
 from .syncing import Site, grow, tree
-from .test_making_way import FILES, WITHOUT_DELETE, become_folders, gone, past, slow, write
+from .test_making_way import FILES, WITHOUT_DELETE, become_files, become_folders, gone, past, slow, write
 
 __all__ = ["slow"]  # a fixture of these tests as well
 
@@ -136,12 +136,7 @@ def test_an_upstream_that_shows_trials_something_else_takes_two_more_once(
         assert refused.status == "refused"
         assert BEYOND in refused.reason
         lost.append(gone(site))
-        for number in range(limit, FILES):  # what the next trial sees
-            path = site.upstream / f"folder-{number % 4}/{number:02}"
-            if path.is_dir():
-                (path / "in").unlink()
-                path.rmdir()
-                write(site.upstream, number)
+        become_files(site, range(limit, FILES))  # what the next trial sees
     assert lost[0] <= past(site).deleted_files <= limit + 2
     assert lost == [lost[0]] * 3
 
