@@ -159,6 +159,7 @@ class ManagerClient:
             return Rejected(what, _LATER)
         if response.status in (401, 403):
             return BadToken(what, _token_todo(self._token))
+        # All releases have the path of reports, so there it is not an earlier one but another server.
         kind = NoCommands if response.status in (404, 405) and path != _REPORTS else SkipjackError
         return kind(what, status_remedy(response.status, response.body))
 

@@ -71,6 +71,7 @@ def once(settings: RunnerSettings, file: Path, *, start: bool, quiet: bool = Fal
         if isinstance(link, TunasyncManager):
             return delivered
         came = commands.fetch_and_execute(here, link.client, 0)
+        # What probes and commands have changed is reported at once.
         if Probes(here.layout).make(AT_ONCE) or came:
             delivered += _deliver(link, here.layout)
     return delivered

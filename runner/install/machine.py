@@ -175,6 +175,7 @@ def write(path: str, text: str) -> bool:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(aside, "w", encoding="utf-8", opener=regular) as file:
             file.write(text)
+        # The units' user reads it, whatever the umask of root is.
         os.chmod(aside, 0o644)
         os.replace(aside, path)
     except OSError as error:

@@ -82,6 +82,7 @@ def accept_reports(acknowledged: int, reports: Iterable[Report]) -> AcceptedRepo
     for report in reports:
         if report.number <= acknowledged:
             continue
+        # A snapshot has all states, so the reports before it may be missing.
         if report.number > acknowledged + 1 and report.kind != SNAPSHOT:
             return AcceptedReports(acknowledged, tuple(applied), True)
         acknowledged = int(report.number)
@@ -140,7 +141,7 @@ def _is_news(delivery: Delivery, before: Condition | None) -> bool:
     envelope = delivery.envelope
     if envelope.reports or before is None or delivery.received_at - before.last_seen > SILENCE:
         return True
-    return condition(envelope, before.last_seen) != before
+    return condition(envelope, before.last_seen) != before  # the same time, so that only the rest is compared
 
 
 def _apply(result: BatchPlan, envelope: Envelope, report: Report, receipt: clocks.Receipt) -> None:

@@ -71,6 +71,7 @@ class Database:
             _bring_up_to_date(tx, self.place)
 
     def _connect(self, *, writing: bool) -> Connection:
+        # Otherwise open connections would go on writing to a deleted file.
         if self._dialect.has_moved():
             self._engine.dispose()
         return self._engine.connect().execution_options(**self._dialect.options(writing))

@@ -262,6 +262,7 @@ def _set_up_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:
     connection.execute(
         "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
     )
+    # Without it, the rollback when the connection returns to the pool would undo the setting.
     connection.commit()
 
 

@@ -192,6 +192,7 @@ def _workers(workers: Iterable[WorkerView]) -> Iterator[Metric]:
 
 
 def _others(snapshot: Snapshot, gate: Gate) -> bytes:
+    # Otherwise registering would collect everything once more, for the names.
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_SiteCollector(snapshot, gate))
     ProcessCollector(registry=registry)

@@ -73,6 +73,7 @@ def error(status: int, why: str, headers: Any = None) -> Response:
 async def _refused(_request: Request, problem: Exception) -> Response:
     if not isinstance(problem, RejectedRequest):
         raise problem
+    # After a 408 the rest of the body may still come, which is not another request.
     headers = {401: {"WWW-Authenticate": "Bearer"}, 408: {"Connection": "close"}}.get(problem.status)
     return error(problem.status, problem.why, headers)
 
