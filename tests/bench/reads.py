@@ -61,7 +61,7 @@ _CONTEXT = multiprocessing.get_context("fork")
 
 def measure(folder: Path) -> None:
     """Print the figures for each number of mirrors, for clients that can unpack gzip and for others."""
-    print("reading the list of all mirrors: answers a second, against writing it anew for each (goal: 100 times)")
+    print("reading the list of all mirrors: answers a second, against rendering it for each (goal: 100 times)")
     for count in COUNTS:
         (folder / str(count)).mkdir(parents=True)
         manager = Manager(folder / str(count))

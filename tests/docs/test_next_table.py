@@ -52,7 +52,7 @@ def test_the_table_of_the_page_is_what_next_prints(
     """The jitter is any, but that of a mirror is always the same: here ctan's is a minute."""
     [block] = [each for each in blocks("docs/scheduling.md", "console") if each.first == "$ skipjack next"]
     monkeypatch.setattr(schedule, "_share", lambda _worker, name: 1 / 60 if name == "ctan" else 0.0)
-    orders = {"videolan": OperatorRequest("disabled", made_at=at(22, 12, 11), made_by="ada")}
-    world = World(Rules("w1", 2), STATES, orders, frozenset(STATES))
+    requests = {"videolan": OperatorRequest("disabled", made_at=at(22, 12, 11), made_by="ada")}
+    world = World(Rules("w1", 2), STATES, requests, frozenset(STATES))
     _say_table(rows_of(MIRRORS, world, NOW), UTC, NOW)
     assert capsys.readouterr().out.splitlines() == block.text.splitlines()[1:]

@@ -148,7 +148,7 @@ def test_a_trace_outlives_syncs_that_delete(
 
     assert worker.run_of("m").status == "success"
     assert set(names(worker.root / "m")) == {*names(tree), f"project/trace/{HOST}"}
-    assert trace.stat().st_ino != first, "it was written anew"
+    assert trace.stat().st_ino != first, "it was written again"
     assert ("Archive serial: 7" in trace.read_text()) == theirs
     assert "Upstream-mirror: 127.0.0.1\n" in trace.read_text()
     said = (worker.folder / "logs/m/latest").read_text()

@@ -105,10 +105,10 @@ def test_the_manager_shows_such_a_run_and_passes_a_stop_on(
 
     wait_until(lambda: "is still being synced, although this worker no longer has it" in page(), "the page shows it")
     wait_until(lambda: manager.published("mirrors/a.json") is None, "the manager has seen that it was removed")
-    orders = f"{manager.url}/api/v1/commands"
+    commands = f"{manager.url}/api/v1/commands"
     for kind, accepted in (("restart", False), ("stop", True)):
-        order = {"kind": kind, "mirrors": ["a"], "worker": "w1"}
-        given = requests.post(orders, json=order, headers=manager.operator(), timeout=300)
+        command = {"kind": kind, "mirrors": ["a"], "worker": "w1"}
+        given = requests.post(commands, json=command, headers=manager.operator(), timeout=300)
         assert given.ok == accepted, given.text
     reporter.command("courier")
 

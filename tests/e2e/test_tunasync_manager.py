@@ -139,7 +139,7 @@ def test_a_run_is_reported_as_failed_between_two_attempts_as_by_a_worker_of_tuna
         words = ["pre-syncing", "syncing", "failed", "syncing"]
         wait_until(lambda: model.words("m") == words, "its second attempt is under way")
         found = shown(model, "m")
-        assert found["last_started"] < found["last_ended"], "the run has not begun anew"
+        assert found["last_started"] < found["last_ended"], "the run has not begun again"
         gate.open.touch()
         wait_until(lambda: model.words("m") == [*words, "success"], "it has ended")
     told = [json.loads(body or "{}") for _method, path, _kind, body in model.heard if path.endswith("/jobs/m")]
@@ -169,9 +169,11 @@ def test_missed_reports_come_in_order_and_after_a_lost_database_the_worker_regis
         model.workers.clear()
         model.jobs.clear()
         subject.command("run", "m")
-        wait_until(lambda: ("w1", "m") in model.jobs and shown(model, "m")["status"] == "success", "it is met anew")
-        wait_until(lambda: ("w1", "n") in model.jobs, "and told what it does not know")
-    assert shown(model, "n")["status"] == "none", "nobody knows when it last succeeded but from a success"
+        wait_until(
+            lambda: ("w1", "m") in model.jobs and shown(model, "m")["status"] == "success", "it is registered again"
+        )
+        wait_until(lambda: ("w1", "n") in model.jobs, "and gets what it lacks")
+    assert shown(model, "n")["status"] == "none", "only a success shows when it last succeeded"
 
 
 def test_paused_and_disabled_mirrors_are_shown_so_until_they_are_not(

@@ -53,21 +53,21 @@ def ended(ago: float, status: str = SUCCESS, failures: int = 0) -> State:
 def world(
     mirrors: list[Due],
     states: Mapping[str, State],
-    orders: Mapping[str, OperatorRequest] | None = None,
+    requests: Mapping[str, OperatorRequest] | None = None,
     rules: Rules = RULES,
 ) -> World:
-    return World(rules, states, orders or {}, frozenset(mirror.name for mirror in mirrors))
+    return World(rules, states, requests or {}, frozenset(mirror.name for mirror in mirrors))
 
 
 def decide(
     mirrors: list[Due],
     states: Mapping[str, State],
     slots: int = 4,
-    orders: Mapping[str, OperatorRequest] | None = None,
+    requests: Mapping[str, OperatorRequest] | None = None,
     rules: Rules = RULES,
     now: float = NOW,
 ) -> Decision:
-    return decide_in(mirrors, world(mirrors, states, orders, rules._replace(slots=slots)), now)
+    return decide_in(mirrors, world(mirrors, states, requests, rules._replace(slots=slots)), now)
 
 
 def due(mirror: Due, state: State | None, now: float = NOW) -> float:
@@ -76,8 +76,8 @@ def due(mirror: Due, state: State | None, now: float = NOW) -> float:
 
 def kind(mirror: Due, state: State | None, order: OperatorRequest | None = None, rules: Rules = RULES) -> str:
     states = {mirror.name: state} if state else {}
-    orders = {mirror.name: order} if order else {}
-    return outlook(mirror, world([mirror], states, orders, rules), NOW).kind
+    requests = {mirror.name: order} if order else {}
+    return outlook(mirror, world([mirror], states, requests, rules), NOW).kind
 
 
 A = Due("a", HOUR)
@@ -129,7 +129,7 @@ def test_of_two_requested_mirrors_the_earlier_request_gets_the_slot() -> None:
     mirrors = [A, A._replace(name="b")]
     asked = {name: OperatorRequest(requested=True, made_at=NOW - ago) for name, ago in (("a", 1), ("b", 100))}
 
-    decision = decide(mirrors, {name: ended(60) for name in asked}, slots=1, orders=asked)
+    decision = decide(mirrors, {name: ended(60) for name in asked}, slots=1, requests=asked)
 
     assert (decision.launch, decision.wait) == (["b"], ["a"])
 
@@ -362,7 +362,7 @@ def test_a_run_stopped_by_the_hours_is_due_when_they_begin_again_and_has_not_fai
 
 @pytest.mark.parametrize("override", ["paused", "disabled"])
 def test_what_is_held_never_begins_by_itself(override: str) -> None:
-    decision = decide([A], {"a": ended(9 * HOUR)}, orders={"a": OperatorRequest(override)})
+    decision = decide([A], {"a": ended(9 * HOUR)}, requests={"a": OperatorRequest(override)})
 
     assert decision == Decision([], [], None, [])
     assert kind(A, None, OperatorRequest(override)) == HELD

@@ -85,7 +85,7 @@ def test_settings_that_git_adds_to_a_new_repository_are_removed(
     inode = (origin.checkout / "repository.git").stat().st_ino
     commit = origin.commit({"debian.yml": "retry: 2\n"})
     assert fetch(origin.record, origin.checkout).commit == commit
-    assert (origin.checkout / "repository.git").stat().st_ino == inode, "it was not made anew"
+    assert (origin.checkout / "repository.git").stat().st_ino == inode, "it was not created again"
 
 
 UNSEEN = ("empty objects", "objects swapped", "folder's tree gone", "file gone", "flipped bits in a pack", "HEAD gone")

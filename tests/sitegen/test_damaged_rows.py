@@ -67,9 +67,9 @@ def test_a_damaged_probe_is_reported_for_its_mirror_only(filled: Manager, text: 
         assert [mirror["name"] for mirror in filled.get("/api/v1/mirrors")["mirrors"]] == ["a", "b", "c", "d"]
         assert [job["name"] for job in filled.get("/jobs")] == ["a", "b", "c", "d"]
         assert filled.session.get(f"{filled.url}/metrics", timeout=300).status_code == 200
-        mended = filled.post(envelope_of(report_of(2, status_of("a", probe=Probe(time.time())))), token)
-        assert mended.json()["acknowledged"] == 2
-        assert filled.get("/api/v1/mirrors/a")["name"] == "a", "the next report mends it"
+        repaired = filled.post(envelope_of(report_of(2, status_of("a", probe=Probe(time.time())))), token)
+        assert repaired.json()["acknowledged"] == 2
+        assert filled.get("/api/v1/mirrors/a")["name"] == "a", "the next report repairs it"
     assert filled.run_here("check").returncode == 0
 
 
@@ -83,7 +83,7 @@ def test_the_site_is_published_without_damaged_rows_and_names_them(filled: Manag
         publisher.publish(time.time())
         assert {mirror["name"]: mirror["status"] for mirror in filled.status()["mirrors"]}["b"] == "failed"
         [problem] = filled.status()["problems"]
-        assert "mirror_state w1/a: `probe` cannot be read" in problem, "and the worker's report has mended its row"
+        assert "mirror_state w1/a: `probe` cannot be read" in problem, "and the worker's report has repaired its row"
         store.apply([delivery_of(report_of(2, kind="snapshot"))])
         publisher.publish(time.time())
         assert filled.status()["problems"] == [], "what is not there any more is not damaged"

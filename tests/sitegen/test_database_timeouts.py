@@ -88,7 +88,7 @@ def test_an_exception_in_a_thread_is_raised_to_the_caller() -> None:
 def test_a_delivery_that_timed_out_is_skipped_unless_its_commit_has_begun(store: Store) -> None:
     async def main(opened: Ingest) -> None:
         sent = [delivery_of(report_of(1, status_of(f"m{number}")), worker=f"w{number}") for number in range(3)]
-        with store.database.writing():  # whoever else writes has to wait
+        with store.database.writing():  # every other writer has to wait
             refused = await asyncio.gather(*map(opened.keep, sent[:1]), return_exceptions=True)
             refused += await asyncio.gather(*map(opened.keep, sent[1:]), return_exceptions=True)
         assert [type(answer) for answer in refused] == [NotKept] * 3

@@ -73,7 +73,7 @@ def test_the_upstream_comparison_and_the_cause_have_metrics(store: Store, metric
     assert [key[1:] for key in found if key[0] == "skipjack_mirror_not_fresh"] == [("lag", "lags", "w1")]
 
 
-@pytest.mark.parametrize("before", ["debian", "debian-old"], ids=["same name", "former name"])
+@pytest.mark.parametrize("before", ["debian", "debian-old"], ids=["same name", "previous name"])
 def test_duration_and_bytes_of_the_last_run_stay_while_the_next_one_is_running(
     store: Store, metrics: Metrics, before: str
 ) -> None:

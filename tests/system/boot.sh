@@ -79,7 +79,7 @@ fi
 hostname "$name"
 ip link set lo up
 
-# --- leave the machine's tree behind. LoadCredential= needs a shared tree, which systemd leaves to whoever starts it;
+# --- leave the machine's tree behind. LoadCredential= needs a shared tree, which systemd leaves to the program that starts it;
 # $container tells it to keep its hands off the kernel's settings.
 cd "$root"
 mkdir -p .old

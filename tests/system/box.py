@@ -179,7 +179,7 @@ class Box:
         home = "/root" if user == "root" else f"/home/{user}"
         variables = _ENVIRONMENT | {"HOME": home, "USER": user, "LOGNAME": user} | (env or {})
         command = ["env", "-i", "-C", "/", *(f"{key}={value}" for key, value in variables.items())]
-        # The command dies with whoever waits for it.
+        # The command is killed with the process that waits for it.
         outside = ["/bin/sh", "-c", 'setpriv --pdeathsig KILL -- "$@"; exit $?', "sh"]
         return subprocess.run(
             [*self._enter(), *outside, *command, "/bin/sh", "-c", _INSIDE, "sh", user, *words],

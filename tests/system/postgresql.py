@@ -24,7 +24,7 @@ class Server:
     """A running server; it does not run as root, so the user `postgres` starts it."""
 
     def __init__(self) -> None:
-        # not below pytest's folder, which each of its runs closes to all others anew
+        # not below pytest's folder, to which each of its runs removes the others' access again
         self._folder = Path(tempfile.mkdtemp(prefix="skipjack-postgresql-"))
         shutil.chown(self._folder, "postgres")
         self.port = free_port()

@@ -40,7 +40,7 @@ class Disk:
         """Put a repaired copy in its place; who has files of the failed disk open still has those."""
         do("umount", "--lazy", self.folder)
         self.image = Path(shutil.copy(self.image, self.image.with_suffix(".repaired")))
-        subprocess.run(["e2fsck", "-fy", self.image], capture_output=True, timeout=300)  # 1 says that it has mended it
+        subprocess.run(["e2fsck", "-fy", self.image], capture_output=True, timeout=300)  # 1: it was repaired
         self.mount()
 
 
@@ -78,7 +78,7 @@ def test_what_was_acknowledged_outlives_a_disk_that_turned_read_only(manager: Ma
         disk.repair()
         answer = manager.post(envelope_of(report_of(2, status_of("debian", "failed"))), token)
         assert answer.json().get("acknowledged") == 2, answer.text
-        wait_for(lambda: shown(manager) == "failed", "neither of them was started anew")
+        wait_for(lambda: shown(manager) == "failed", "neither of them was started again")
     assert manager.command("check").returncode == 0
 
 
@@ -124,7 +124,7 @@ def test_a_user_who_may_not_write_beside_the_database_is_referred_to_the_owner()
         for path in (manager.folder, manager.state, manager.state / "manager.db"):
             path.chmod(0o755)
         for words in (["check"], ["backup", "/dev/shm/skipjack-copy.db"]):
-            assert manager.run_here(*words).returncode == 0, "whoever may"
+            assert manager.run_here(*words).returncode == 0, "a user with the rights"
             for path in manager.state.glob("manager.db-*"):
                 path.unlink()
             os.seteuid(65534)

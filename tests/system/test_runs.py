@@ -204,14 +204,14 @@ LOSSES = {
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_worker_without_permission_to_start_runs_prints_what_to_do_and_recovers(site: Site, loss: str) -> None:
-    lose, mend = LOSSES[loss]
+    lose, repair = LOSSES[loss]
     site.box.shell(lose)
     try:
         wait_until(lambda: site.box.run(*START, user="skipjack").returncode != 0, "the worker may start nothing")
         site.commit({f"refused-{loss}.yml": "upstream: rsync://127.0.0.1/files/\n"})
         run = site.wait_for(f"refused-{loss}", "launch-failed")
     finally:
-        site.box.shell(mend)
+        site.box.shell(repair)
     assert "run `skipjack install` again, as root" in run["reason"]
     site.install()
     wait_until(lambda: site.box.run(*START, user="skipjack").returncode == 0, "polkit has noticed")
