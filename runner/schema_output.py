@@ -21,8 +21,7 @@ def print_schema(kind: str, directory: Path) -> None:
 
 
 def _of_files(kind: str, directory: Path, installed: Installed) -> object:
-    _definitions, files = carried_fragments.split(sources.read_directory(directory))
-    carried = carried_fragments.with_installed(files, installed.schemas)
+    carried = carried_fragments.with_installed(sources.read_directory(directory), installed.schemas)
     for line in (*map(str, carried.problems), *carried.warnings):
         log(line, level=WARNING)
     return editor_schema.bundled(kind, carried.schemas)

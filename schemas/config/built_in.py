@@ -8,8 +8,9 @@ import functools
 import json
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
+from typing import Any
 
-from schemas.config.fragments import Fragment
+from schemas.config.fragments import KEYS, Fragment
 from schemas.plugins import HOOK, PROVIDER
 
 _OWN_MEANING = frozenset({"command"})
@@ -17,22 +18,34 @@ _OWN_MEANING = frozenset({"command"})
 
 
 @functools.cache
+def _table() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+    """Return the schema of each built-in plug-in by kind and name."""
+    text = files("schemas").joinpath("files", "built_in.plugins.json").read_text("utf-8")
+    found: Mapping[str, Mapping[str, Mapping[str, Any]]] = json.loads(text)
+    return found
+
+
+@functools.cache
 def plugins(kind: str) -> Mapping[str, Fragment]:
     """Return the built-in providers or hooks by name, in their order."""
-    text = files("schemas").joinpath("files", "built_in.plugins.json").read_text("utf-8")
-    return {name: Fragment(kind, name, json.dumps(plain)) for name, plain in json.loads(text)[kind].items()}
+    return {name: Fragment(kind, name, json.dumps(plain)) for name, plain in _table()[kind].items()}
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """Return the names of the built-in providers or hooks, in their order."""
+    return tuple(_table()[kind])
 
 
 def kind_of(name: str) -> str | None:
     """Return whether a provider or a hook with this name is built in; None if neither is."""
-    return next((kind for kind in (PROVIDER, HOOK) if name in plugins(kind)), None)
+    return next((kind for kind in (PROVIDER, HOOK) if name in _table()[kind]), None)
 
 
 @functools.cache
 def _of_some_providers() -> frozenset[str]:
     """Return the keys that a provider must know: no hook reads them, and the worker does not serve them for all."""
-    found = [frozenset(each.mirror_keys) for each in plugins(PROVIDER).values()]
-    of_hooks = {key for each in plugins(HOOK).values() for key in each.mirror_keys}
+    found = [frozenset(each[KEYS]) for each in _table()[PROVIDER].values()]
+    of_hooks = {key for each in _table()[HOOK].values() for key in each[KEYS]}
     for_all = frozenset.intersection(*found) - _OWN_MEANING
     return frozenset().union(*found) - for_all - of_hooks
 
@@ -42,8 +55,9 @@ def readers(key: str, others: Iterable[Fragment] = ()) -> tuple[str, ...] | None
 
     `others` are the fragments of plug-ins.
     """
-    known = [*plugins(PROVIDER).values(), *(each for each in others if each.kind == PROVIDER)]
     if key not in _of_some_providers():
         return None
-    found = tuple([each.name for each in known if key in each.mirror_keys])
+    known = {name: each[KEYS] for name, each in _table()[PROVIDER].items()}
+    known |= {each.name: each.mirror_keys for each in others if each.kind == PROVIDER}
+    found = tuple([name for name, keys in known.items() if key in keys])
     return None if len(found) == len(known) else found

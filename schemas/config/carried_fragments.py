@@ -1,11 +1,12 @@
 """The schemas of plug-ins that a config repository carries, for machines without the plug-ins."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from schemas.config import fragments, plugin_names
-from schemas.config.fragments import BadFragment, Fragment
+from schemas.config import fragment_checks, plugin_names
+from schemas.config.fragment_checks import BadFragment
+from schemas.config.fragments import Fragment
 from schemas.config.sources import FRAGMENTS, SourceFile
 from schemas.config.validation import SchemaSet, Unusable
 from schemas.plugins import HOOK, PROVIDER
@@ -25,8 +26,8 @@ class Carried(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def with_installed(files: Sequence[SourceFile], installed: SchemaSet) -> Carried:
-    """Return the plug-ins of a repository's files and the `installed` ones, whose own schemas are used if both exist.
+def with_installed(sources: Iterable[SourceFile], installed: SchemaSet) -> Carried:
+    """Return the plug-ins of a repository and the `installed` ones, whose own schemas are used if both exist.
 
     A file with a problem rejects nothing but the mirrors that use the plug-in.
     """
@@ -34,7 +35,7 @@ def with_installed(files: Sequence[SourceFile], installed: SchemaSet) -> Carried
     found: dict[str, Fragment] = {}
     broken: dict[str, Unusable] = {}
     problems, warnings = [], []
-    for place, file in enumerate(files):
+    for place, file in enumerate(source for source in sources if source.path.startswith(FRAGMENTS)):
         try:
             fragment = _read(file) if place < MAX_FILES else _too_many(file)
             _check_kind(fragment, own.get(fragment.name) or found.get(fragment.name))
@@ -66,7 +67,7 @@ def _read(file: SourceFile) -> Fragment:
         raise BadFragment(why)
     if file.data is None:
         raise BadFragment("it is a symbolic link, and links are not followed")
-    return fragments.read(kind, name, file.data)
+    return fragment_checks.read(kind, name, file.data)
 
 
 def _too_many(_file: SourceFile) -> Fragment:
@@ -81,11 +82,3 @@ def _check_kind(fragment: Fragment, other: Fragment | None) -> None:
 def _differs(file: SourceFile, name: str) -> str:
     what = f"{file.path} differs from the schema of the installed plug-in `{name}`, which is used instead."
     return f"{what} Update it with `skipjack schema {shown(name)} > {file.path}`."
-
-
-def split(sources: Iterable[SourceFile]) -> tuple[list[SourceFile], list[SourceFile]]:
-    """Return the files that are definitions, and those that are schemas of plug-ins."""
-    found: tuple[list[SourceFile], list[SourceFile]] = ([], [])
-    for source in sources:
-        found[source.path.startswith(FRAGMENTS)].append(source)
-    return found

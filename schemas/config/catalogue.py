@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from schemas.clock import windows, zones
-from schemas.config import address_rules, carried_fragments, placement, record_factory, rules, timing
+from schemas.config import address_rules, placement, record_factory, rules, timing
 from schemas.config.cross_checks import KEYS, Declaration, PartialMirror, cross_checked
 from schemas.config.inheritance import Layer, Merged, merge
 from schemas.config.judgeable_keys import JudgeableKeys, is_known, judged, keys_at
-from schemas.config.sources import SourceFile, ending_of
+from schemas.config.sources import FRAGMENTS, SourceFile, ending_of
 from schemas.config.validation import OWN, SchemaSet, examine
 from schemas.config.yaml_file import WHOLE, Document, parse, suggest
 from schemas.names import is_name
@@ -46,16 +46,13 @@ def load(sources: Sequence[SourceFile], installed: SchemaSet = OWN) -> Catalogue
 
     Mirrors may use the keys of `installed` plug-ins, and of those whose schemas are in `.skipjack/schemas`.
     """
-    definitions, schemas = carried_fragments.split(sources)
-    carried = carried_fragments.with_installed(schemas, installed)
-    tree = _ConfigFiles(
-        {source.path: _parse(source) for source in definitions if not source.passed_over}, carried.schemas
-    )
+    schemas, file_problems, warnings = _with_carried(sources, installed)
+    tree = _ConfigFiles({source.path: _parse(source) for source in sources if _is_definition(source)}, schemas)
     whole = [*tree.site_problems(), *tree.workers_problems()]
     declared = cross_checked([tree.declared(path) for path in tree.mirror_paths()])
     problems = {
         *whole,
-        *carried.problems,
+        *file_problems,
         *tree.defaults_problems(),
         *(problem for each in declared for problem in each.problems),
     }
@@ -68,8 +65,23 @@ def load(sources: Sequence[SourceFile], installed: SchemaSet = OWN) -> Catalogue
         tuple(sorted(problems)),
         frozenset(each.name for each in declared if not each.sound and is_name(each.name)),
         tuple(source.path for source in sources if source.passed_over),
-        carried.warnings,
+        warnings,
     )
+
+
+def _is_definition(source: SourceFile) -> bool:
+    return not source.passed_over and not source.path.startswith(FRAGMENTS)
+
+
+def _with_carried(
+    sources: Sequence[SourceFile], installed: SchemaSet
+) -> tuple[SchemaSet, tuple[Problem, ...], tuple[str, ...]]:
+    """Return the schemas with the plug-ins that the repository describes, and the problems and warnings about those."""
+    if not any(source.path.startswith(FRAGMENTS) for source in sources):
+        return installed, (), ()
+    from schemas.config.carried_fragments import with_installed  # most repositories have none
+
+    return with_installed(sources, installed)
 
 
 class _ConfigFiles:

@@ -15,7 +15,7 @@ def mirror(plain: dict[str, Any], fragments: Iterable[Fragment], unusable: Itera
     """Return the schema of mirrors with the names of all providers, and the keys of plug-ins."""
     found, free = tuple(fragments), tuple(unusable)
     properties: dict[str, Any] = plain["properties"]
-    names = [*built_in.plugins(PROVIDER), *(each.name for each in found if each.kind == PROVIDER), *free]
+    names = [*built_in.names(PROVIDER), *(each.name for each in found if each.kind == PROVIDER), *free]
     provider = {"enum": names, **{key: value for key, value in properties["provider"].items() if key != "type"}}
     keys = {each.name: _key(each) for each in found} | {name: {} for name in free}
     return plain | {"properties": properties | {"provider": provider} | keys}

@@ -10,10 +10,9 @@ schemas of plug-ins come from a config repository, which must not be able to wri
 """
 
 import functools
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
-
-from schemas.config.safe_patterns import compiled
 
 Test = Callable[[Any], bool]
 Schema = Mapping[str, Any]
@@ -155,6 +154,12 @@ _KEYWORDS: Mapping[str, Callable[[_Compiler, Any], str]] = {
     "minProperties": lambda self, limit: f"(type(v) is not dict or len(v) >= {self._named(limit)})",
     "maxProperties": lambda self, limit: f"(type(v) is not dict or len(v) <= {self._named(limit)})",
 }
+
+
+@functools.lru_cache(maxsize=256)
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Compile a pattern with `$` as the very end, as in JSON Schema; in Python a line break may follow."""
+    return re.compile(pattern.replace("$", r"\Z"))
 
 
 def _joined(word: str, parts: list[str]) -> str:

@@ -9,7 +9,6 @@ text (`maxLength`), each alternative as one, and all of them are multiplied. It 
 words between commas; a JSON list describes those better.
 """
 
-import functools
 import re
 
 from schemas.names import NAME_PATTERN
@@ -48,12 +47,6 @@ def problem(pattern: str, longest: int = LONGEST) -> str:
     if choices > MAX_CHOICES:
         return f"it has too many ways to match {longest} characters; lower `maxLength`, or repeat fewer parts"
     return ""
-
-
-@functools.lru_cache(maxsize=256)
-def compiled(pattern: str) -> re.Pattern[str]:
-    """Compile a pattern with `$` as the very end, as in JSON Schema; in Python a line break may follow."""
-    return re.compile(pattern.replace("$", r"\Z"))
 
 
 class _Parser:

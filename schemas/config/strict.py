@@ -10,8 +10,7 @@ from jsonschema.validators import extend
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from schemas.config.quick import Schema
-from schemas.config.safe_patterns import compiled
+from schemas.config.quick import Schema, compiled
 
 
 def make(name: str, names: Iterable[str], read: Callable[[str], Schema]) -> Validator:

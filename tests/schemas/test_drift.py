@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from runner import hooks
 from runner.providers import PROVIDERS
 from schemas import names, records, report, units
-from schemas.config import built_in, catalogue, fragments, plugin_names, record_factory
+from schemas.config import built_in, catalogue, fragment_checks, plugin_names, record_factory
 from schemas.config.fragments import Fragment
 from schemas.config.sources import read_directory
 from schemas.config.validation import SCHEMAS, schema, validator
@@ -189,7 +189,10 @@ BUILT_IN = [*built_in.plugins(PROVIDER).values(), *built_in.plugins(HOOK).values
 
 @pytest.mark.parametrize("plugin", BUILT_IN, ids=[each.name for each in BUILT_IN])
 def test_built_in_plugins_are_described_in_the_form_of_all_plugins(plugin: Fragment) -> None:
-    assert fragments.checked(plugin.kind, plugin.name, plugin.schema).schema == {**plugin.schema, "properties": {}}
+    assert fragment_checks.checked(plugin.kind, plugin.name, plugin.schema).schema == {
+        **plugin.schema,
+        "properties": {},
+    }
     assert str(plugin.schema["description"]).endswith(".")
     module = PROVIDERS[plugin.name] if plugin.kind == PROVIDER else hooks.load(plugin.name)
     keys = set(plugin.mirror_keys)

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from schemas.config import fragments, quick
-from schemas.config.fragments import BadFragment, Fragment
+from schemas.config import fragment_checks, quick
+from schemas.config.fragment_checks import BadFragment
+from schemas.config.fragments import Fragment
 from schemas.config.validation import SchemaSet, fits, schema, validator
 from schemas.plugins import PROVIDER
 
@@ -28,7 +29,7 @@ def plain(properties: Any = None, **others: Any) -> dict[str, Any]:
 
 
 def read(value: Any) -> Fragment:
-    return fragments.read(PROVIDER, "git", json.dumps(value).encode())
+    return fragment_checks.read(PROVIDER, "git", json.dumps(value).encode())
 
 
 def a_key(**keywords: Any) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def test_a_fragment_is_read_without_references() -> None:
     assert found.schema["properties"]["branches"]["items"] == BRANCH
     assert "$ref" not in found.text and "$defs" not in found.text
     assert list(found.schema["properties"]) == list(RICH["properties"]), "the author's order is that of the documents"
-    assert fragments.checked(PROVIDER, "git", found.schema) == found, "a printed fragment can be used again"
+    assert fragment_checks.checked(PROVIDER, "git", found.schema) == found, "a printed fragment can be used again"
 
 
 def test_texts_with_a_pattern_have_a_limit_of_length() -> None:
@@ -87,7 +88,7 @@ def test_texts_with_a_pattern_have_a_limit_of_length() -> None:
 
 
 def test_a_plug_in_may_have_no_keys() -> None:
-    found = fragments.without_keys(PROVIDER, "git")
+    found = fragment_checks.without_keys(PROVIDER, "git")
     assert found.schema["properties"] == {}
     assert found.schema["additionalProperties"] is False
 
@@ -167,7 +168,7 @@ def test_a_bad_fragment_is_rejected_with_the_reason(value: Any, reason: str) -> 
 )  # fmt: skip
 def test_other_files_are_rejected(data: bytes) -> None:
     with pytest.raises(BadFragment):
-        fragments.read(PROVIDER, "git", data)
+        fragment_checks.read(PROVIDER, "git", data)
 
 
 def test_a_reference_to_itself_ends() -> None:

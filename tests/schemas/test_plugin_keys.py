@@ -8,6 +8,7 @@ import pytest
 
 from schemas.config import catalogue, fragments
 from schemas.config.catalogue import Catalogue
+from schemas.config.fragment_checks import checked
 from schemas.config.sources import SourceFile, read_directory
 from schemas.config.validation import OWN, SchemaSet, Unusable
 from schemas.plugins import HOOK, PROVIDER
@@ -40,7 +41,7 @@ ANNOUNCE = {
 }
 GIT_FILE, HOOK_FILE = ".skipjack/schemas/git.provider.schema.json", ".skipjack/schemas/announce.hook.schema.json"
 CARRIED = {GIT_FILE: json.dumps(GIT), HOOK_FILE: json.dumps(ANNOUNCE)}
-INSTALLED = SchemaSet((fragments.checked(HOOK, "announce", ANNOUNCE), fragments.checked(PROVIDER, "git", GIT)))
+INSTALLED = SchemaSet((checked(HOOK, "announce", ANNOUNCE), checked(PROVIDER, "git", GIT)))
 
 
 def load(text: str, carried: Any = None, installed: SchemaSet = OWN, **files: str) -> Catalogue:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from schemas.config import plugin_search
-from schemas.config.fragments import without_keys
+from schemas.config.fragment_checks import without_keys
 from schemas.config.plugin_search import Found, Installed, installed
 from schemas.config.validation import Unusable
 from schemas.plugins import GROUPS, HOOK, NOTIFIER, PROVIDER, Plugin

@@ -1,0 +1,90 @@
+"""Find the module and the schema of a plug-in that an entry point names, without executing any of its code."""
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from importlib.machinery import all_suffixes
+from importlib.metadata import Distribution, EntryPoint
+from pathlib import Path
+from typing import NamedTuple
+
+from schemas.config import fragment_checks, plugin_names
+from schemas.config.fragment_checks import BadFragment
+from schemas.config.fragments import Fragment
+from schemas.plugins import GROUPS, HOOK, PROVIDER, Plugin
+from schemas.problems import shown
+from schemas.regular_files import read_regular
+
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+
+
+class Package(NamedTuple):
+    """A distribution: its name, its version, and its entry points of providers and hooks, each with the kind."""
+
+    name: str
+    version: str
+    entries: tuple[tuple[str, EntryPoint], ...]
+
+
+def package(folder: str) -> Package:
+    """Return the distribution with metadata in a folder. Raises any exception if the metadata is damaged."""
+    found = Distribution.at(folder)
+    groups = found.entry_points
+    entries = [(kind, entry) for kind in (HOOK, PROVIDER) for entry in groups.select(group=GROUPS[kind])]
+    return Package(str(found.metadata["Name"]), str(found.version), tuple(entries))
+
+
+def plugins_of(found: Package) -> Iterator[tuple[Plugin, str, Fragment | None, str]]:
+    """Yield the plug-ins of a distribution, each with the distribution's name, and its keys or why it has none."""
+    for kind, entry in found.entries:
+        plugin = Plugin(kind, entry.name, entry.value, "", found.version)
+        try:
+            if why := plugin_names.problem(entry.name):
+                raise BadFragment(why)
+            path, folder = _place(entry.value)
+            plugin = plugin._replace(path=str(path))
+            yield plugin, found.name, _fragment(kind, entry.name, folder), ""
+        except BadFragment as error:
+            yield plugin, found.name, None, str(error)
+
+
+def _place(module: str) -> tuple[Path, Path]:
+    """Return the folder for `sys.path` from which a module can be imported, and the folder of the module's files."""
+    if not _MODULE.fullmatch(module):
+        raise BadFragment(f"its entry point `{shown(module)}` is not the name of a module")
+    top, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)  # looks for the package without executing it
+    except ValueError:  # a module of this process that was not imported from a file
+        spec = None
+    for package in map(Path, (spec.submodule_search_locations or ()) if spec else ()):
+        # An editable installation may map the name to another folder, which no folder of `sys.path` can express.
+        if package.name == top and (folder := _folder(package.joinpath(*rest))):
+            return package.parent, folder
+    if spec and spec.origin and not rest and (file := Path(spec.origin)).is_file() and file.name.startswith(f"{top}."):
+        return file.parent, file.parent
+    raise BadFragment(f"its module `{module}` is not a file below a folder of `sys.path`")
+
+
+def _folder(module: Path) -> Path | None:
+    """Return the folder of the files of a module, whose path is given without an ending; None if there is none."""
+    for suffix in all_suffixes():
+        if module.joinpath(f"__init__{suffix}").is_file():
+            return module
+        if module.with_name(module.name + suffix).is_file():
+            return module.parent
+    return None
+
+
+def _fragment(kind: str, name: str, folder: Path) -> Fragment:
+    path = folder / f"{name}.schema.json"
+    try:
+        data = read_regular(path, fragment_checks.MAX_BYTES)
+    except FileNotFoundError:
+        return fragment_checks.without_keys(kind, name)
+    except OSError as error:
+        raise BadFragment(f"cannot read {path}: {error.strerror}") from error
+    try:
+        return fragment_checks.read(kind, name, data)
+    except BadFragment as error:
+        raise BadFragment(f"{path}: {error}") from error
