@@ -99,13 +99,9 @@ def _innermost(path: str) -> str:
 
 
 def _name(user: int) -> str:
-    """Return a user's name, or `#` and the number if it has none, as `sudo` accepts it."""
-    import pwd
+    from schemas.user_names import for_sudo  # rarely needed
 
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return f"#{user}"
+    return for_sudo(user)
 
 
 def _quoted(name: str) -> str:

@@ -2,13 +2,13 @@
 
 import json
 import os
-import pwd
 from datetime import UTC, datetime
 from typing import Any
 
 from schemas.addresses import without_secrets
 from schemas.problems import printable
 from schemas.records import ManagerSettings
+from schemas.user_names import name_of
 from sitegen import output
 from sitegen.messages.model import AuditEntry
 from sitegen.storage import audit_store
@@ -41,10 +41,7 @@ def person() -> str:
     original = os.environ.get("SUDO_USER")
     if original:
         return without_secrets(printable(original))[:_NAME]
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
+    return name_of(os.getuid())
 
 
 def moment(at: float | None) -> str:

@@ -4,9 +4,9 @@ Runs and reports do not depend on it, so a program that cannot use it logs that 
 """
 
 import os
-import pwd
 
 from schemas.errors import SkipjackError
+from schemas.user_names import name_of
 
 _AT_BOOT = "A reboot empties /run: let root create the folder at boot, as the lines of `skipjack install --cron` do."
 
@@ -19,15 +19,8 @@ def make(path: str) -> SkipjackError | None:
         return _missing(path, error.strerror or str(error))
     if os.access(path, os.W_OK | os.X_OK):
         return None
-    todo = f"Give it to the worker's user as root: `chown -R {_own_name()}: {path}`."
+    todo = f"Give it to the worker's user as root: `chown -R {name_of(os.geteuid())}: {path}`."
     return _missing(path, "it belongs to another user", todo)
-
-
-def _own_name() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
 
 
 def _missing(path: str, why: str, todo: str = _AT_BOOT) -> SkipjackError:

@@ -5,7 +5,6 @@ on them. Commands of the manager come through here as well.
 """
 
 import os
-import pwd
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from schemas import wakeup
 from schemas.errors import SkipjackError
 from schemas.problems import printable
 from schemas.states import DISABLED, PAUSED
+from schemas.user_names import name_of
 
 
 class OperatorCommand(NamedTuple):
@@ -53,10 +53,7 @@ def operator_name() -> str:
     name = os.environ.get("SUDO_USER")
     if name:
         return head(printable(name), _NAME)
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
+    return name_of(os.getuid())
 
 
 def execute_and_print(layout: StateLayout, command: OperatorCommand) -> None:

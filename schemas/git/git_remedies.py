@@ -1,12 +1,12 @@
 """What to do about a failed fetch, by git's message."""
 
 import os
-import pwd
 import re
 import shlex
 from pathlib import Path
 
 from schemas.addresses import without_secrets
+from schemas.user_names import for_sudo, name_of
 
 _OWN_SIGNER = (
     "If a certificate authority of your own signed the certificate, run, as the user `{user}`,"
@@ -64,7 +64,8 @@ def remedy(reason: str, url: str, folder: Path) -> str:
 def _line(url: str) -> str:
     """Return the shell line that runs git as Skipjack does: same user, no system settings, no prompts."""
     environment = "GIT_CONFIG_NOSYSTEM=1 GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND='ssh -o BatchMode=yes'"
-    return f"sudo -H -u {shlex.quote(_for_sudo())} env {environment} git ls-remote {shlex.quote(_typed(url))}"
+    name = shlex.quote(for_sudo(os.geteuid()))
+    return f"sudo -H -u {name} env {environment} git ls-remote {shlex.quote(_typed(url))}"
 
 
 def _typed(url: str) -> str:
@@ -74,14 +75,6 @@ def _typed(url: str) -> str:
     return plain.replace("ssh://", f"ssh://{user[1]}@", 1) if user and "@" not in plain else plain
 
 
-def _for_sudo() -> str:
-    name = user()
-    return f"#{name}" if name.isdecimal() else name
-
-
 def user() -> str:
     """Return the user that git runs as; its number if it has no name, as in a container."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
+    return name_of(os.geteuid())
