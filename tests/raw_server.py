@@ -61,13 +61,32 @@ def made(folder: Path, name: str, names: str = "IP:127.0.0.1") -> tuple[Path, Pa
     return key, cert
 
 
+_AUTHORITY = """
+[ca]
+default_ca = own
+[own]
+database = {issued}
+new_certs_dir = {folder}
+rand_serial = yes
+default_md = sha256
+policy = names
+x509_extensions = extensions
+[names]
+commonName = optional
+[extensions]
+subjectAltName = IP:127.0.0.1
+"""
+
+
 def expire(key: Path, cert: Path) -> None:
-    """Put a certificate that ended yesterday in the place of another one."""
+    """Put a certificate that ended years ago in the place of another one."""
     request = cert.with_suffix(".csr")
     words = ["openssl", "x509", "-x509toreq", "-in", str(cert), "-signkey", str(key), "-out", str(request)]
     subprocess.run(words, check=True, capture_output=True)
-    names = cert.with_suffix(".names")
-    names.write_text("subjectAltName=IP:127.0.0.1")
-    words = ["openssl", "x509", "-req", "-in", str(request), "-signkey", str(key), "-days", "-1", "-out", str(cert)]
-    words += ["-extfile", str(names)]
+    # `x509` of newer releases of openssl accepts no time that is over.
+    authority, issued = cert.with_suffix(".ca"), cert.with_suffix(".issued")
+    issued.touch()
+    authority.write_text(_AUTHORITY.format(issued=issued, folder=cert.parent))
+    words = ["openssl", "ca", "-batch", "-selfsign", "-notext", "-config", str(authority), "-keyfile", str(key)]
+    words += ["-startdate", "20250101000000Z", "-enddate", "20250102000000Z", "-in", str(request), "-out", str(cert)]
     subprocess.run(words, check=True, capture_output=True)

@@ -5,6 +5,7 @@ A query that hangs cannot be ended from outside, so its thread goes on; only the
 
 import asyncio
 import functools
+import inspect
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
@@ -73,7 +74,7 @@ async def in_thread(work: Callable[P, T], *arguments: P.args, **named: P.kwargs)
 
 def patient(handler: Callable[[Request], Any]) -> Callable[[Request], Awaitable[Response]]:
     """Return a route's handler as a coroutine function; a plain function runs in a thread."""
-    if asyncio.iscoroutinefunction(handler):
+    if inspect.iscoroutinefunction(handler):
         return handler
 
     @functools.wraps(handler)

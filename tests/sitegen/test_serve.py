@@ -79,8 +79,8 @@ def test_a_worker_can_report_only_for_itself(running: tuple[Manager, str]) -> No
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
-        (b"nonsense", 400, "no JSON"),
-        (b"\xff", 400, "no JSON"),
+        (b"nonsense", 400, "not valid JSON"),
+        (b"\xff", 400, "not valid JSON"),
         (b"[" * 100_000, 400, "more than 13500 values"),
         (b"{}", 422, "required"),
         (b'{"protocol": 9}', 400, "protocol 9"),

@@ -113,7 +113,7 @@ def test_the_list_for_web_pages_shows_it(go: Go) -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (b"nonsense", "no JSON"),
+        (b"nonsense", "not valid JSON"),
         (b"[]", "must be a JSON object"),
         ({"name": "", "status": "failed"}, "mirror Name should not be empty"),
         ({"status": "failed"}, "mirror Name should not be empty"),
@@ -404,7 +404,7 @@ def test_an_unreachable_worker_is_an_error_and_its_job_is_not_marked(tmp_path: P
         ),
         ({"cmd": "stop", "mirror_id": "debian", "worker_id": ""}, "worker_id is missing"),
         ({"cmd": "explode", "mirror_id": "debian", "worker_id": "w1"}, "no command of tunasync"),
-        (b"{", "no JSON"),
+        (b"{", "not valid JSON"),
     ],
 )
 def test_an_invalid_command_is_an_error(go: Go, command: Any, words: str) -> None:
