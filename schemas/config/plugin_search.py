@@ -113,9 +113,9 @@ def _metadata_folders(parent: str) -> list[str]:
 def _once_each(found: list[Found]) -> Iterator[Found]:
     """Yield the plug-ins; those whose name another one has as well cannot be used."""
     for each in found:
-        others = [other for other in found if other is not each and other.plugin.name == each.plugin.name]
-        if each.problem or not others:
+        named = [other for other in found if other.plugin.name == each.plugin.name]
+        if each.problem or len(named) == 1:
             yield each
         else:
-            names = " and ".join(f"the {other.plugin.kind} of {other.distribution}" for other in others)
-            yield each._replace(fragment=None, problem=f"{names} has the same name; remove one of the packages")
+            names = " and ".join(sorted(f"the {other.plugin.kind} of {other.distribution}" for other in named))
+            yield each._replace(fragment=None, problem=f"{names} have the same name; remove one of the packages")

@@ -6,7 +6,7 @@ messages agree.
 
 import functools
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -169,8 +169,14 @@ def examine(name: str, document: Document, schemas: SchemaSet = OWN) -> Document
     ]
     wrong = {fault.path for fault in faults} | {path for fault in faults for path in explanation.meant_keys(fault)}
     return document._replace(
-        problems=(*document.problems, *(fault.problem for fault in faults)), wrong=document.wrong | wrong
+        problems=(*document.problems, *_problems(faults, document.value)), wrong=document.wrong | wrong
     )
+
+
+def _problems(faults: Collection[_Fault], value: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield the problems of faults; the keys of an unknown provider are no other problem than its name."""
+    unknown = value.get("provider") if any(fault.path == ("provider",) for fault in faults) else None
+    yield from (fault.problem for fault in faults if fault.path != (unknown,))
 
 
 def _is_below(path: Sequence[str | int], paths: Collection[Sequence[str | int]]) -> bool:

@@ -114,6 +114,7 @@ def test_definitions_are_valid_where_only_their_schemas_are(
     unknown = validated(tree)
     assert "unknown provider `git`" in unknown.lower()
     assert f"{SCHEMAS}/git.provider.schema.json" in unknown
+    assert "1 problem; 0 mirrors" in unknown
     (tree / SCHEMAS).mkdir(parents=True)
     (tree / SCHEMAS / "git.provider.schema.json").write_text(FRAGMENT)
 
@@ -259,7 +260,8 @@ def test_two_plug_ins_of_one_name_are_both_unusable(
     worker.allow("providers: [command, probe]")
     repository.commit({"m.yml": "provider: probe\nupstream: https://x.example/\n", "other.yml": COMMAND}, "Add both")
     answer = said(worker, "follow")
-    assert "The provider plug-in `probe` cannot be used" in answer and "the same name" in answer
+    both = "the provider of skipjack-one and the provider of skipjack-two have the same name"
+    assert f"The provider plug-in `probe` cannot be used: {both}" in answer
     assert planned(worker) == {"other"}
 
 

@@ -103,6 +103,7 @@ def test_keys_may_differ_on_each_worker() -> None:
         ("provider: git\nstage1_profile: debian", "2:17", "`stage1_profile` has no effect with the provider `git`."),
         ("provider: git\ncommand: /bin/x", "2:10", "`command` has no effect with the provider `git`."),
         ("provider: gti", "1:11", "Unknown provider `gti`: no plug-in of this name is installed here, and"),
+        ("provider: gti\ngti: {depth: 1}", "1:11", "Unknown provider `gti`: no plug-in of this name is installed"),
         ("provider: announce", "1:11", "Unknown provider `announce`"),
         ("provider: 5", "1:11", "`provider` is 5, but must be one of `rsync`, `two-stage-rsync`, `command`, `git`."),
         ("announce: {room: 5}", "1:18", "`room` must be text, not 5."),

@@ -185,10 +185,8 @@ def test_of_two_packages_with_the_same_name_neither_is_used(site: Path) -> None:
     entries = f"[{GROUPS[HOOK]}]\ngit = other\n"
     install(site, "other-git", entries, {"other.py": LOUD})
     problems = {each.distribution: each.problem for each in installed().plugins}
-    assert problems == {
-        "skipjack-git": "the hook of other-git has the same name; remove one of the packages",
-        "other-git": "the provider of skipjack-git has the same name; remove one of the packages",
-    }
+    why = "the hook of other-git and the provider of skipjack-git have the same name; remove one of the packages"
+    assert problems == {"skipjack-git": why, "other-git": why}
     assert [each.name for each in installed().schemas.unusable] == ["git"]
 
 
