@@ -178,7 +178,11 @@ LIMITS = "limits:     memory 64.0 MiB, processor 150%, weight on the disks 50; e
             "",
             f"{LIMITS}nothing: there is neither systemd nor `cg",
         ),
-        ("memory_limit: 64MiB", "cgroup: /sys/fs/cgroup/x", "the control group /sys/fs/cgroup/x/m, which keeps memory"),
+        (
+            "memory_limit: 64MiB",
+            "cgroup: /sys/fs/cgroup/x",
+            "the control group /sys/fs/cgroup/x/m, which limits only memory",
+        ),
         ("zpool: tank/mirror", "", "dataset:    one below tank/mirror, mounted on the directory"),
         ("btrfs_snapshot: true", "snapshot_root: /srv/new", "snapshot:   /srv/new/m"),
     ],
