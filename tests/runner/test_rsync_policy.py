@@ -1,0 +1,90 @@
+"""Which parts of rsync's command lines the policy would have to list, and what it reports about the others."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from runner.policy.rsync_policy import Needed, line_violations, lines_needed, needed, reaches_by_ssh, violations
+from schemas.records import Mirror, Policy
+
+DIRECTORY = "/srv/mirror/debian"
+NONE = Policy(allowed_rsync_options=())
+
+
+def judge(key: str, path: str) -> Iterator[tuple[str, str]]:
+    yield f"{key} reads {path}", ""
+
+
+def mirror(**fields: Any) -> Mirror:
+    return Mirror("debian", "w1", "rsync", "rsync://rsync.example.org/debian/")._replace(**fields)
+
+
+def found(policy: Policy, **fields: Any) -> list[tuple[str, str]]:
+    return list(violations(mirror(**fields), DIRECTORY, policy, judge))
+
+
+def line(*words: str, ssh: bool) -> list[tuple[str, str]]:
+    return list(line_violations("command", words, DIRECTORY, Policy(), judge, ssh=ssh))
+
+
+def test_modes_are_judged_only_where_they_are_modes() -> None:
+    assert found(Policy(), rsync_options=("--block-size=4755", "--timeout=2755")) == []
+    assert found(Policy(), rsync_options=("--chmod=F4755",)) != []
+
+
+def test_patterns_from_standard_input_are_no_file() -> None:
+    assert found(Policy(), rsync_options=("--exclude-from=-",)) == []
+    assert found(Policy(), rsync_options=("--exclude-from=/x",)) == [("rsync_options reads /x", "")]
+
+
+def test_a_fault_of_an_option_is_reported_once() -> None:
+    [(what, _)] = found(Policy(), rsync_options=("--no-such-option",))
+    assert "`--no-such-option`, which rsync does not know" in what
+
+
+def test_the_advice_names_the_allowed_values_if_there_are_any() -> None:
+    [(_, todo)] = found(NONE, rsync_options=("--checksum",))
+    assert todo.startswith("Ask the administrator")
+    several = Policy(allowed_rsync_options=("--partial-dir=.b", "--partial-dir=.a"))
+    [(_, todo)] = found(several, rsync_options=("--partial-dir=.c",))
+    assert todo.startswith("Allowed are `--partial-dir=.a`, `--partial-dir=.b`. Ask")
+
+
+@pytest.mark.parametrize("operand", ["-x@h.example:/x", "me@-x:/x", "-x:/x"])
+def test_no_operand_is_an_option_of_ssh(operand: str) -> None:
+    [(what, _)] = line("-a", "--", operand, ".", ssh=True)
+    assert operand in what
+
+
+def test_only_where_ssh_is_denied_the_advice_names_it() -> None:
+    [(_, allowed)] = line("-a", "/etc/", ".", ssh=True)
+    [(_, denied)] = line("-a", "/etc/", ".", ssh=False)
+    assert "/usr/bin/ssh" not in allowed and "/usr/bin/ssh" in denied
+
+
+@pytest.mark.parametrize(
+    ("operand", "by_ssh"), [("me@h.example:x/", True), ("rsync://h.example/x/", False), ("/etc/", False), (".", False)]
+)
+def test_an_operand_that_only_ssh_reaches_is_recognized(operand: str, by_ssh: bool) -> None:
+    assert reaches_by_ssh(["-a", operand, DIRECTORY], DIRECTORY) is by_ssh
+
+
+def test_an_option_that_reads_a_file_needs_two_entries() -> None:
+    words = ("--exclude-from=/x", "--checksum")
+    assert list(needed(mirror(rsync_options=words), DIRECTORY, NONE)) == [
+        Needed("rsync_options", "--exclude-from=/x", ""),
+        Needed("rsync_options", "", "/x"),
+        Needed("rsync_options", "--checksum", ""),
+    ]
+    assert list(needed(mirror(rsync_options=words), DIRECTORY, Policy())) == [Needed("rsync_options", "", "/x")]
+    assert list(needed(mirror(rsync_options=("--exclude-from=x",)), DIRECTORY, Policy())) == []
+
+
+def test_a_command_line_needs_its_options_and_files_but_not_its_operands() -> None:
+    words = ["-a", "--exclude-from=/x", "--chmod=F4755", "/etc/", "."]
+    assert list(lines_needed(words, Policy())) == [("", "/x")]
+
+
+def test_the_file_of_a_mirror_is_reported_with_its_key() -> None:
+    assert found(Policy(), exclude_file="/x") == [("exclude_file reads /x", "")]
