@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple
 # Patterns are compiled when they are first needed: a run that deletes nothing needs few of them.
 _NOISE = rb"(?m)^(?:delete_in_dir\(.*\)|deleting in .*|cannot delete non-empty directory: .*)\n"
 _ITEM = rb"(?m)^delete_item\((.*)\) mode=([0-7]{1,7}) flags=([0-9]{1,6})\n"
+_HIDDEN = rb"(?m)^(?!delete_item\().+?delete_item\((.*)\) mode=([0-7]{1,7}) flags=([0-9]{1,6})$"
 _UNCOUNTED = rb"(?:^|.*/)(?:\.~tmp~/.*|\.[^/]+\.[A-Za-z0-9]{6})"
 """Names that may not belong to files of the mirror: partial files, and files that a killed rsync left."""
 _ESCAPED = rb"\\#([0-3][0-7]{2})"
@@ -174,6 +175,7 @@ class Names:
     def output(self, lines: bytes) -> bytes:
         """Take lines of standard output, and return those for the log."""
         if b"delet" in lines:
+            self._take_hidden(lines)
             kept, noise = re.subn(_NOISE, b"", lines)
             self.in_force = self.in_force or (noise > 0 and b"delete_in_dir(" in lines)
             found = re.findall(_ITEM, kept) if b"delete_item(" in kept else ()
@@ -184,6 +186,13 @@ class Names:
         if b"IO error" in lines and _IO_ERROR in lines.splitlines():
             self.io_error = True
         return self._listing.take(lines)
+
+    def _take_hidden(self, lines: bytes) -> None:
+        """Count files that rsync itself deletes and names behind other text: a server can print the start of a line."""
+        if lines.count(b"delete_item(") > lines.count(b"\ndelete_item(") + lines.startswith(b"delete_item("):
+            found = re.findall(_HIDDEN, lines)
+            if any(int(flags) & _FOR_FOLDER for _path, _mode, flags in found):
+                self._take([each for each in found if int(each[2]) & _FOR_FOLDER])
 
     def _take(self, found: list[tuple[bytes, bytes, bytes]]) -> None:
         made_way = []

@@ -25,6 +25,9 @@ _LARGEST, _VALUES = 64 * 1024, 100
 _HELD = 64 * 1024
 """Bytes of a line without an end after which it is written as it is, so that memory stays limited."""
 
+_ENDING = 32 * 1024
+"""Bytes at its end that are kept for a reader of whole lines: rsync's own line can follow text that a server sent."""
+
 _RSYNC = (
     rb"\s*([0-9]{1,18}|[0-9]{1,3}(?:,[0-9]{3}){1,5})\s+([0-9]{1,3})%\s+([0-9]{1,6}(?:\.[0-9]+)?)([kMGT]?)B/s"
     rb"\s+[0-9?]{1,18}:[0-9?]{2}:[0-9?]{2}"
@@ -83,8 +86,10 @@ class Watcher:
         # Other unfinished lines are written at once, so that a prompt or a dot without a line end appears in the log.
         is_needed_whole = self._whole_lines or self._pattern is not None or b"\r" in self._held
         if not is_needed_whole or len(self._held) > _HELD:
-            self._write(self._held)
-            self._held = b""
+            kept = _ENDING if self._whole_lines else 0  # a whole line of rsync, which can follow endless text
+            written = len(self._held) - kept
+            self._write(self._held[:written])
+            self._held = self._held[written:]
 
     def _write(self, data: bytes) -> None:
         while data:

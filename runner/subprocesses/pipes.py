@@ -87,6 +87,7 @@ class Output:
         self._pipe = pipe
         self._held: list[bytes] = []
         self._size = 0
+        self._recent = b""
         self.much = 0 if pipe.packets else pipe.size // 2
         """Bytes in the pipe from which on it is read without a pause: half of it; 0 if few lines fill it."""
 
@@ -95,8 +96,11 @@ class Output:
         data = read(self.descriptor, self._pipe)
         self._held.append(data)
         self._size += len(data)
-        if self._pipe.urgent in data or self._size > _HELD:
+        # A read can end within the word, where a server has printed the start of the line.
+        recent = self._recent + data
+        if self._pipe.urgent in recent or self._size > _HELD:
             self.hand_on()
+        self._recent = recent[1 - len(self._pipe.urgent) :] if len(self._pipe.urgent) > 1 else b""
         return len(data)
 
     @property

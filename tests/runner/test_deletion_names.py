@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from runner.providers.deletion_names import Counts, Errors, Listing, Names
 
 ENDLESS = b"9" * 5000
@@ -50,3 +52,21 @@ def test_endless_numbers_of_deletions_take_no_memory() -> None:
     errors = Errors()
     errors.take(b"Deletions stopped due to --max-delete limit (1 skipped)\n" * 1000)
     assert errors.limits_hit == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"text", b"text\r", b"deleting in ", b">f+++++++++ ", b"cannot delete non-empty directory: ", b"delete_in_dir(x) ",
+     b"delete_item(x) mode=40755 flags=0 ", b"delete_item(", b" ", b"\r", b"x" * 5000],
+)  # fmt: skip
+def test_files_that_make_way_count_behind_the_start_of_a_line_that_a_server_printed(
+    tmp_path: Path, start: bytes
+) -> None:
+    counted: list[bytes] = []
+    names = Names(str(tmp_path), made_way=counted.extend)
+    names.output(b"a line\n" + start + b"delete_item(a/b) mode=100644 flags=16\nanother\n")
+    assert len(counted) == 1
+    assert counted[0].endswith(b"b")
+    names.output(start + b"delete_item(c) mode=100644 flags=2\n")
+    assert len(counted) == 1
+    names.close()

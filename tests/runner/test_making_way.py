@@ -323,6 +323,19 @@ def test_pages_are_used_up_before_lines_get_one_each() -> None:
     assert within(0, SHORTEST, b"") == Pipe(PAGE, packets=True)
 
 
+def test_an_urgent_word_counts_that_is_read_in_two_parts() -> None:
+    pieces: list[bytes] = []
+    source, target = os.pipe()
+    output = pipes.Output(source, pieces.append, Pipe(PAGE, packets=False, urgent=b"delete_item("))
+    for part in (b"text\nmore delete_", b"it", b"em(x)"):
+        assert pieces == []
+        os.write(target, part)
+        output.read()
+    assert pieces == [b"text\nmore delete_item(x)"]
+    os.close(source)
+    os.close(target)
+
+
 PRINTS = ["sh", "-c", "for number in 1 2 3 4 5; do echo $number; done; sleep 1000"]
 
 

@@ -43,6 +43,21 @@ def test_the_log_is_the_output_without_progress_however_it_is_cut(
     assert published[-1]._replace(at=0.0) == Progress(0.0, 100.0, 12_000_000, round(3.99 * 1024**2), 4)
 
 
+def test_a_line_that_ends_endless_text_reaches_its_reader_wherever_a_read_ends(tmp_path: Path) -> None:
+    lines: list[bytes] = []
+
+    def keep(found: bytes) -> bytes:
+        lines.append(found)
+        return b""
+
+    with (tmp_path / "log").open("wb") as log:
+        watcher = Watcher(log.fileno(), "", lambda _progress: None, keep)
+        for part in (*[b"x" * 4096] * 40, b"dele", b"te_item(a)\n"):
+            watcher(part)
+    assert lines[-1].endswith(b"xdelete_item(a)\n")
+    assert len(b"".join(lines)) < 64 * 1024
+
+
 def test_carriage_returns_of_other_programs_stay_in_the_log(tmp_path: Path) -> None:
     text = b"one\rtwo\r\nloading 5%\r"
 
