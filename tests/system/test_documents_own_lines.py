@@ -17,7 +17,13 @@ NOT_RUN = {"skipjack install --user": "needs a user's own service manager: tests
 NAMES = {"NAME": "debian", "WORKER": "w1", "FOLDER": "/srv/tree", "FILE": "/srv/backup.db", "ID": "2"}
 """What a reader writes in the place of a word in capitals; token 1 is the worker's own."""
 
-PLACES = {"skipjack import tunasync": "/srv/import", "skipjack validate": "/srv/tree"}
+OTHER_NAMES = {"skipjack plugins NAME": "rsync", "skipjack schema NAME": "mirror"}
+"""The same for commands whose NAME is not that of a mirror."""
+
+PLACES = {
+    "skipjack import tunasync": "/srv/import",
+    **dict.fromkeys(("skipjack validate", "skipjack schema"), "/srv/tree"),
+}
 """Where a command is given, as its page says."""
 
 STAYS = ("skipjack-manager serve", "skipjack-manager serve --publish", "skipjack-manager publish")
@@ -83,7 +89,8 @@ def whole(site: Site) -> Iterator[Site]:
 def give(box: Box, command: str) -> None:
     """Give a command with names in the place of words in capitals; Failed when it does not do what its page says."""
     plain = re.sub(r"[\[\]…]", "", command)
-    for word, name in NAMES.items():
+    names = NAMES | ({"NAME": OTHER_NAMES[command]} if command in OTHER_NAMES else {})
+    for word, name in names.items():
         plain = re.sub(rf"\b{word}\b", name, plain)
     place = next((place for begin, place in PLACES.items() if command.startswith(begin)), "/")
     if command in STAYS:
@@ -103,6 +110,6 @@ def test_a_command_in_a_line_of_a_page_works(whole: Site, command: str) -> None:
 
 
 def test_the_tables_name_commands_of_the_pages_alone() -> None:
-    assert {*NOT_RUN, *BEFORE, *AFTER} <= {*to_run()}
+    assert {*NOT_RUN, *BEFORE, *AFTER, *OTHER_NAMES} <= {*to_run()}
     for reason in NOT_RUN.values():
         assert (CHECKOUT / reason.rpartition(" ")[2]).exists(), reason
