@@ -88,3 +88,14 @@ def test_a_command_line_needs_its_options_and_files_but_not_its_operands() -> No
 
 def test_the_file_of_a_mirror_is_reported_with_its_key() -> None:
     assert found(Policy(), exclude_file="/x") == [("exclude_file reads /x", "")]
+
+
+def test_options_that_follow_links_are_never_asked_for() -> None:
+    """They would let rsync read outside of the mirror, so nobody is advised to allow them."""
+    found = set(lines_needed(["-r", "--copy-links", "--checksum", "rsync://h.example/x/", "."], NONE))
+    assert ("--checksum", "") in found and ("--recursive", "") in found
+    assert not any("copy-links" in entry for entry, _ in found)
+
+
+def test_what_a_plugin_starts_is_not_judged_here() -> None:
+    assert found(NONE, provider="a-plug-in") == []
