@@ -57,7 +57,10 @@ def test_a_suggestion_allows_one_path_and_no_other(upstream: str) -> None:
     assert told(SCRIPT._replace(upstream="/data/1/x/"), decision.policy) != ""
 
 
-@pytest.mark.parametrize("name", ["MIRROR_BASE_URL", "CONDA_REPO_URL", "TUNASYNC_S3_ENDPOINT", "NIX_MIRROR_BASE_URL"])
+@pytest.mark.parametrize("name", [
+    "MIRROR_BASE_URL", "CONDA_REPO_URL", "TUNASYNC_S3_ENDPOINT", "NIX_MIRROR_BASE_URL", "NIX_MIRROR_UPSTREAM",
+    "PYPI_MASTER", "SHADOWMIRE_UPSTREAM", "TUNASYNC_TSUMUGU_TIMEZONEFILE",
+])  # fmt: skip
 @pytest.mark.parametrize("policy", [Policy(), LISTED], ids=["any program", "listed"])
 def test_no_variable_with_an_address_names_a_file(name: str, policy: Policy) -> None:
     for value in PATHS:
