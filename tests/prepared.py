@@ -224,7 +224,7 @@ def _report_ends(children: dict[int, int]) -> None:
         try:
             os.write(reply, _PID.pack(status))
         except BrokenPipeError:
-            pass  # nobody waits for it any more
+            pass  # no process waits for it any longer
         finally:
             os.close(reply)
 

@@ -308,7 +308,7 @@ def test_each_table_of_the_journal_has_one_module_that_writes_it(ours: Tree) -> 
 def test_one_module_alone_may_touch(ours: Tree, things: tuple[str, ...], allowed: set[str]) -> None:
     assert trespassers(ours, things, allowed) == []
     unused = {module for module in allowed if not trespassers(ours, things, allowed - {module})}
-    assert not unused, "a permission that nobody uses"
+    assert not unused, "a permission that no module uses"
 
 
 def test_providers_and_hooks_import_only_what_is_made_for_them(ours: Tree) -> None:

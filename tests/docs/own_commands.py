@@ -65,7 +65,7 @@ def _commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.Argument
 
 
 def in_full(code: str) -> str:
-    """A command of ours that a text may shorten, as `token list`, with its program; empty for anything else.
+    """Return a command of Skipjack that a text may shorten, as `token list`, with its program; empty for anything else.
 
     A single word is a name and no command line, and an arrow belongs to a drawing.
     """
@@ -78,7 +78,7 @@ def in_full(code: str) -> str:
 
 
 def in_lines(page: str) -> list[str]:
-    """The commands of ours in the lines of a page, each once and with its program."""
+    """Return the commands of Skipjack within lines of a page, each once and with its program."""
     return list(dict.fromkeys(full for code in inline(page) if (full := in_full(code))))
 
 

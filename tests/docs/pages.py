@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 MADE = {".git", ".venv", "build", "node_modules"}
-"""Folders whose pages are not ours."""
+"""Folders with pages of others."""
 
 PAGES = tuple(
     str(path.relative_to(ROOT))
@@ -124,7 +124,7 @@ def inline(page: str) -> list[str]:
 
 
 def commands_in_lines(page: str) -> list[str]:
-    """The commands of other programs in the lines of a page, each once; own_commands.py has ours."""
+    """Return the commands of other programs within lines of a page, each once; see own_commands.py for Skipjack's."""
     return list(dict.fromkeys(code for code in inline(page) if _PROGRAMS.match(code) and code not in SPOKEN_OF))
 
 

@@ -15,7 +15,7 @@ from .pages import PAGES, ROOT, RUN_IN, SPOKEN_OF, Block, blocks, commands, inli
 
 
 def own_commands() -> Iterator[tuple[str, list[str]]]:
-    """Every command of ours with its place, in blocks and in lines; a line may shorten one, as `token list`."""
+    """Every command of Skipjack with its place, in blocks and in lines; a line may shorten one, as `token list`."""
     for page in PAGES:
         for block in blocks(page):
             if block.language in ("sh", "console") or block.text.startswith("$ "):
@@ -78,8 +78,10 @@ TEXTS = {
 
 
 def told() -> Iterator[tuple[str, str]]:
-    """Every command of ours that a message, a page of the site or a schema names as code, with its file; a value stands
-    as 1."""
+    """Yield every command of Skipjack that a message, a page of the site or a schema has as code, with its file.
+
+    A value in it is 1.
+    """
     for room in ("runner", "sitegen", "schemas"):
         for path in sorted((ROOT / room).rglob("*")):
             for text in _texts(path) if path.suffix in TEXTS else ():

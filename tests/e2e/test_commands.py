@@ -118,7 +118,7 @@ def test_a_repeated_command_has_no_effect(
     subject.command("once")
     fake.give("start", "a")
     subject.command("courier")
-    wait_until(lambda: len(gate.begun("a")) == 2, "it runs once more")
+    wait_until(lambda: len(gate.begun("a")) == 2, "it runs again")
     status(subject, "a", "success")
     fake.forgetful = True
 
@@ -244,9 +244,9 @@ def test_a_failing_manager_is_logged_once_and_requests_go_on(
     subject.command("once")
     fake.fault = "/api/v1/commands"
     with lingering(subject) as courier:
-        wait_until(lambda: "cannot fetch commands: " in said(subject), "it is told")
+        wait_until(lambda: "cannot fetch commands: " in said(subject), "it is logged")
         subject.command("run", "a")
-        wait_until(lambda: fake.successes("a") == 2, "reports are taken all the same")
+        wait_until(lambda: fake.successes("a") == 2, "reports are still accepted")
         fake.fault = ""
         assert answered(fake, fake.give("ping")) == ("done", "")
         assert courier.poll() is None
@@ -324,4 +324,4 @@ def test_a_ping_of_tunasynctl_reaches_the_courier(repository: ConfigRepository, 
             )
         wait_until(lambda: "executed ping, requested by tunasync" in said(reporter), "the courier says who asked")
         answer = requests.post(f"{manager.url}/cmd", json=ping, timeout=300)
-    assert answer.status_code == 504, "nobody is there any more"
+    assert answer.status_code == 504, "no process listens any longer"

@@ -426,7 +426,7 @@ def test_a_clock_that_jumps_starts_nothing_twice_and_forgets_nothing(
 
     assert [clock.tick(2), clock.tick(60), clock.tick(HOUR), clock.tick(1)] == [0, 0, 1, 0]
     assert [clock.tick(DAY), clock.tick(0), clock.tick(60)] == [1, 0, 0], "a day ahead: due, once"
-    assert [clock.tick(-DAY), clock.tick(0), clock.tick(60)] == [1, 0, 0], "a day back: nobody knows, so due, once"
+    assert [clock.tick(-DAY), clock.tick(0), clock.tick(60)] == [1, 0, 0], "a day back: unknown, so due, once"
     assert [clock.tick(HOUR - 120), clock.tick(120)] == [0, 1], "then on time again"
     assert [clock.tick(-30), clock.tick(HOUR - 30), clock.tick(60)] == [0, 0, 1], "half a minute back delays by that"
     assert next_wake.read(clock.layout.next_wake, "", clock.now) is None

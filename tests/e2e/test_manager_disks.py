@@ -67,5 +67,5 @@ def test_a_full_disk_of_the_site_leaves_the_old_one_whole(manager: Manager) -> N
             linked = {mirror["name"] for mirror in manager.status()["mirrors"]}
             assert all(f"mirrors/{name}.html" in after for name in linked)
             (manager.site / "filler").unlink()
-            wait_for(lambda: len(manager.status()["mirrors"]) == 51, "the site catches up by itself")
+            wait_for(lambda: len(manager.status()["mirrors"]) == 51, "the site is up to date again")
             assert "no luck" in (manager.site / "mirrors/debian.html").read_text()

@@ -76,7 +76,7 @@ def test_a_link_in_the_place_of_a_password_sends_no_other_one(
         planned, machine = opened.mirror("m"), machine_of(StateLayout(str(worker.state)), opened.header)
     assert planned is not None
     assert "no comparison: `password` names" in probe(planned, machine).problem
-    assert site.asked() == before, "nobody was asked anything"
+    assert site.asked() == before, "there was no connection"
 
     site.mine.unlink()
     site.mine.write_text("right\n")

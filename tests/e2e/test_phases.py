@@ -196,7 +196,7 @@ def test_a_killed_run_that_was_ending_orphans_and_a_run_that_waits_is_no_orphan(
     run.kill()
     run.wait()
     ender = site.hold("ending-orphans", "tick", str(site.worker.state))
-    assert locks.is_held(site.worker.lock("supervisor", "deaf")), "nobody may begin while orphans are ended"
+    assert locks.is_held(site.worker.lock("supervisor", "deaf")), "no run may begin while orphans are ended"
     kill(ender)
     code = "import os, sys; os.open(sys.argv[1], os.O_RDWR); print('open', flush=True); sys.stdin.read()"
     words = [sys.executable, "-c", code, site.worker.lock("mirror", "deaf")]

@@ -44,9 +44,7 @@ def test_once_prints_which_plan_it_uses(worker: Worker, repository: ConfigReposi
     assert done.returncode == 1
     assert "follow: the plan in force stays in use, made 3d" in done.stderr
     assert f"ago from revision {commit[:12]}" in done.stderr
-    wait_until(
-        lambda: worker.command("once", check=False) and worker.run_of("a") != before, "it is synced all the same"
-    )
+    wait_until(lambda: worker.command("once", check=False) and worker.run_of("a") != before, "it is still synced")
 
 
 def test_a_failed_unit_is_shown_on_the_page_until_it_runs_again(

@@ -111,7 +111,7 @@ def test_a_size_that_is_measured_later_is_no_second_success(
     gate.script.write_text("#!/bin/sh\nhead -c 2000 /dev/zero > file\n")
     repository.commit({"m.yml": gate.mirror()}, "Add m")
     subject.command("once")
-    wait_until(lambda: subject.command("courier") and shown(model, "m")["size"] == "2.00K", "the size is told")
+    wait_until(lambda: subject.command("courier") and shown(model, "m")["size"] == "2.00K", "the size is reported")
     assert model.words("m") == ["pre-syncing", "success"]
 
 

@@ -79,7 +79,7 @@ def test_a_merged_change_is_followed_and_a_removed_mirror_leaves_the_page(
     repository.git("switch", "-q", "-c", "change")
     repository.commit({"old.yml": None, "new.yml": mirror(upstream)}, "Replace old")
     reporter.command("once")
-    assert not (reporter.root / "new").exists(), "a branch that nobody merged was followed"
+    assert not (reporter.root / "new").exists(), "an unmerged branch was followed"
 
     repository.git("switch", "-q", "main")
     repository.git("merge", "-q", "--no-ff", "-m", "Merge", "change")
@@ -174,7 +174,7 @@ def test_a_size_that_no_log_tells_is_measured_on_disk(
     wait_until(lambda: "unguarded: measured 7000 bytes" in reporter.messages(), "it was measured in the background")
     reporter.command("courier")
 
-    wait_until(lambda: "m" in manager.jobs() and manager.jobs()["unguarded"]["size"] == "7.00K", "the size is told")
+    wait_until(lambda: "m" in manager.jobs() and manager.jobs()["unguarded"]["size"] == "7.00K", "the size is reported")
     assert manager.jobs()["m"]["size"] == "7.00K"
     assert manager.jobs()["not"]["size"] == "unknown"
     assert "m: measured" not in reporter.messages()

@@ -431,7 +431,7 @@ def synced(book: Journal, now: float, size: int, files: int = 0) -> int | None:
 
 
 def test_a_sum_over_names_is_corrected_by_what_was_measured_last(book: Journal) -> None:
-    assert synced(book, 100.0, 220, files=20) == 220, "nobody knows better before the first walk"
+    assert synced(book, 100.0, 220, files=20) == 220, "no other size is known before the first walk"
     assert book.needs_size("debian", 105.0)
     book.measured("debian", 11, 110.0)
     assert book.states()["debian"].size == 11
@@ -543,7 +543,7 @@ def test_new_names_of_old_files_add_nothing_to_the_size(book: Journal) -> None:
     assert shown(200.0, 180, files=0, transferred=0) == 100, "a hard link to a file of 80 bytes"
     assert shown(300.0, 270, files=1, transferred=10) == 110, "and another one, and a file of 10 bytes"
     assert shown(400.0, 275, files=1, transferred=15) == 115, "a file of 10 bytes became one of 15"
-    assert shown(500.0, 195, files=0, transferred=0) == 35, "a name went, of which nobody knows whether it was the last"
+    assert shown(500.0, 195, files=0, transferred=0) == 35, "a name was removed, perhaps the last one of its file"
     book.measured("debian", 115, 510.0)
     assert shown(600.0, 195, files=0, transferred=0) == 115
 

@@ -54,7 +54,7 @@ def test_the_time_until_which_the_mirror_was_even_is_kept() -> None:
     behind = continued(even, Probe(20.0, 19.0, 9.0, False))
     assert (behind.even_at, behind.own_at) == (19.0, 9.0), "at 19 there was something new for the first time"
     assert continued(behind, Probe(25.0, 24.0, 9.0, False)).even_at == 19.0
-    assert continued(behind, Probe(30.0, 19.0, 25.0, False)).even_at == 30.0, "ours is ahead"
+    assert continued(behind, Probe(30.0, 19.0, 25.0, False)).even_at == 30.0, "the mirror's own file is newer"
     assert continued(None, Probe(20.0, 21.0, 9.0, False)).even_at == 20.0, "no time of the upstream is later than now"
     assert continued(even, Probe(20.0, None, None, False)).even_at == 10.0, "no times"
     assert continued(None, Probe(20.0, None, None, False)).even_at is None

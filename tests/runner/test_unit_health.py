@@ -113,7 +113,7 @@ def test_look_starts_nothing_and_records_nothing(layout: StateLayout, tmp_path: 
 
 def test_a_tick_is_not_idle_if_the_last_check_of_units_is_old(layout: StateLayout) -> None:
     now = time.time()
-    assert not next_wake.are_units_unchecked(layout, now), "nobody has ever looked: there may be no units"
+    assert not next_wake.are_units_unchecked(layout, now), "never checked: there may be no units"
     unit_health.check(layout)
     assert not next_wake.are_units_unchecked(layout, now)
     os.utime(layout.units, (now - 601, now - 601))

@@ -107,7 +107,7 @@ def _half(data: bytes) -> bytes:
     return data[: len(data) // 2]
 
 
-def _of_somebody_else(repository: Path) -> None:
+def _of_another_user(repository: Path) -> None:
     for path in (repository / "objects", repository):
         path.chmod(0o500)
         if os.geteuid() == 0:
@@ -321,5 +321,5 @@ DAMAGE: dict[str, Damage] = {
     "nothing in it": _gone("*"),
     "file for the repository": _file_for_the_repository,
     "link to nothing for the repository": _link_for_the_repository,
-    "of somebody else": _of_somebody_else,
+    "of another user": _of_another_user,
 }

@@ -86,7 +86,7 @@ def test_hourly_successes_from_an_unchanged_upstream_are_stale_because_of_the_up
 def test_a_mirror_behind_a_lively_upstream_is_stale_because_of_us() -> None:
     assert said(NOW, NOW - 12 * HOUR, False) == (FRESH, None)
     assert said(NOW, NOW - 12 * HOUR - 1, False) == (STALE, LAG)
-    assert said(NOW - 12 * HOUR, NOW, False) == (FRESH, None), "ours is ahead of one of several servers"
+    assert said(NOW - 12 * HOUR, NOW, False) == (FRESH, None), "the mirror is newer than one of several servers"
 
 
 def test_being_behind_counts_from_when_the_two_were_last_even() -> None:

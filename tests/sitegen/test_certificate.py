@@ -199,7 +199,7 @@ def test_connections_without_a_handshake_end(tmp_path: Path, first: dict[str, st
     with manager.answering() as server, ExitStack() as stack:
         gate: Any = server._gate  # type: ignore[attr-defined]
         for connection in silent_connections(address, stack):
-            assert connection.recv(1) == b"", "nobody shakes hands for ever"
+            assert connection.recv(1) == b"", "a handshake has a time limit"
         wait_for(lambda: gate.count == 0, "they are gone")
         for _ in range(5):
             with connected(manager, trusted) as fine:
@@ -225,7 +225,7 @@ def test_accepting_continues_after_the_limit_of_open_files(
             try:
                 for client in clients:
                     client.connect(("127.0.0.1", int(manager.address.rpartition(":")[2])))
-                wait_for(lambda: "cannot accept connections" in caplog.text, "it is told")
+                wait_for(lambda: "cannot accept connections" in caplog.text, "it is logged")
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert manager.get("/ping") == {"message": "pong"}

@@ -390,7 +390,7 @@ def test_requests_at_once_are_limited_per_address_and_then_per_token(tmp_path: P
         for _ in range(3):
             status(stack.enter_context(connected(manager)), 60)
         last = stack.enter_context(connected(manager))
-        wait_for(lambda: status(last, 0) == b"HTTP/1.1 429" or not last.recv(65536), "no more for this address")
+        wait_for(lambda: status(last, 0) == b"HTTP/1.1 429" or not last.recv(65536), "the address is at its limit")
         last = stack.enter_context(connected(manager))
         assert status(last, 0, shown) == b"HTTP/1.1 200"
         for _ in range(3):

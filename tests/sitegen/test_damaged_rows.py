@@ -124,7 +124,7 @@ def test_a_damaged_configuration_is_reported(filled: Manager) -> None:
             asked = filled.session.get(f"{filled.url}/api/v1/mirrors", timeout=300)
             assert asked.status_code == 503
             assert f"catalogue 1: `{column}` cannot be read" in asked.json()["error"]
-            assert filled.post(envelope_of(), token).status_code == 200, "reports are taken all the same"
+            assert filled.post(envelope_of(), token).status_code == 200, "reports are still accepted"
         with filled.store() as store, pytest.raises(Damaged, match=f"catalogue 1: `{column}`"):
             SitePublisher(store, str(filled.site)).publish(time.time())
 

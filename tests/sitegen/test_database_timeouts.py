@@ -98,5 +98,5 @@ def test_a_delivery_that_timed_out_is_skipped_unless_its_commit_has_begun(store:
 
     with Ingest(store, lambda: None) as opened:
         asyncio.run(main(opened))
-        assert opened.deliveries == 3, "the first was committed late, and once more for nothing"
+        assert opened.deliveries == 3, "the first was committed late, and again without effect"
     assert sorted(store.facts().statuses) == [("w0", "m0"), ("w2", "m2")]

@@ -221,7 +221,7 @@ def test_a_rejected_change_has_written_nothing(store: Store, change: tuple[Any, 
     before = rows_of(store)
     with store.transaction(writing=True) as tx, pytest.raises((RejectedRequest, StoreError)):
         work(tx, worker, *arguments)
-    assert rows_of(store) == before, "a batch with it is committed all the same"
+    assert rows_of(store) == before, "a batch with it is still committed"
     with Ingest(store, lambda: None) as ingest:
         refusal, answer = asyncio.run(main(ingest))
     assert (isinstance(refusal, RejectedRequest | StoreError), answer, ingest.commits) == (

@@ -23,7 +23,7 @@ def test_each_address_has_a_bucket_that_refills() -> None:
     now[0] = 0.5
     assert [buckets.wait("192.0.2.1") for _ in range(2)] == [0, 0.5]
     now[0] = 99
-    assert [buckets.wait("192.0.2.1") for _ in range(4)] == [0, 0, 0, 0.5], "no more than the burst is saved up"
+    assert [buckets.wait("192.0.2.1") for _ in range(4)] == [0, 0, 0, 0.5], "at most the burst is saved up"
 
 
 def test_an_ipv6_64_is_one_client() -> None:

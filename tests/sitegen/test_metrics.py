@@ -22,7 +22,7 @@ def read(text: bytes) -> dict[tuple[str, ...], float]:
     for family in text_string_to_metric_families(text.decode()):
         for sample in family.samples:
             key = (sample.name, *(value for _, value in sorted(sample.labels.items())))
-            assert key not in found, "each figure is told once"
+            assert key not in found, "each value is exported once"
             found[key] = sample.value
     return found
 

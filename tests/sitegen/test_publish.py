@@ -153,7 +153,7 @@ def test_the_first_change_after_a_pause_wakes_the_publisher(manager: Manager) ->
             wait_for(lambda: (manager.run / "publish.sock").exists())
             time.sleep(publish_module.AT_LEAST)  # the pause itself is what this is about
             assert manager.post(envelope_of(report_of(1, current())), token).status_code == 200
-            wait_for((manager.site / "mirrors" / "debian.html").exists, "it was woken: by itself it sleeps for days")
+            wait_for((manager.site / "mirrors" / "debian.html").exists, "it was woken: otherwise it sleeps for days")
         finally:
             end(publisher)
 

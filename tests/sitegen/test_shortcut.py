@@ -234,7 +234,7 @@ def test_requests_that_wait_are_answered_before_the_end(lane: Lane, monkeypatch:
             connection.sendall(lane.request("w1", report(1)))
             assert entered.wait(PATIENCE)
             lane.server.should_exit = True
-            wait_for(lambda: not lane.listens(), "nobody new is let in")
+            wait_for(lambda: not lane.listens(), "no new connection is accepted")
         _, head, answer = read(connection)
     assert (answer["acknowledged"], head["connection"], lane.long) == (1, "close", 0)
 
@@ -345,4 +345,4 @@ def test_an_upgrade_is_not_made(lane: Lane, kind: str) -> None:
         status, head, _ = read(connection)
         assert (status, head["connection"], connection.recv(1)) == (400, "close", b"")
     with lane.manager.store() as store:
-        assert not store.facts().statuses, "a body was not taken for a request"
+        assert not store.facts().statuses, "a body was not read as a request"

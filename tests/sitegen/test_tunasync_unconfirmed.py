@@ -157,7 +157,7 @@ def test_a_schedule_with_the_job_contradicts_the_command(tmp_path: Path) -> None
         schedule(go, "debian")
         assert (job_of(go), override_of(go)) == (("success", "before"), None)
         schedule(go)
-        assert job_of(go) == ("success", "before"), "it is told once"
+        assert job_of(go) == ("success", "before"), "it is sent once"
         assert [job["next_schedule"] for job in go.jobs()] == [ZERO]
 
 

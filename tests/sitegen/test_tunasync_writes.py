@@ -469,7 +469,7 @@ def test_listed_writers_are_not_limited(tmp_path: Path) -> None:
             assert {manager.session.get(f"{manager.url}/ping", timeout=300).status_code for _ in range(8)} == codes
             unknown = {"X-Forwarded-For": "192.0.2.9"}
             found = [manager.session.get(f"{manager.url}/ping", headers=unknown, timeout=300) for _ in range(8)]
-            assert 429 in {each.status_code for each in found}, "of a proxy that is not trusted nobody knows for whom"
+            assert 429 in {each.status_code for each in found}, "clients of an untrusted proxy share a limit"
         manager.session.close()
 
 

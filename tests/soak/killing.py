@@ -43,7 +43,7 @@ def soak(folder: Path, deaths: int, seed: int, tell: Callable[[str], None]) -> R
                 watch.look(life)
                 if killed.total() % 20 == 0:
                     tell(f"{killed.total()} deaths, {len(truth.past(life.worker))} runs")
-        tell("no more deaths; waiting until all is at rest")
+        tell("no more kills; waiting until nothing is active")
         try:
             life.come_to_rest()
             watch.look(life)

@@ -124,7 +124,7 @@ class Life:
     # The end of the story
 
     def come_to_rest(self) -> None:
-        """Wait until every mirror has succeeded once more, then slow down and wait until nothing is at work."""
+        """Wait until every mirror has succeeded again, then slow down and wait until nothing is active."""
         began = {run.mirror: run.id for run in truth.past(self.worker)}
 
         def succeeded() -> bool:

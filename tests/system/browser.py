@@ -107,6 +107,6 @@ def opened() -> Iterator[Browser]:
             try:
                 yield Browser(ours, mine)
             finally:
-                os.close(ours)  # it ends when nobody gives commands any more
+                os.close(ours)  # it ends when its input is closed
                 process.terminate()
                 os.close(mine)

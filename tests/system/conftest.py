@@ -53,7 +53,7 @@ def make_installed(folder: Path) -> Path:
 
 
 def _wheels(folder: Path) -> Path:
-    """Skipjack and what it needs as packages for PYTHON, with what builds it once more from its folder."""
+    """Skipjack and what it needs as packages for PYTHON, with what builds it again from its folder."""
     source, venv = folder / "source", folder / "venv"
     copy_source(source)
     subprocess.run([PYTHON, "-m", "venv", str(venv)], check=True)

@@ -99,7 +99,7 @@ class Site:
         self.box.shell("cd /srv/tree; git add --all; git commit -q -m Change; git push -q origin HEAD")
 
     def install(self, *words: str, quick: bool = True, code: int = 0) -> str:
-        """Install the worker's units; with timers that need not wait for the minute unless told otherwise."""
+        """Install the worker's units; with timers that need not wait for the minute unless configured otherwise."""
         if quick:
             for timer, text in QUICK.items():
                 self.box.write(f"/etc/systemd/system/{timer}.d/quick.conf", text)

@@ -73,7 +73,7 @@ def test_podman_works_without_root_and_a_killed_runs_container_is_ended(site: Si
     docked.write("/srv/imports.sh", f"#!/bin/sh\nexec podman import /srv/image.tar {engines.IMAGE}\n", 0o755)
     docked.write("/etc/containers/containers.conf", engines.PODMAN.replace('tmp_dir = "{folder}/tmp"\n', ""))
     docked.do("usermod", "--add-subuids=200000-265535", "--add-subgids=200000-265535", "skipjack")
-    # With parts of /proc covered, as a box has them, the kernel lets nobody without root mount another one.
+    # With parts of /proc covered, as a box has them, the kernel lets only root mount another one.
     docked.shell("umount --lazy /proc/sys; umount --lazy /proc/sys/net")
     docked.write(SETTINGS, RUNNER + "container_program: podman\n")
     assert "wrote /etc/systemd/system/skipjack-run@.service.d/containers.conf" in site.install()

@@ -395,7 +395,7 @@ def test_a_marker_whose_container_cannot_be_removed_keeps_the_directory_for_itse
     marker.write_text("/nowhere/docker\nskipjack-m\n")
 
     told = worker.command("tick").stderr
-    assert worker.states() == {"m": "syncing"}, "nobody knows whether it is over"
+    assert worker.states() == {"m": "syncing"}, "it is unknown whether it has ended"
     assert f"does not exist any more, remove {marker}" in told
     refused = worker.command("run", "m", check=False)
     assert refused.returncode == 1

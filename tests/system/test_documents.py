@@ -286,7 +286,7 @@ def test_a_command_is_given_by_the_page_of_the_api(site: Site) -> None:
     box.write(SETTINGS, RUNNER + "manager: {url: 'http://127.0.0.1:8080', token: {credential: token}}\n")
     site.install()
     site.wait_for("debian", "success")
-    wait_until(lambda: "debian" in box.do("curl", "-sf", "http://127.0.0.1:8080/jobs"), "the manager has heard of it")
+    wait_until(lambda: "debian" in box.do("curl", "-sf", "http://127.0.0.1:8080/jobs"), "the manager has its report")
     before = len(site.ends("debian"))
     reader = Reader(box)
     reader.give(f"TOKEN={box.do(manager, 'token', 'add', 'alice', '--scope', 'operator')}")

@@ -82,7 +82,7 @@ def whole(site: Site) -> Iterator[Site]:
     box.do("skipjack", "release")
     site.wait_for("debian", "success")
     box.write("/srv/import/worker.conf", WORKER_CONF)
-    wait_until(lambda: '"w1"' in box.do("cat", "/var/www/skipjack/status.json"), "the manager has heard of the worker")
+    wait_until(lambda: '"w1"' in box.do("cat", "/var/www/skipjack/status.json"), "the manager has its report")
     yield site
 
 

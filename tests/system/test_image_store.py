@@ -28,7 +28,7 @@ def podded(site: Site) -> Box:
     engines.make_image(box.path("/srv/image.tar"))
     box.write("/etc/containers/containers.conf", engines.PODMAN.replace('tmp_dir = "{folder}/tmp"\n', ""))
     box.write("/etc/skipjack/policy.yml", POLICY)
-    # With parts of /proc covered, as a box has them, the kernel lets nobody without root mount another one.
+    # With parts of /proc covered, as a box has them, the kernel lets only root mount another one.
     box.shell("umount --lazy /proc/sys; umount --lazy /proc/sys/net")
     box.write(SETTINGS, RUNNER + "container_program: podman\n")
     site.install("--containers")

@@ -58,7 +58,7 @@ def test_mirrors_are_synced_by_units_whatever_is_in_their_names(site: Site) -> N
 
 def test_timers_alone_bring_a_change_to_the_disk(site: Site) -> None:
     site.install()
-    site.commit({"later.yml": MIRROR})  # nobody asks for anything: the follow timer finds it
+    site.commit({"later.yml": MIRROR})  # without a request: the follow timer finds it
     site.wait_for("later", "success")
 
 

@@ -54,7 +54,7 @@ DENIED = [
 
 @pytest.fixture(scope="module")
 def worker(site: Site) -> Box:
-    """A box with a worker that has one run at work and nothing else to do by itself."""
+    """A box with a worker that has one active run and no other due one."""
     site.commit({"busy.yml": "provider: command\nupstream: x\ncommand: sleep 1000\n"})
     site.install()
     site.wait_for("busy", "syncing")

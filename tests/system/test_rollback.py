@@ -113,7 +113,7 @@ def test_the_documented_commands_lead_back_to_a_release_with_an_older_journal(si
     wait_until(lambda: box.path("/srv/mirror/a/later.txt").exists(), "the older release's units sync")
     site.wait_for("a", "success")
 
-    box.do("ln", "-sfT", "/opt/skipjack-1.3", "/opt/skipjack")  # and forward once more
+    box.do("ln", "-sfT", "/opt/skipjack-1.3", "/opt/skipjack")  # and forward again
     site.install()
     box.do("skipjack", "run", "a")
     assert box.do("python3", "-c", VERSION, journal) == f"{len(MIGRATIONS)} wal"

@@ -78,7 +78,7 @@ def tells(manager: Manager, mirror: str) -> bool:
 
 def wait_for_one(managers: list[Manager], mirror: str) -> Manager:
     """Wait until a manager publishes the mirror; return the only one that does."""
-    wait_for(lambda: any(tells(manager, mirror) for manager in managers), f"somebody tells of {mirror}")
+    wait_for(lambda: any(tells(manager, mirror) for manager in managers), f"a manager publishes {mirror}")
     (found,) = [manager for manager in managers if tells(manager, mirror)]
     return found
 
