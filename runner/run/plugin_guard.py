@@ -214,12 +214,16 @@ class GuardedProvider(_Guard):
         texts = (*argv, *env, *env.values(), command.cwd)
         if not argv or isinstance(words, str) or not all(map(_is_text, texts)) or not command.cwd:
             raise self.failure("`commands` yielded a Command whose words are not all texts")
+        if wrong := [name for name in env if not name or "=" in name]:
+            raise self.failure(f"`commands` yielded a Command with a variable that cannot be named {wrong[0]!r}")
         return Command(argv, env, command.cwd, goes_on, bool(command.progress))
 
     def _allowed(self, job: Job, command: Command) -> Command:
         """Return a command that the machine's policy allows; Abort for any other one."""
         if job.mirror.docker_image:  # no program of the machine
             return command
+        if command.cwd != job.directory and not os.path.isdir(command.cwd):
+            raise self.failure(f"`commands` yielded a Command for the folder `{command.cwd}`, which does not exist")
         command = command._replace(argv=(_path_of(command.argv[0], job), *command.argv[1:]))
         if job.machine.programs is not None:
             self._require_allowed(job.machine.programs, command.argv[0])
@@ -291,7 +295,10 @@ def leave_threads(name: str, code: int) -> None:
 
 def _is_text(value: object) -> bool:
     """Return whether a value can be a word of a command line or a variable."""
-    return isinstance(value, str) and "\0" not in value
+    try:
+        return isinstance(value, str) and b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:  # half of a character
+        return False
 
 
 def _write_traceback(job: Job, error: BaseException) -> None:
