@@ -67,6 +67,19 @@ def test_a_link_has_no_data_and_is_not_followed(origin: Origin) -> None:
     assert files == {"debian.yml": b"retry: 1\n", "link.yml": None}
 
 
+def test_schemas_of_plug_ins_are_read_from_their_folder_alone(origin: Origin) -> None:
+    file = ".skipjack/schemas/git.provider.schema.json"
+    (origin.work / "top" / ".skipjack" / "schemas").mkdir(parents=True)
+    (origin.work / "top" / ".skipjack" / "schemas" / "link.hook.schema.json").symlink_to("/etc/passwd")
+    others = [".skipjack/x.yml", ".skipjack/schemas/a.md", ".skipjack/schemas/b/c.json", f"os/{file}"]
+    origin.commit({f"top/{path}": "{}" for path in (file, *others)})
+    found = fetch(origin.record._replace(path="top"), origin.checkout).files
+    assert [(each.path, each.data) for each in found] == [
+        (file, b"{}"),
+        (".skipjack/schemas/link.hook.schema.json", None),
+    ]
+
+
 def test_submodules_are_ignored(origin: Origin, tmp_path: Path) -> None:
     other = Origin(tmp_path / "other")
     other.commit({"evil.yml": ""})

@@ -1,5 +1,6 @@
 """Following a real git repository into a real store."""
 
+import json
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -222,3 +223,25 @@ def test_a_damaged_checkout_keeps_the_configuration_until_the_repository_can_be_
     away.rename(origin.path)
     assert follower.follow()
     assert store.notes() == (None, None)
+
+
+def test_plug_ins_are_known_from_the_repository(follower: Follower, store: Store, origin: Origin) -> None:
+    """A manager has none installed. A schema that cannot be used concerns only the mirrors of the plug-in."""
+    file = ".skipjack/schemas/git.provider.schema.json"
+    fragment = {
+        "title": "Git",
+        "description": "Mirrors a repository.",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"depth": {"type": "integer", "description": "Commits."}},
+    }
+    (origin.path / ".skipjack" / "schemas").mkdir(parents=True)
+    text = "provider: git\nworker: w1\nupstream: https://git.example.org/p.git\ngit: {depth: 1}\n"
+    origin.commit({file: json.dumps(fragment), "project.yml": text})
+    assert follower.follow() and follower.refusal == ""
+    assert names(store) == ["arch", "debian", "project"]
+    origin.commit({file: '{"$ref": "#"}', "new.yml": text})
+    assert follower.follow() and follower.refusal == ""
+    assert names(store) == ["arch", "debian", "project"], "the last valid definition is kept"
+    declared = store.declared()
+    assert declared is not None and any(file in problem for problem in declared.problems)
