@@ -88,7 +88,7 @@ def test_a_missing_directory_of_the_upstream_is_named(tmp_path: Path) -> None:
     [
         ("git clone file:///nowhere/at/all x", "fatal: "),
         ("nowhere-to-be-found", "nowhere-to-be-found: not found"),
-        ("curl -sS http://127.0.0.1:{port}/", "curl: (7) Failed to connect to 127.0.0.1 port {port}"),
+        ("curl -sS http://127.0.0.1:{port}/", "curl: (7) Failed to connect to 127.0.0.1"),
         ("wget -q -O /dev/null http://127.0.0.1:{port}/ || wget -O x http://127.0.0.1:{port}/", "Connection refused"),
         ("ssh -F none -o BatchMode=yes -p {port} 127.0.0.1 true", "ssh: connect to host 127.0.0.1 port {port}"),
         ("python3 -c 'import nowhere'", "ModuleNotFoundError: No module named 'nowhere'"),
