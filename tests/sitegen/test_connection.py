@@ -272,7 +272,9 @@ def test_trailers_are_limited_and_ignored(tmp_path: Path) -> None:
         head = CHUNKED + b"2\r\n{}\r\n0\r\n"
         with connected(manager) as connection:
             connection.sendall(head + b"Authorization: Bearer %b\r\n\r\n" % manager.token().encode() + LAST)
-            assert re.findall(rb"HTTP/1.1 (\d+)", everything(connection)) == [b"401", b"200"]
+            first, *others = re.findall(rb"HTTP/1.1 (\d+)", everything(connection))
+        assert first == b"401"
+        assert others in ([b"200"], []), "none if the first response was complete before the body: then it is not read"
         head = b"POST /workers HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
         with connected(manager) as connection:
             assert cut_off(connection, lambda turn: b"X: " + b"y" * 1000 + b"\r\n" if turn else head)
