@@ -239,7 +239,7 @@ def test_files_that_make_way_for_directories_are_deletions(site: Site, inside: d
     for _again in range(3):
         refused = sync(site, max_delete="10%")
         assert refused.status == "refused"
-        assert "of 21 files (0 B) " in refused.reason
+        assert "20 of 21 files (36 B) " in refused.reason, "the sizes of the 18 that are still there"
         assert refused.reason.endswith(f"`max_delete: 10%` allows 2. {ACCEPT}")
     assert past(site).deleted_files <= 2
 
