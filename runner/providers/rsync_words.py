@@ -81,10 +81,11 @@ def for_first_stage(words: Sequence[str]) -> tuple[str, ...]:
 def resuming(words: Sequence[str]) -> tuple[str, ...]:
     """Return the option with which the first stage resumes an interrupted transfer, as the second stage does.
 
-    `--delay-updates` keeps partial files in folders `.~tmp~`, which only the worker's user can read.
+    `--delay-updates` keeps partial files in folders `.~tmp~`, which only the worker's user can read. Without it a
+    definition may use `--inplace` or `--append`, which rsync does not accept together with such folders.
     """
-    delays = rsync_options.read(words).named("--delay-updates")
-    return ("--partial-dir=.~tmp~",) if delays else ()
+    found = rsync_options.read(words).named("--delay-updates", "--no-delay-updates")
+    return ("--partial-dir=.~tmp~",) if found and found[-1].name == "--delay-updates" else ()
 
 
 def _without(words: Sequence[str], names: "set[str] | frozenset[str]") -> tuple[str, ...]:

@@ -65,9 +65,10 @@ def argument_lists(mirror: Mirror, directory: str) -> Iterator[tuple[str, ...]]:
 
 
 def _first_options(mirror: Mirror) -> tuple[str, ...]:
-    base, own = rsync.begin(mirror), rsync_words.for_first_stage(rsync.own(mirror))
-    begin = (*rsync_words.for_first_stage(base), *rsync_words.resuming(base))
-    return (*begin, *_filters(mirror), *own, *rsync.connection(mirror), *rsync.exclusions(mirror))
+    base, own = rsync.begin(mirror), rsync.own(mirror)
+    begin = (*rsync_words.for_first_stage(base), *rsync_words.resuming((*base, *own)))
+    ends = (*rsync.connection(mirror), *rsync.exclusions(mirror))
+    return (*begin, *_filters(mirror), *rsync_words.for_first_stage(own), *ends)
 
 
 def _full_options(mirror: Mirror) -> tuple[str, ...]:

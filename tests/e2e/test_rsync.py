@@ -106,6 +106,19 @@ def test_two_stages_fetch_indices_only_after_what_they_name(
     assert "dists/Packages" in second
 
 
+@pytest.mark.parametrize("option", ["--inplace", "--append-verify"])
+@pytest.mark.parametrize("provider", ["rsync", "two-stage-rsync"])
+def test_options_that_exclude_delayed_updates_sync_where_these_are_off(
+    repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker, provider: str, option: str
+) -> None:
+    more = f"provider: {provider}\nrsync_options: [--no-delay-updates]\nrsync_options_extra: [{option}]\n"
+
+    directory = declared(repository, upstream, worker, more)
+
+    assert worker.run_of("m").status == "success"
+    assert files(directory) == files(tree)
+
+
 def test_a_dry_run_shows_everything_and_changes_nothing(
     repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker, tmp_path: Path
 ) -> None:

@@ -119,6 +119,25 @@ def test_an_override_applies_to_both_stages_and_a_profile_may_be_a_list() -> Non
     assert {rule[:2] for rules in two_stage_rsync.PROFILES.values() for rule in rules} == {"+ ", "- "}
 
 
+@pytest.mark.parametrize(
+    ("words", "more", "is_resumed"),
+    [
+        ((), (), True),
+        (("--no-delay-updates",), ("--inplace",), False),
+        (("--no-delay-updates",), ("--delay-updates",), True),
+        (("--delay-updates",), ("--no-delay-updates",), False),
+    ],
+)
+def test_the_first_stage_resumes_as_the_second_one(
+    words: tuple[str, ...], more: tuple[str, ...], *, is_resumed: bool
+) -> None:
+    first, _second = stages(rsync_options=words, rsync_options_extra=more)
+    assert (PARTIAL in first) is is_resumed
+
+    [first, _second] = stages(rsync_override=("-a",), rsync_options=("--delay-updates",))
+    assert first[:2] == ["-a", PARTIAL]
+
+
 @pytest.mark.parametrize("provider", [rsync, two_stage_rsync])
 def test_a_sync_that_would_delete_only_names_the_files(provider: ModuleType) -> None:
     *_first, made = provider.commands(job())
