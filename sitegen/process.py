@@ -43,17 +43,25 @@ class PublisherProcess(ScopedThread):
     def _work(self) -> None:
         backoff, pause = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), 0.0
         while not self._ended.wait(pause):
-            with self._lock:
-                if self._ended.is_set():
-                    return
-                self._child = self._start()
             began = time.monotonic()
-            code = self._child.wait()
+            how = self._run_child()
             if time.monotonic() - began > _LONGEST_PAUSE:
                 backoff.reset()
             pause = backoff.after_failure()
             if not self._ended.is_set():
-                _log.error("the publisher exited with %s, restarting in %g s", code, pause)
+                _log.error("the publisher %s, restarting in %g s", how, pause)
+
+    def _run_child(self) -> str:
+        """Run a child until its end; return how it ended, or why it could not be started."""
+        with self._lock:
+            if self._ended.is_set():
+                return ""
+            try:
+                child = self._child = self._start()
+            except OSError as error:  # now there are too few descriptors, processes or bytes of memory
+                self._child = None
+                return f"cannot be started: {error.strerror}"
+        return f"exited with {child.wait()}"
 
     def _start(self) -> "subprocess.Popen[bytes]":
         # Nothing is written to the pipe: it closes when this process dies, even by SIGKILL, and then the child ends.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -222,6 +223,25 @@ def test_serve_restarts_its_publisher_and_ends_it(manager: Manager) -> None:
 
         wait_for(there_is_another, "another publisher")
         (second,) = found
+    assert not is_alive(second)
+
+
+def test_serve_restarts_its_publisher_after_a_lack_of_descriptors(manager: Manager) -> None:
+    with manager.serving("--publish") as process:
+        wait_for((manager.site / "status.json").exists)
+        (first,) = children(process)
+        before = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+        os.kill(first, signal.SIGKILL)
+        assert process.stderr is not None
+        shown = next(line for line in process.stderr if "cannot be started" in line)
+        assert "the publisher cannot be started: Too many open files, restarting in" in shown
+
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, before)
+
+        wait_for(lambda: children(process), "another publisher")
+        (second,) = children(process)
+        assert is_alive(second)
     assert not is_alive(second)
 
 
