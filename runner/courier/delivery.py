@@ -17,6 +17,7 @@ from runner.journal import journal, leftover_runs, rejected_reports
 from runner.journal.journal import Journal
 from runner.overrides import hold
 from runner.plan import plan
+from runner.plan.plan import Plan
 from runner.run import progress
 from runner.subprocesses import unit_health
 from schemas.errors import SkipjackError
@@ -99,8 +100,9 @@ def _envelope(settings: RunnerSettings, layout: StateLayout, book: Journal) -> E
     try:
         with plan.opened(layout.plan) as opened:
             header, left = opened.header, leftover_runs.find(opened, active)
+            problems = _definition_problems(opened)
         revision, slots, held = header.revision, header.slots, hold.is_held(header, book)
-        problems = tuple(ReportedProblem(*each) for each in (*header.problems, *noted.problems(layout, header)))
+        problems += tuple(ReportedProblem(*each) for each in noted.problems(layout, header))
         problems += tuple(ReportedProblem(None, "skipjack run", *leftover_runs.problem(name)) for name in left)
     except SkipjackError as error:  # no plan yet: the manager shows even that
         revision, slots, held = None, 0, settings.held and book.released() is None
@@ -114,6 +116,14 @@ def _envelope(settings: RunnerSettings, layout: StateLayout, book: Journal) -> E
     busy = book.busy_slots()
     envelope = Envelope(settings.worker, identity, now, version(), revision, slots, busy, problems, (), under_way)
     return envelope._replace(held=held)
+
+
+def _definition_problems(opened: Plan) -> tuple[ReportedProblem, ...]:
+    """Return the problems that follow found; the mirror of each is one that keeps its last valid definition."""
+    return tuple(
+        ReportedProblem(name if name and opened.has(name) else None, place, what, todo)
+        for name, place, what, todo in opened.header.problems
+    )
 
 
 def _progress(run_dir: str, active: set[str]) -> tuple[RunProgress, ...]:

@@ -108,9 +108,12 @@ def _removed(opened: Plan, book: Journal, command: OperatorCommand, unknown: lis
     """Return the names that are not in the plan and whose runs the command ends; SkipjackError for any other name."""
     ends = unknown and command.verb in _OFF
     left = leftover_runs.find(opened, [each.mirror for each in book.active()]) if ends else []
-    missing = ", ".join(f"`{name}`" for name in unknown if name not in left)
+    missing = [name for name in unknown if name not in left]
+    if len(missing) == 1:
+        raise opened.missing(missing[0])
     if missing:
-        what = f"this worker ({opened.header.worker}) has no mirror {missing}."
+        names = ", ".join(f"`{name}`" for name in missing)
+        what = f"this worker ({opened.header.worker}) has no mirror {names}."
         raise SkipjackError(what, "`skipjack next` lists its mirrors.")
     return unknown
 

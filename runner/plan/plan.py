@@ -259,6 +259,14 @@ class Plan:
         """Return whether this worker has a mirror of that name."""
         return self._connection.execute("SELECT 1 FROM mirror WHERE name = ?", (name,)).fetchone() is not None
 
+    def missing(self, name: str) -> SkipjackError:
+        """Return the error that this worker does not have a mirror, with the reason if follow found its problem."""
+        what = f"this worker ({self.header.worker}) has no mirror `{name}`"
+        for mirror, place, why, todo in self.header.problems:
+            if mirror == name:
+                return SkipjackError(f"{what}: {place}: {why}", todo)
+        return SkipjackError(f"{what}.", "`skipjack next` lists its mirrors.")
+
     def renamed(self) -> list[Planned]:
         """Return the mirrors with previous names, without those names that another mirror has now."""
         query = "SELECT name, formerly FROM mirror WHERE formerly <> ''"

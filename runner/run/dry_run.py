@@ -49,8 +49,8 @@ def dry_run(
     layout = StateLayout(settings.state_dir)
     with trial.planned(settings) as opened:
         header, planned = opened.header, opened.mirror(name) if is_name(name) else None
-    if planned is None:
-        raise SkipjackError(f"this worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
+        if planned is None:
+            raise opened.missing(name)
     job = Job(planned.mirror, planned.paths, machine_of(layout, header))
     job.limits, job.past = limits_of(planned.mirror, max_delete), trial.past(layout, planned.mirror)
     deletion_record.correct(job)

@@ -111,9 +111,9 @@ def _planned(layout: StateLayout, name: str) -> tuple[Header, Planned, list[Plan
         raise SkipjackError(f"`{name}` is not a valid mirror name.", "`skipjack next` lists this worker's mirrors.")
     with plan.opened(layout.plan) as opened:
         header, planned = opened.header, opened.mirror(name)
-        renamed = opened.renamed() if planned is not None and planned.mirror.formerly else ()
-    if planned is None:
-        raise SkipjackError(f"this worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
+        if planned is None:
+            raise opened.missing(name)
+        renamed = opened.renamed() if planned.mirror.formerly else ()
     return header, planned, [each for each in renamed if each.mirror.name == name]
 
 

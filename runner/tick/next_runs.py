@@ -101,7 +101,12 @@ def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules, list[
         rows = [_with_refusal(row, book, opened.header.unmoved) for row in rows_of(mirrors, world, now)]
         rows += _rows_left(leftover_runs.find(opened, [each.mirror for each in book.active()]), world, now)
         rows.sort(key=lambda row: _URGENCY[row.waits_for])
-        problems = [f"{place}: {what} {todo}" for mirror, place, what, todo in opened.header.problems if mirror is None]
+        # A mirror that keeps its last valid definition has a row.
+        problems = [
+            f"{place}: {what} {todo}"
+            for mirror, place, what, todo in opened.header.problems
+            if mirror is None or not opened.has(mirror)
+        ]
         of_worker = noted.problems(StateLayout(settings.state_dir), opened.header, but=noted.MEMORY)
         problems += [f"{place}: {what} {todo}" for _mirror, place, what, todo in of_worker]
         problems += unenforced_limits.warnings(settings, (planned.mirror for planned in opened.limited()))

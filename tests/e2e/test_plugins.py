@@ -105,6 +105,28 @@ def test_a_mirror_of_a_plug_in_is_synced_reported_and_shown(
     assert "project" in page
 
 
+def test_the_page_does_not_claim_that_a_mirror_without_its_plug_in_keeps_a_definition(
+    repository: ConfigRepository, manager: Manager, tmp_path: Path
+) -> None:
+    worker = Worker(tmp_path / "w", "w1", repository.url, manager)
+    policy = worker.folder / "policy.yml"
+    policy.write_text(f"{policy.read_text()}providers: [command, git]\n")
+    definition = "provider: git\nupstream: https://x.example/\n"
+    files = {f"{SCHEMAS}/git.provider.schema.json": FRAGMENT, "project.yml": definition, "kept.yml": COMMAND}
+    repository.commit(files, "Add both")
+    said(worker, "follow")
+    repository.commit({"kept.yml": "provider: nosuch\n"}, "Break one")
+
+    said(worker, "once")
+
+    def shown() -> dict[str, str | None]:
+        hosts = (manager.published() or {"workers": []})["workers"]
+        return {each["place"]: each["mirror"] for host in hosts for each in host["problems"]}
+
+    wait_until(lambda: shown().get("project.yml", "") is None, "the page shows it")
+    assert "kept" in shown().values()
+
+
 def test_definitions_are_valid_where_only_their_schemas_are(
     example: Environment, source: GitDaemon, repository: ConfigRepository
 ) -> None:
@@ -189,6 +211,9 @@ def test_a_broken_plug_in_quarantines_only_its_mirrors_until_it_works(
     assert "The provider plug-in `probe` (probe_module, 1.0) " in problem and named in problem
     assert "Traceback" not in answer
     assert planned(worker) == {"other"}
+    reason = problem.removeprefix("broken.yml: ")
+    for command in (("run", "broken"), ("run", "broken", "--dry-run"), ("start", "broken"), ("next",)):
+        assert reason in said(worker, *command)
     worker.command("run", "other")
     assert worker.run_of("other").status == "success"
 
