@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 
-from schemas.config import rsync_mistakes, rsync_rules, shell_doubts
+from schemas.config import built_in, rsync_mistakes, rsync_rules, shell_doubts
 from schemas.config.sources import is_hidden
+from schemas.plugins import PROVIDER
 from schemas.problems import shown
 from schemas.records import Mirror
 from schemas.rsync import rsync_options, rsync_output
@@ -37,7 +38,12 @@ def _of_mirror(mirror: Mirror) -> Iterator[str]:
             what = "with `measure_size: false` and no `size_pattern` the deletion guard notices only the loss of"
             yield f"`{mirror.name}`: {what} the last file. Set `size_pattern`, or remove `measure_size: false`."
         return
-    if mirror.password is not None and not (mirror.username or "@" in mirror.upstream or "USER" in mirror.env):
+    is_rsync = mirror.provider in built_in.names(PROVIDER)
+    if (
+        is_rsync
+        and mirror.password is not None
+        and not (mirror.username or "@" in mirror.upstream or "USER" in mirror.env)
+    ):
         what = "`password` without `username`: rsync sends the name of the worker's own user."
         yield f"`{mirror.name}`: {what} Add `username:`."
     for key in rsync_rules.in_force(mirror._asdict()):

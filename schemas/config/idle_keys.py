@@ -6,9 +6,11 @@ Only keys in the mirror's own file are reported. An inherited key without effect
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from schemas.config import built_in
 from schemas.config.inheritance import Merged, PlainKeys
 from schemas.config.judgeable_keys import judged
 from schemas.config.upstreams import daemon_host
+from schemas.plugins import PROVIDER
 from schemas.problems import Problem, shown
 from schemas.rsync import rsync_options, rsync_output
 
@@ -28,8 +30,17 @@ class _Idle(NamedTuple):
 _ENDS = ("success", "success_extra", "failure", "failure_extra")
 
 
+def _is_over_ssh(keys: PlainKeys) -> bool:
+    return _has_rsync(keys) and daemon_host(keys.get("upstream", "rsync://h/m/")) is None
+
+
 def _has_daemon(keys: PlainKeys) -> bool:
-    return daemon_host(keys.get("upstream", "rsync://h/m/")) is not None
+    return _has_rsync(keys) and not _is_over_ssh(keys)
+
+
+def _has_rsync(keys: PlainKeys) -> bool:
+    """Return whether a built-in provider reads the upstream; one of a plug-in may send a user name to any address."""
+    return keys.get("provider", "rsync") in built_in.names(PROVIDER)
 
 
 def _has_password(keys: PlainKeys) -> bool:
@@ -100,7 +111,7 @@ _RULES = (
     ),
     _Idle(
         ("username", "password"),
-        lambda keys: not _has_daemon(keys),
+        _is_over_ssh,
         "`{}` has no effect with an upstream over ssh.",
         "Remove it; write `USER@` in the upstream, and give the worker's user an ssh key.",
     ),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from schemas.config import catalogue, fragments
+from schemas.config import catalogue, fragments, hints
 from schemas.config.catalogue import Catalogue
 from schemas.config.fragment_checks import checked
 from schemas.config.sources import SourceFile, read_directory
@@ -59,6 +59,16 @@ def test_keys_of_plug_ins_become_a_part_of_the_record(carried: dict[str, str], i
     assert mirror.plugins == {"git": {"depth": 5, "branches": ("main",)}, "announce": {"room": "ops"}}
     with pytest.raises(TypeError):
         mirror.plugins["git"]["depth"] = 6  # type: ignore[index] # which is what must fail
+
+
+def test_a_provider_may_send_a_user_name_and_a_password_to_any_address() -> None:
+    """Only rsync starts ssh for an address such as the second one."""
+    own = json.dumps({**GIT, "x-mirror-keys": ["username", "password"]})
+    for upstream in ("https://git.example.org/project.git", "git.example.org:project.git", "rsync://u/m/"):
+        for keys in ("username: ada\n", "password: {file: /x}\n", "username: ada\npassword: {file: /x}\n"):
+            found = load(f"provider: git\nupstream: {upstream}\n{keys}", {GIT_FILE: own})
+            assert lines(found.problems) == []
+            assert hints.of_mirrors(found.mirrors) == []
 
 
 def test_a_provider_needs_no_key_of_its_own() -> None:
