@@ -60,7 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"skipjack {version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     validate = _command(commands, "validate", "check a folder of mirror definitions")
-    validate.add_argument("directory", nargs="?", default=".", type=Path, metavar="DIR")
+    words = "the folder of mirror definitions (default: %(default)s)"
+    validate.add_argument("directory", nargs="?", default=".", type=Path, metavar="DIR", help=words)
     validate.add_argument("--json", action="store_true", help="print the problems as JSON")
     validate.set_defaults(command=_validate)
     _add_schema(commands)
@@ -153,14 +154,14 @@ def _add_operator_commands(commands: "Commands") -> None:
 
 def _add_policy(commands: "Commands") -> None:
     kinds = _command(commands, "policy", "compare the policy of this machine with the definitions")
-    below = kinds.add_subparsers(required=True, metavar="WHAT")
+    below = kinds.add_subparsers(required=True, metavar="ACTION")
     words = "print the entries that the worker's definitions need in policy.yml; changes nothing"
     _with_settings(below, "suggest", words).set_defaults(command=_suggest)
 
 
 def _add_container(commands: "Commands") -> None:
     container = _command(commands, "container", "manage the images that mirrors are synced with")
-    below = container.add_subparsers(required=True, metavar="WHAT")
+    below = container.add_subparsers(required=True, metavar="ACTION")
     parser = _with_settings(below, "load", "load images into the store of the worker's podman or docker")
     parser.add_argument("file", metavar="FILE", help="an archive written by `podman save` or `docker save`")
     parser.set_defaults(command=_load_image)

@@ -63,7 +63,7 @@ def report_follow(
     for move in () if quiet and not done.changed else done.moves:
         log(f"note: {move}")
     if done.refused:
-        log(f"the newest revision is refused; {done.revision[:12]} stays in force", about="follow", level=ERROR)
+        log(f"the newest revision is rejected; {done.revision[:12]} stays in force", about="follow", level=ERROR)
     elif not quiet:
         news = "is now in force" if done.changed else "is in force already"
         count = f"{done.mirrors} mirror{'' if done.mirrors == 1 else 's'}"

@@ -57,7 +57,7 @@ class Follower:
     def follow(self) -> bool:
         """Fetch once; returns whether something changed.
 
-        If the fetch fails or the revision is refused, the reason is stored and the revision in use stays.
+        If the fetch fails or the revision is rejected, the reason is stored and the revision in use stays.
         """
         try:
             revision, rewritten = self._fetch()

@@ -104,7 +104,7 @@ def problems(layout: StateLayout, header: Header, *, but: str = "") -> tuple[Pla
 
 def _refused(header: Header) -> Iterable[PlanProblem]:
     if header.seen and header.revision and header.seen != header.revision:
-        what = f"Revision {header.seen[:12]} is refused; revision {header.revision[:12]} stays in use."
+        what = f"Revision {header.seen[:12]} is rejected; revision {header.revision[:12]} stays in use."
         yield None, REPOSITORY, what, "Fix the other problems that are listed here in the repository."
 
 

@@ -58,9 +58,12 @@ _MOST = 64 * 1024**2
 
 
 def read(path: str) -> Source:
-    """Read a TOML file; SkipjackError with the line if it is invalid, OSError if it cannot be read."""
+    """Read a TOML file; SkipjackError if it cannot be read, or with the line if it is invalid."""
     file = printable(path)
-    data = read_regular(path, _MOST)
+    try:
+        data = read_regular(path, _MOST)
+    except OSError as error:
+        raise SkipjackError(f"cannot read {file}: {error.strerror}.", "Check the path and its owner.") from error
     try:
         text = data.decode("utf-8-sig").replace("\r\n", "\n")
         value = tomllib.loads(text)

@@ -83,7 +83,8 @@ def _say_commands(planned: Planned, commands: list[Command], job: Job) -> None:
     if any(command.output for command in commands):
         say("  (rsync names the files that it would delete, and Skipjack then deletes them within the limits)")
     say("environment in the container:" if job.mirror.docker_image else "environment, in addition to the worker's own:")
-    for key, value in sorted(commands[-1].env.items()) if commands else ():
+    variables = commands[-1].env if commands else {}
+    for key, value in sorted(variables.items()):
         say(f"  {key}={'***' if key in SECRETS else without_secrets(value)}")
 
 

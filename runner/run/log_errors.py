@@ -48,11 +48,6 @@ def is_unreached(line: str) -> bool:
     return _UNREACHED.search(line[:_JUDGED]) is not None
 
 
-def error_line(path: str) -> str:
-    """Return the log's line that names the error, shortened for a reason; empty if no line does."""
-    return shortened(whole_error_line(path))
-
-
 def whole_error_line(path: str) -> str:
     """Return the log's line that names the error, printable and without secrets; empty if no line does.
 

@@ -45,12 +45,6 @@ def opening(hours: Hours, zone: str, moment: float) -> Span | None:
     return next((span for span in _spans(hours, zone, int(moment // 86400)) if span.closes_at > moment), None)
 
 
-def is_open(hours: Hours, zone: str, moment: float) -> bool:
-    """Return whether a sync may start at a time."""
-    span = opening(hours, zone, moment)
-    return span is not None and span.opens_at <= moment
-
-
 def never_open(hours: Hours) -> bool:
     """Return whether no sync may ever start."""
     return not any(_spans(hours, "UTC", 0))

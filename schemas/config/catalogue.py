@@ -206,7 +206,7 @@ def _is_empty(document: Document) -> bool:
 def _missing(path: str, documents: Iterable[str]) -> Document:
     """Return the document of a missing file; a file with its name in another folder suggests the fix."""
     folder = next((each.removesuffix(f"/{path}") for each in sorted(documents) if each.endswith(f"/{path}")), None)
-    todo = f"Create it beside `{DEFAULTS}`."
+    todo = "Create it in the top folder of the definitions."
     if folder is not None:
         todo = f"If the definitions are in the folder `{shown(folder)}`, set `repository.path` to it in the settings."
     what = Problem(path, 1, 1, "The file is missing.", todo)

@@ -60,13 +60,15 @@ def _load(kind: str, path: Path) -> dict[str, Any]:
         data = read_regular(path, MAX_BYTES + 1)
     except OSError as error:
         todo = ownership.remedy(str(path), str(path), "The file") if isinstance(error, PermissionError) else ""
-        what = f"cannot read the settings {path}: {error.strerror}."
-        raise SkipjackError(what, todo or "Create the file, or name another one with `--settings`.") from error
+        what = f"cannot read the {'policy' if kind == 'policy' else 'settings'} {path}: {error.strerror}."
+        key = "`policy` in runner.yml" if kind == "policy" else "`--settings`"
+        raise SkipjackError(what, todo or f"Create the file, or name another one with {key}.") from error
     document = parse(data, str(path))
     examined = examine(kind, document)
     problems = [*examined.problems, *_beyond(kind, examined)]
     if problems:
-        raise InvalidConfigError(f"the settings {path} are invalid:", problems)
+        what = "the policy {} is invalid:" if kind == "policy" else "the settings {} are invalid:"
+        raise InvalidConfigError(what.format(path), problems)
     plain: dict[str, Any] = document.value
     return plain
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.run.log_errors import error_line
+from runner.run.log_errors import whole_error_line
 
 LOGS = {
     "requests": """
@@ -230,7 +230,7 @@ def test_the_line_that_names_the_error_is_found(tmp_path: Path, log: str) -> Non
     wanted = next((line for line in lines if line.startswith("> ")), lines[-1])
     (tmp_path / "log").write_text("\n".join(line.removeprefix("> ") for line in lines) + "\n")
     plain = wanted.removeprefix("> ").rpartition("\r")[2].replace("\x1b[1;31m", "").replace("\x1b[m", "")
-    assert error_line(str(tmp_path / "log")) == " ".join(plain.replace("\x1b[0m", "").split())
+    assert whole_error_line(str(tmp_path / "log")) == " ".join(plain.replace("\x1b[0m", "").split())
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_the_line_that_names_the_error_is_found(tmp_path: Path, log: str) -> Non
 def test_a_general_line_of_a_wrapper_never_hides_the_cause(tmp_path: Path, line: str) -> None:
     log = tmp_path / "log"
     log.write_text(f"connect: Connection refused\n{line}\n")
-    assert error_line(str(log)) == "connect: Connection refused"
+    assert whole_error_line(str(log)) == "connect: Connection refused"
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_a_general_line_of_a_wrapper_never_hides_the_cause(tmp_path: Path, line:
 def test_lines_without_an_error_are_not_taken_for_one(tmp_path: Path, line: str) -> None:
     log = tmp_path / "log"
     log.write_text(f"begin\n{line}\nend\n")
-    assert error_line(str(log)) == ""
+    assert whole_error_line(str(log)) == ""
 
 
 @pytest.mark.parametrize("line", ["error  " * 200 + "x", "error " + "!" * 60_000 + "x", " at" * 20_000, "a." * 30_000])
@@ -270,4 +270,4 @@ def test_a_hostile_line_is_judged_without_unbounded_backtracking(tmp_path: Path,
     """A regular expression that backtracks without bound would not end."""
     log = tmp_path / "log"
     log.write_text(f"fatal: no index\n{line}\n")
-    assert error_line(str(log)) == "fatal: no index"
+    assert whole_error_line(str(log)) == "fatal: no index"

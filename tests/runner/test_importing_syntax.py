@@ -10,6 +10,7 @@ from runner.importing import toml_source
 from runner.importing.patterns import not_python, sees_more_than_a_line
 from runner.importing.yaml_text import block
 from schemas.config.yaml_file import parse
+from schemas.errors import SkipjackError
 
 PLACES = r"""
 a = "L1" # [[mirrors]]
@@ -74,7 +75,7 @@ def test_every_value_is_found_on_its_line(tmp_path: Path) -> None:
 
 def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "worker.conf")
-    with pytest.raises(OSError, match="it is a named pipe"):
+    with pytest.raises(SkipjackError, match=r"cannot read .*/worker.conf: it is a named pipe"):
         toml_source.read(str(tmp_path / "worker.conf"))
 
 

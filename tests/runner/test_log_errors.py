@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.run.log_errors import LONGEST, error_line, is_unreached, whole_error_line
+from runner.run.log_errors import LONGEST, is_unreached, shortened, whole_error_line
 from tests.e2e.parts import RsyncDaemon, free_port
 
 from .syncing import Site
@@ -105,7 +105,7 @@ def test_the_message_of_a_real_program_is_the_reason(tmp_path: Path, script: str
     text = script.replace("{port}", port) + "; echo; echo cleaning up"
     with log.open("wb") as file:
         subprocess.run(["sh", "-c", text], stdout=file, stderr=file, check=False, cwd=tmp_path)
-    found = error_line(str(log))
+    found = shortened(whole_error_line(str(log)))
     assert said.replace("{port}", port) in found, log.read_text()
     assert is_unreached(found) == ("{port}" in script)
 
@@ -135,14 +135,14 @@ def test_the_message_of_a_real_program_is_the_reason(tmp_path: Path, script: str
 def test_the_clearest_line_is_chosen(tmp_path: Path, lines: str, said: str) -> None:
     log = tmp_path / "log"
     log.write_text(lines)
-    found = error_line(str(log))
+    found = shortened(whole_error_line(str(log)))
     assert found.startswith(said) and bool(found) == bool(said)
 
 
 def test_a_reason_is_short_plain_and_without_secrets(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"fatal: \x1b]0;title\x07 caf\xe9 https://me:pass@example.org/x " + b"y" * 100_000 + b"\n")
-    found = error_line(str(log))
+    found = shortened(whole_error_line(str(log)))
     assert found.startswith("fatal: \\x1b]0;title\\x07 caf� https://") and found.isprintable()
     assert "pass" not in found and len(found) == LONGEST
 
@@ -155,13 +155,13 @@ def test_a_cause_at_the_end_of_a_long_line_is_seen(tmp_path: Path) -> None:
         f"requests.exceptions.ConnectionError: HTTPSConnectionPool(host='h', port=443): Max retries: {url}"
         " (Caused by NewConnectionError('<x>: Failed to establish a new connection: [Errno 111] Connection refused'))\n"
     )
-    assert is_unreached(whole_error_line(str(log))) and not is_unreached(error_line(str(log)))
+    assert is_unreached(whole_error_line(str(log))) and not is_unreached(shortened(whole_error_line(str(log))))
 
 
 def test_only_the_end_of_a_large_log_is_read(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"@ERROR: long ago\n" + b"x\n" * 2_200_000 + b"fatal: at the end\n")
-    assert error_line(str(log)) == "fatal: at the end"
+    assert shortened(whole_error_line(str(log))) == "fatal: at the end"
 
 
 def test_the_reason_of_a_command_that_names_no_error_is_its_exit_code(tmp_path: Path) -> None:

@@ -314,7 +314,7 @@ STOPPING = SyncWindows(forbidden=("08:00-20:00",), stop_running=True)
         (SyncWindows(forbidden=("fri 00:00-24:00",)), MORNING, 23 * HOUR),
     ],
 )
-def test_the_hours_of_the_mirror_and_of_the_worker_must_both_allow_a_start(
+def test_the_sync_windows_of_mirror_and_worker_must_both_allow_a_start(
     own: SyncWindows | None, workers: SyncWindows | None, opens_in: int
 ) -> None:
     mirror, rules = A._replace(sync_windows=own), RULES._replace(sync_windows=workers)
@@ -326,7 +326,7 @@ def test_the_hours_of_the_mirror_and_of_the_worker_must_both_allow_a_start(
     assert next_run_at(mirror, ended(2 * HOUR), rules, NOW) == NOW + opens_in
 
 
-def test_a_mirror_that_becomes_due_outside_of_its_hours_is_looked_at_when_they_begin() -> None:
+def test_a_mirror_that_becomes_due_outside_its_window_is_examined_when_it_opens() -> None:
     found = outlook(A._replace(sync_windows=NIGHT), world([A], {"a": ended(0)}), NOW)
 
     assert (found.kind, found.at) == (LATER, NOW + 14 * HOUR)
@@ -346,11 +346,11 @@ def test_the_moment_at_which_a_run_must_end_is_foreseen() -> None:
     assert (decision.stop, decision.wake_at) == ([], NOW)
 
 
-def test_a_run_that_was_forced_goes_on_when_its_hours_are_over() -> None:
+def test_a_forced_run_continues_after_its_window_closes() -> None:
     assert decide([A._replace(sync_windows=STOPPING)], {"a": State(SYNCING, forced=True)}).stop == []
 
 
-def test_a_run_stopped_by_the_hours_is_due_when_they_begin_again_and_has_not_failed() -> None:
+def test_a_run_stopped_by_its_window_is_due_when_it_opens_again_and_has_not_failed() -> None:
     cut_off = State(INTERRUPTED, NOW - 100, NOW, failures=count_failures(State("none"), INTERRUPTED).failures)
     found = outlook(A._replace(sync_windows=STOPPING), world([A], {"a": cut_off}), NOW + 1)
 
@@ -368,7 +368,7 @@ def test_what_is_held_never_begins_by_itself(override: str) -> None:
     assert kind(A, None, OperatorRequest(override)) == HELD
 
 
-def test_a_requested_start_waits_neither_for_its_time_nor_for_others_but_for_their_rest_the_hours_and_a_slot() -> None:
+def test_a_requested_start_waits_only_for_the_rest_after_a_run_the_window_and_a_slot() -> None:
     order = OperatorRequest(requested=True, made_at=NOW - 5)
     states = {"a": ended(60), "b": ended(9 * HOUR)}
 

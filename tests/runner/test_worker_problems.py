@@ -113,7 +113,7 @@ def test_a_refused_revision_is_reported_with_the_one_in_use(
     refused = repository.commit({"_site.yml": "titel: x\n"}, "Break")[:12]
     follow.follow(settings)
     warnings, reported = shown()
-    assert f"repository: Revision {refused} is refused; revision {used} stays in use." in " ".join(warnings)
+    assert f"repository: Revision {refused} is rejected; revision {used} stays in use." in " ".join(warnings)
     assert any(line.startswith("_site.yml:1:1: ") for line in warnings)
     assert reported == warnings
     away = repository.remote.rename(repository.remote.with_suffix(".away"))

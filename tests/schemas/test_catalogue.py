@@ -91,7 +91,9 @@ def test_without_site_or_workers_the_revision_is_refused(missing: str) -> None:
     files = [source for source in sources({"debian.yml": ""}) if source.path != missing]
     with pytest.raises(InvalidConfigError) as caught:
         catalogue.load(files)
-    assert lines(caught.value.problems) == [f"{missing}:1:1: The file is missing. Create it beside `_defaults.yml`."]
+    assert lines(caught.value.problems) == [
+        f"{missing}:1:1: The file is missing. Create it in the top folder of the definitions."
+    ]
     assert str(caught.value).startswith("the configuration is invalid:\n_")
 
 

@@ -65,7 +65,7 @@ READERS: list[tuple[str, Callable[[Path], object]]] = [
     ("cannot read the secret", lambda path: read_secret(Secret(file=str(path)))),
     ("cannot read the settings", load_runner),
     ("cannot read the settings", load_manager),
-    ("cannot read the settings", load_policy),
+    ("cannot read the policy", load_policy),
 ]
 
 

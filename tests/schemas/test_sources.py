@@ -73,3 +73,9 @@ def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
         SkipjackError, match=r"the folder .*/nowhere does not exist\. Name the folder that contains `_site.yml`\."
     ):
         read_directory(tmp_path / "nowhere")
+
+
+def test_a_file_in_the_place_of_the_folder_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SkipjackError, match=r"the folder .*/file is not a folder\."):
+        read_directory(tmp_path / "file")

@@ -82,7 +82,7 @@ def test_sync_windows_without_overlap_with_the_workers_are_reported() -> None:
     )
 
 
-def test_a_worker_whose_hours_never_let_a_sync_begin_is_refused() -> None:
+def test_a_worker_whose_windows_never_allow_a_sync_is_rejected() -> None:
     from schemas.problems import InvalidConfigError
 
     with pytest.raises(InvalidConfigError) as refused:

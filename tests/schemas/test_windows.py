@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from schemas.clock.windows import Span, is_open, never_open, opening
+from schemas.clock.windows import Span, never_open, opening
 from schemas.records import SyncWindows
 
 BERLIN, NEW_YORK, SHANGHAI = "Europe/Berlin", "America/New_York", "Asia/Shanghai"
@@ -18,6 +18,11 @@ def at(zone: str, text: str, fold: int = 0) -> float:
 def shown(span: Span | None, zone: str) -> list[str]:
     assert span is not None
     return [datetime.fromtimestamp(moment, ZoneInfo(zone)).strftime("%a %d %H:%M%z") for moment in span]
+
+
+def is_open(hours: tuple[SyncWindows, ...], zone: str, moment: float) -> bool:
+    span = opening(hours, zone, moment)
+    return span is not None and span.opens_at <= moment
 
 
 def allowed(*texts: str) -> SyncWindows:
@@ -50,18 +55,18 @@ def forbidden(*texts: str) -> SyncWindows:
     ],
 )
 @pytest.mark.parametrize("zone", [BERLIN, SHANGHAI, "UTC"])
-def test_hours_are_those_of_the_clock_on_the_day_on_which_they_begin(
+def test_a_window_opens_by_the_local_clock_of_the_day_on_which_it_begins(
     windows: SyncWindows, moment: str, open_: bool, zone: str
 ) -> None:
     assert is_open((windows,), zone, at(zone, moment)) is open_
 
 
-def test_hours_that_began_two_days_ago_in_utc_are_still_open() -> None:
+def test_a_window_that_began_two_days_ago_in_utc_is_still_open() -> None:
     evening = at(NEW_YORK, "2026-06-01T20:30")  # in UTC it is the next day
     assert is_open((allowed("22:00-21:00"),), NEW_YORK, evening)
 
 
-def test_without_hours_it_is_always_open() -> None:
+def test_without_windows_a_sync_may_always_start() -> None:
     assert is_open((), "UTC", 0.0)
     assert opening((), "UTC", 0.0) == Span(float("-inf"), float("inf"))
     assert not never_open(())
@@ -85,9 +90,7 @@ def test_a_span_without_an_end_in_sight_has_none() -> None:
 @pytest.mark.parametrize(("zone", "day", "before", "after"), [
     (BERLIN, "2026-03-29", "+0100", "+0200"), (NEW_YORK, "2026-03-08", "-0500", "-0400"),
 ])  # fmt: skip
-def test_a_time_that_clocks_jump_over_begins_and_ends_hours_at_the_jump(
-    zone: str, day: str, before: str, after: str
-) -> None:
+def test_an_edge_that_clocks_jump_over_lies_at_the_jump(zone: str, day: str, before: str, after: str) -> None:
     def span(text: str) -> list[str]:
         return [each[4:] for each in shown(opening((allowed(text),), zone, at(zone, f"{day}T00:30")), zone)]
 
@@ -107,7 +110,9 @@ def test_each_time_that_clocks_jump_over_stands_for_the_second_of_the_jump(minut
     (BERLIN, "sun 02:10-02:50", "2026-03-22T02:50", "2026-04-05T02:10"),
     ("Africa/Cairo", "fri 00:10-00:50", "2026-04-17T00:50", "2026-05-01T00:10"),
 ])  # fmt: skip
-def test_weekly_hours_that_clocks_jump_over_come_a_week_later(zone: str, window: str, end: str, following: str) -> None:
+def test_a_weekly_window_that_clocks_jump_over_comes_a_week_later(
+    zone: str, window: str, end: str, following: str
+) -> None:
     found = opening((allowed(window),), zone, at(zone, end))
     assert found is not None and found.opens_at == at(zone, following)
 
@@ -115,7 +120,7 @@ def test_weekly_hours_that_clocks_jump_over_come_a_week_later(zone: str, window:
 @pytest.mark.parametrize(("zone", "day", "hour", "first", "second"), [
     (BERLIN, "2026-10-25", "02", "+0200", "+0100"), (NEW_YORK, "2026-11-01", "01", "-0400", "-0500"),
 ])  # fmt: skip
-def test_a_time_that_clocks_show_twice_begins_and_ends_hours_the_first_time(
+def test_an_edge_that_clocks_show_twice_counts_the_first_time(
     zone: str, day: str, hour: str, first: str, second: str
 ) -> None:
     def span(text: str) -> list[str]:
@@ -126,7 +131,7 @@ def test_a_time_that_clocks_show_twice_begins_and_ends_hours_the_first_time(
     assert span(f"00:45-{hour}:30") == [f"{date} 00:45{first}", f"{date} {hour}:30{first}"]
 
 
-def test_hours_and_their_ends_agree_through_a_year() -> None:
+def test_windows_and_their_edges_agree_through_a_year() -> None:
     hours = (SyncWindows(("mon-fri 22:00-06:00", "sun 02:30-03:30"), ("wed 01:00-02:00",)), allowed("00:00-05:00"))
     moment = at(BERLIN, "2026-01-01T00:00")
     while moment < at(BERLIN, "2027-01-02T00:00"):
@@ -149,11 +154,11 @@ def test_hours_and_their_ends_agree_through_a_year() -> None:
         (forbidden("12:00-12:00"),),
     ],
 )
-def test_hours_that_are_never_are_seen(hours: tuple[SyncWindows, ...]) -> None:
+def test_windows_that_never_open_are_detected(hours: tuple[SyncWindows, ...]) -> None:
     assert never_open(hours)
     assert opening(hours, BERLIN, 1_800_000_000.0) is None
     assert not is_open(hours, BERLIN, 1_800_000_000.0)
 
 
-def test_hours_that_come_once_a_week_are_found() -> None:
+def test_windows_that_open_once_a_week_are_found() -> None:
     assert not never_open((allowed("mon 08:00-12:00"), allowed("mon 11:59-13:00")))
