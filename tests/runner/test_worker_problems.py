@@ -106,7 +106,7 @@ def test_damaged_notes_are_ignored_and_written_again(tmp_path: Path, content: by
     assert noted.problems(layout, HEADER) == ((None, "repository", told, "Wait."),)
 
 
-def test_a_refused_revision_is_reported_with_the_one_in_use(
+def test_a_rejected_revision_is_reported_with_the_one_in_use(
     repository: ConfigRepository, settings: RunnerSettings, shown: Callable[[], tuple[list[str], list[str]]]
 ) -> None:
     used = revision(settings)
@@ -120,7 +120,7 @@ def test_a_refused_revision_is_reported_with_the_one_in_use(
     with contextlib.suppress(SkipjackError):
         follow.follow(settings)
     warnings, reported = shown()
-    assert f"Revision {refused} is refused" in " ".join(warnings), "that does not end with the network"
+    assert f"Revision {refused} is rejected" in " ".join(warnings), "that does not end with the network"
     assert "Fetching the repository has failed since" in " ".join(warnings)
     assert reported == warnings
     away.rename(repository.remote)
