@@ -85,7 +85,7 @@ def drop() -> None:
     os.close(null)
 
 
-def tell(text: str) -> None:
+def write_error(text: str) -> None:
     """Write to standard error; text that cannot be written is dropped."""
     try:
         sys.stderr.write(text)

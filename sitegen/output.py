@@ -39,9 +39,9 @@ def result(line: str) -> None:
 
 def note(text: str) -> None:
     """Print a remark that is not part of the result."""
-    standard_streams.tell(plain(text) + "\n")
+    standard_streams.write_error(plain(text) + "\n")
 
 
 def log(text: str, level: str = ERROR) -> None:
     """Log a message of the command line itself."""
-    standard_streams.tell(standard_streams.log_lines(level, PROGRAM, text))
+    standard_streams.write_error(standard_streams.log_lines(level, PROGRAM, text))

@@ -495,7 +495,7 @@ def test_a_name_of_two_things_would_be_seen(tmp_path: Path, text: str, shared: s
         ("from urllib import request", "urllib.request"),
     ],
 )
-def test_a_trespasser_would_be_seen(tmp_path: Path, text: str, thing: str) -> None:
+def test_a_module_that_breaks_a_rule_is_found(tmp_path: Path, text: str, thing: str) -> None:
     (things,) = [things for things, _allowed in ALONE if thing in things]
     tree = made(tmp_path, {"runner/bad.py": text, "runner/good.py": "import os\nos.path.join('a', 'b')"})
     assert trespassers(tree, things, set()) != []

@@ -48,7 +48,7 @@ def log(text: str, *, about: str = "", level: str = INFO, has_addresses: bool = 
     A message that cannot be written, on a full disk or without a reader, is dropped: the work continues.
     """
     text = masked(text) if has_addresses else text
-    standard_streams.tell(standard_streams.log_lines(level, about, text) if about else _lines(text))
+    standard_streams.write_error(standard_streams.log_lines(level, about, text) if about else _lines(text))
 
 
 def _lines(text: str) -> str:
@@ -69,4 +69,4 @@ def hush() -> None:
 
 def bar(text: str) -> None:
     """Show a line on a terminal that the next one overwrites; empty text removes it."""
-    standard_streams.tell(f"\r\x1b[K{text}")
+    standard_streams.write_error(f"\r\x1b[K{text}")

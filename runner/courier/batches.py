@@ -71,7 +71,7 @@ class Batches:
                 except Rejected:
                     continue
                 if whole != envelope:
-                    self._tell("the worker's problems and progress, which are not shown there", error)
+                    self._log_rejection("the worker's problems and progress, which are not shown there", error)
                 if reports and reports[0]["number"] <= answer.acknowledged <= self._book.outbox.newest():
                     self._close(reports[0], form[0], error)
                 return answer
@@ -96,16 +96,16 @@ class Batches:
         if form == bounded_report(report):
             return
         if parts(form):
-            self._tell(f"{_description(report)}, which was sent without details", error)
+            self._log_rejection(f"{_description(report)}, which was sent without details", error)
         elif parts(report) > 1:
             what = f"the manager rejects {_description(report)}, so each part is sent alone: {error.what}"
             log(what, about="courier", level=WARNING)
             self._book.outbox.divide(report, time.time())
         else:
             self._given_up += 1
-            self._tell(f"{_description(report)}, which was given up", error)
+            self._log_rejection(f"{_description(report)}, which was given up", error)
 
-    def _tell(self, what: str, error: Rejected) -> None:
+    def _log_rejection(self, what: str, error: Rejected) -> None:
         if rejected_reports.add(self._layout, what, error.what, time.time()):
             log(f"the manager rejects {what}: {error.what}", about="courier", level=ERROR)
 

@@ -112,10 +112,10 @@ def _execute(here: WorkerContext, inbox: CommandTable, command: ManagerCommand) 
         inbox.close(CommandResult(command.number, REFUSED, head(str(error), REASON)))
         log(f"refused {about}, requested by {command.issued_by}: {error}", about="courier", level=WARNING)
     else:
-        _tell(here, f"executed {about}, requested by {command.issued_by}")
+        _log_unless_quiet(here, f"executed {about}, requested by {command.issued_by}")
 
 
-def _tell(here: WorkerContext, text: str) -> None:
+def _log_unless_quiet(here: WorkerContext, text: str) -> None:
     if not here.quiet:
         log(text, about="courier")
 
@@ -161,7 +161,7 @@ def follow_if_behind(here: WorkerContext, revision: str | None) -> bool:
     with journal.opened(here.layout.journal) as book:
         if not CommandTable(book).is_new(revision):
             return False
-    _tell(here, f"the manager is at revision {revision[:12]}: starting a follow")
+    _log_unless_quiet(here, f"the manager is at revision {revision[:12]}: starting a follow")
     want_follow(here)
     return True
 

@@ -78,8 +78,8 @@ class TunasyncManager:
                 delivered = self._drain(book, shown)
                 for status in book.statuses():
                     if _is_false(status, shown.get(status.mirror)):
-                        self._tell(status, shown, news=False)
-                self._tell_schedules(book)
+                        self._send_if_due(status, shown, news=False)
+                self._send_schedules(book)
                 book.give_back()
                 return delivered
         except SkipjackError:
@@ -109,33 +109,33 @@ class TunasyncManager:
         while reports := book.outbox.oldest(BATCH, BATCH_BYTES):
             for report in reports:
                 for status in map(decode_status, report["statuses"]):
-                    self._tell(status, shown, news=_is_news(status, report["made_at"]))
+                    self._send_if_due(status, shown, news=_is_news(status, report["made_at"]))
                 if report["statuses"]:
                     book.outbox.acknowledge(report["number"])
             book.outbox.acknowledge(reports[-1]["number"])
             delivered += len(reports)
         return delivered
 
-    def _tell(self, status: MirrorStatus, shown: dict[str, str], *, news: bool) -> None:
+    def _send_if_due(self, status: MirrorStatus, shown: dict[str, str], *, news: bool) -> None:
         """Send a mirror's status. One that is not `news` is sent only where the manager shows something else."""
         name = status.mirror
         if _waits(status) and shown.get(name) == FAILED:
             return
         if news and status.status in ENDS and shown.get(name) not in _AT_WORK:
-            self._tell_status(status, PRE_SYNCING, shown)  # without which it records no start
+            self._send_status(status, PRE_SYNCING, shown)  # without which it records no start
         if news or status.status in _HELD:
-            self._tell_status(status, _word(status), shown)
+            self._send_status(status, _word(status), shown)
         elif status.status in _AT_WORK:
             if shown.get(name) not in _AT_WORK:
-                self._tell_status(status, PRE_SYNCING, shown)
+                self._send_status(status, PRE_SYNCING, shown)
             if shown[name] != _word(status):
-                self._tell_status(status, _word(status), shown)
+                self._send_status(status, _word(status), shown)
         elif (name not in shown or shown[name] in _HELD) and status.status not in _NOT_BEGUN:
-            self._tell_status(status, NONE, shown)
+            self._send_status(status, NONE, shown)
         elif status.status in ENDS and status.size is not None:
             self._ask("POST", f"{self._job(name)}/size", {"name": name, "size": tunasync_size(status.size)})
 
-    def _tell_status(self, status: MirrorStatus, word: str, shown: dict[str, str]) -> None:
+    def _send_status(self, status: MirrorStatus, word: str, shown: dict[str, str]) -> None:
         of_run = TO_TUNASYNC[status.run.status] if status.run and not _waits(status) else _word(status)
         reason = status.run.reason if status.run and word == of_run else ""
         fields = {"name": status.mirror, "worker": self._worker, "is_master": status.is_master, "status": word}
@@ -153,7 +153,7 @@ class TunasyncManager:
                 log(f"the manager rejects {what}: {error.what}", about="courier", level=ERROR)
         shown[status.mirror] = word
 
-    def _tell_schedules(self, book: Journal) -> None:
+    def _send_schedules(self, book: Journal) -> None:
         schedules = [
             {"name": status.mirror, "next_schedule": _rfc3339(status.next_run_at)}
             for status in book.statuses()

@@ -71,8 +71,11 @@ def of_mirror(definition: Definition, config: Config) -> tuple[Words, list[Findi
     except Unfit as unfit:
         place = config.at("docker", unfit.option.removeprefix("docker_"))
         raise place.left_out(f"{unfit}.", "Write it in another form.", "Each mirror with a `docker_image`") from unfit
-    told = [*_told(usual, config.at("docker", "options")), *_told(own, definition.at("docker_options"))]
-    return _together(usual, own), told
+    findings = [
+        *_skipjacks_own(usual, config.at("docker", "options")),
+        *_skipjacks_own(own, definition.at("docker_options")),
+    ]
+    return _together(usual, own), findings
 
 
 def common(config: Config) -> Words:
@@ -100,7 +103,7 @@ def _idle(definition: Definition, config: Config) -> list[Finding]:
     ]
 
 
-def _told(words: Words, place: Value) -> list[Finding]:
+def _skipjacks_own(words: Words, place: Value) -> list[Finding]:
     todo = "Check whether it was meant to do more."
     return [place.finding(f"`{option}` is left out: Skipjack sets it itself.", todo) for option in words.ours]
 

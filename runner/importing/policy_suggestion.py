@@ -40,7 +40,7 @@ def _decided(mirrors: list[Mirror], settings: RunnerSettings, policy: Policy) ->
     decision = decide(mirrors, settings, policy)
     refused = {name for name, _violation in decision.refused}
     needing = [each for each in mirrors if each.name not in refused]
-    found = decide(needing, settings, policy_lists.without_former(policy))
+    found = decide(needing, settings, policy_lists.without_old_keys(policy))
     return found._replace(refused=(*decision.refused, *found.refused))
 
 
@@ -63,7 +63,7 @@ def _in_force(settings: RunnerSettings) -> list[Mirror]:
 
 
 def _lines(decision: PolicyExtension, policy: Policy, settings: RunnerSettings) -> Iterator[str]:
-    base = policy_lists.without_former(policy)
+    base = policy_lists.without_old_keys(policy)
     causes: dict[str, dict[str | Bound, list[str]]] = {}
     for made, names in decision.causes:
         causes.setdefault(made.key, {})[made.entry] = names

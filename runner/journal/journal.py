@@ -160,7 +160,7 @@ class Journal:
         with sqlite_file.or_failed("cannot keep in the journal what a directory holds"), transaction(self._db):
             self.mirrors.update(mirror, seen)
 
-    def start_anew(self, mirror: str) -> None:
+    def allow_empty_start(self, mirror: str) -> None:
         """Record that the operator lets a mirror start in an empty directory, until the next success."""
         forgotten = {"files_in": "", "emptied": None, "accepted_files": None, "accepted_bytes": None, "loss_refused": 0}
         forgotten |= {"accepted_on_disk": None, "first_look": "", "counted": 0}

@@ -76,7 +76,7 @@ def rsync_options(policy: Policy) -> Mapping[str, frozenset[str | None]]:
     return {name: frozenset(values) for name, values in found.items()}
 
 
-def without_former(policy: Policy) -> Policy:
+def without_old_keys(policy: Policy) -> Policy:
     """Return the policy without the keys of earlier releases: what they deny leaves the lists, they allow nothing."""
     env, options = policy.allowed_env, policy.allowed_rsync_options
     if policy.forbidden_env is not None:

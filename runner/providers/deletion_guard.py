@@ -68,7 +68,7 @@ def guarded(job: Job, full: Command, brought: int = 0) -> Iterator[Command]:
         elif names.in_force:
             yield from _after(job, full, names, brought)
         else:
-            _unheard(job, full)
+            _without_names(job, full)
 
 
 def _plain(job: Job, full: Command) -> Iterator[Command]:
@@ -143,7 +143,7 @@ def _after(job: Job, full: Command, names: Names, brought: int) -> Iterator[Comm
     job.contents, job.counted = judged.left, judged.counted
 
 
-def _unheard(job: Job, full: Command) -> None:
+def _without_names(job: Job, full: Command) -> None:
     """Handle a program that named no deletions: the tree is compared after the run; Abort after exit code 25."""
     program = full.argv[0]
     if job.exit_code == _DELETIONS_LEFT:

@@ -66,7 +66,7 @@ def most(job: Job) -> int | None:
     return min((allowed(each, known) for each in limits), default=None)
 
 
-def require_foretold_bearable(job: Job, trial: Names, files: int) -> deletions.Measured:
+def require_trial_within_limits(job: Job, trial: Names, files: int) -> deletions.Measured:
     """Measure the files that a trial named for directories in their place; raises Abort if the limits forbid them.
 
     The sizes of such files that were deleted before are unknown, so the bytes that the upstream lists less count too.
@@ -81,20 +81,20 @@ def require_foretold_bearable(job: Job, trial: Names, files: int) -> deletions.M
     size = found.lost.size
     if is_by_bytes and job.accepted is not None and trial.listed is not None:
         size = max(size, job.accepted.size - trial.listed.size - job.past.deleted.size)
-    require_bearable(job, Tree(files, size))
+    require_within_limits(job, Tree(files, size))
     return found._replace(lost=Tree(files, found.lost.size))
 
 
-def require_bearable(job: Job, foretold: Tree = NOTHING) -> None:
+def require_within_limits(job: Job, from_trial: Tree = NOTHING) -> None:
     """Raise Abort if more files were deleted since the last accepted success than the limits allow.
 
-    `foretold` are further files that rsync would replace by directories.
+    `from_trial` are further files that rsync would replace by directories.
     """
     if job.accepted is None or not job.accepted.files:
         return
-    loss = Loss(job.accepted, _sum(job.past.deleted, foretold), 1)
+    loss = Loss(job.accepted, _sum(job.past.deleted, from_trial), 1)
     happens = "are gone since the last accepted success, most where rsync put directories in the place of files"
-    if foretold.files:
+    if from_trial.files:
         gone = job.past.deleted.files
         with_gone = f", with {gone} that are gone since the last accepted success" if gone else ""
         happens = f"would make way for directories of the upstream{with_gone}"

@@ -34,7 +34,7 @@ def begin(job: Job, names: Names, found: deletions.Measured) -> None:
     count(job, found.lost, token)
 
 
-def foretell(job: Job, names: Iterable[bytes], found: deletions.Measured) -> None:
+def count_from_trial(job: Job, names: Iterable[bytes], found: deletions.Measured) -> None:
     """Count files, by their names as rsync prints them, before rsync itself deletes them."""
     token = os.urandom(16).hex()
     lines = (b"0 100644 %b\n" % name for name in names)

@@ -79,7 +79,7 @@ class Way:
         can_lose = job.accepted is not None and job.accepted.files > 0
         self._most = deletion_judgement.most(job) if can_lose else None
         self._is_by_bytes = can_lose and job.limits.size is not None
-        self._foretold: set[bytes] | None = None
+        self._from_trial: set[bytes] | None = None
         """Names from a trial of files that are not deleted yet, as rsync prints them; None before a trial."""
         self.pipe = pipe_of(job, self._left) if can_lose else Pipe()
         self._ahead = ahead_in(self.pipe)
@@ -97,24 +97,24 @@ class Way:
         from runner.providers import deletion_record  # loaded here, since files rarely become directories
 
         self._job.kept[deletion_judgement.MADE_WAY] = True
-        surprises = len(names) if self._foretold is None else len(set(names) - self._foretold)
-        if self._foretold is not None:
-            self._foretold.difference_update(names)
+        surprises = len(names) if self._from_trial is None else len(set(names) - self._from_trial)
+        if self._from_trial is not None:
+            self._from_trial.difference_update(names)
         if surprises:
             deletion_record.count(self._job, Tree(surprises, self._unknown_size()), self._job.past.deleting)
-            deletion_judgement.require_bearable(self._job)
+            deletion_judgement.require_within_limits(self._job)
         if self._is_narrow:
             raise Enough
 
     def _unknown_size(self) -> int:
         """Return what files count that the upstream replaced by directories after a trial: more than may be deleted."""
-        size = self._job.limits.size if self._is_by_bytes and self._foretold is not None else None
+        size = self._job.limits.size if self._is_by_bytes and self._from_trial is not None else None
         return 0 if size is None else size + 1
 
     @property
     def _is_narrow(self) -> bool:
         """Return whether more files can be under way than may be deleted, or further ones of unknown sizes."""
-        if self._foretold is not None:
+        if self._from_trial is not None:
             return False
         has_lost = self._job.past.deleted.files > 0
         return (self._is_by_bytes and has_lost) or (self._left is not None and self._left < self._ahead)
@@ -124,17 +124,17 @@ class Way:
 
         Raises Abort if the limits are exceeded, before the command or after a trial.
         """
-        deletion_judgement.require_bearable(self._job)  # earlier runs may have exceeded the limits together
+        deletion_judgement.require_within_limits(self._job)  # earlier runs may have exceeded the limits together
         command = command._replace(pipe=self.pipe, goes_on=command.goes_on | {ENOUGH})
         if self._is_narrow:
-            yield from self._foretold_passes(command, names)
+            yield from self._passes_with_trial(command, names)
             return
         yield command
         if self._job.exit_code == ENOUGH:
             self._job.note("rsync was ended to find out how many more files would make way for directories")
             self._job.past = self._job.past._replace(counted=False)  # the number of files that it fetched is unknown
             self._take_off(names)
-            yield from self._foretold_passes(command, names)
+            yield from self._passes_with_trial(command, names)
 
     def _take_off(self, names: Names) -> None:
         """Subtract the files that rsync had named but not yet deleted when it was ended."""
@@ -144,10 +144,10 @@ class Way:
         left = deletions.remaining(self._job.directory, items, deletions.exempt(self._job.mirror), set())
         deletion_record.take_off(self._job, Tree(left.files, 0))
 
-    def _foretold_passes(self, command: Command, names: Names) -> Iterator[Command]:
+    def _passes_with_trial(self, command: Command, names: Names) -> Iterator[Command]:
         """Yield a trial, and after it the command, which may delete the files that the trial named."""
-        yield from self._foretelling(command, names)
-        are_counted = bool(self._foretold)
+        yield from self._trial_run(command, names)
+        are_counted = bool(self._from_trial)
         # The smallest pipe, since the upstream may list other files than in the trial.
         yield command._replace(pipe=pipe_for(0))
         if are_counted:
@@ -155,17 +155,17 @@ class Way:
 
             deletion_record.correct(self._job)
 
-    def _foretelling(self, command: Command, names: Names) -> Iterator[Command]:
+    def _trial_run(self, command: Command, names: Names) -> Iterator[Command]:
         """Yield a trial; Abort after it if the limits do not allow the deletion of all files that it named."""
         found = 0
-        foretold: set[bytes] = set()
+        from_trial: set[bytes] = set()
 
         def keep(named: Collection[bytes]) -> None:
             nonlocal found
             found += len(named)
             # With more names the run is refused, and none of them is needed.
             if found <= (_MOST_FORETOLD if self._left is None else self._left):
-                foretold.update(named)
+                from_trial.update(named)
 
         with contextlib.closing(names.another(keep)) as trial:
             yield command._replace(
@@ -182,6 +182,6 @@ class Way:
             ):  # counted before the command starts: if the run is killed, the next one subtracts what still exists
                 from runner.providers import deletion_record
 
-                measured = deletion_judgement.require_foretold_bearable(self._job, trial, found)
-                deletion_record.foretell(self._job, foretold, measured)
-        self._foretold = foretold
+                measured = deletion_judgement.require_trial_within_limits(self._job, trial, found)
+                deletion_record.count_from_trial(self._job, from_trial, measured)
+        self._from_trial = from_trial

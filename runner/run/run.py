@@ -211,7 +211,7 @@ def _claim(job: Job, book: Journal, directory: DirectoryLock) -> None:
     except InUse as busy:
         raise Abort(REFUSED, str(busy)) from busy
     if job.starts_anew:
-        book.start_anew(job.mirror.name)
+        book.allow_empty_start(job.mirror.name)
     elif job.from_empty:
         log("`--from-empty` has no effect, since its directory has files", about=job.mirror.name)
 

@@ -63,7 +63,7 @@ def recover_unit(layout: StateLayout, name: str, now: float) -> None:
         left = [active for active in book.active() if active.mirror == name and active.status != LAUNCHING]
         for active in left:
             if not locks.is_in_use(layout.lock("supervisor", name)) and not layout.has_container(name):
-                book.recover(active, _end_of_dead(active, "", now), now)
+                book.recover(active, _end_of_crashed(active, "", now), now)
         only_requested = book.was_requested(name)
     launch.want_tick(layout, only_requested=only_requested)
 
@@ -94,13 +94,13 @@ def _ending(active: Active, outcome: units.UnitOutcome | None, now: float, timeo
     """Return the end of a run without a supervisor, or None when it may still be starting."""
     if active.status != LAUNCHING or outcome is not None:
         pending = active.status == LAUNCHING and outcome is not None and outcome.pending
-        return None if pending else _end_of_dead(active, outcome.failure if outcome else "", now)
+        return None if pending else _end_of_crashed(active, outcome.failure if outcome else "", now)
     if abs(now - active.launched_at) < timeout:
         return None
-    return _end_of_dead(active, "the run's process never started; see messages.log", now)
+    return _end_of_crashed(active, "the run's process never started; see messages.log", now)
 
 
-def _end_of_dead(active: Active, failure: str, now: float) -> Ending:
+def _end_of_crashed(active: Active, failure: str, now: float) -> Ending:
     """Return how a run ended whose process died; `failure` is the reason for one that never started."""
     next_run_at = now + schedule.RECOVERY_DELAY
     if active.status == LAUNCHING:

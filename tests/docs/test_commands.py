@@ -56,7 +56,7 @@ def test_the_commands_of_each_page_are_run_by_a_test() -> None:
         assert page in (ROOT / test).read_text("utf-8"), test
 
 
-def test_nothing_is_said_to_be_spoken_of_that_no_page_names() -> None:
+def test_every_word_of_the_list_is_in_a_page() -> None:
     assert {code for page in PAGES for code in inline(page)} >= SPOKEN_OF.keys()
 
 

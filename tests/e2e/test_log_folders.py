@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker
 
 
-def test_a_run_keeps_its_logs_in_the_mirrors_own_folder_and_tells_its_commands(
+def test_a_run_keeps_its_logs_in_the_mirrors_own_folder_and_passes_it_to_commands(
     repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker
 ) -> None:
     own = worker.folder / "logs/deep/er"
@@ -36,7 +36,7 @@ def test_a_folder_elsewhere_needs_the_machines_leave(
     assert "sent" in (own / "latest").read_text()
 
 
-def test_of_two_mirrors_with_one_folder_the_second_waits_until_that_is_mended(
+def test_of_two_mirrors_with_one_folder_the_second_waits_until_that_is_corrected(
     repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker
 ) -> None:
     text = f"upstream: {upstream.url('files')}\nlog_dir: {worker.folder}/logs/both\n"

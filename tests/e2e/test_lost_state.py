@@ -386,7 +386,7 @@ def test_the_command_to_start_over_removes_the_database_and_no_copy_of_it(
     assert copy.read_text() == "a copy"
 
 
-def test_a_backup_is_put_back_as_the_page_says(stopped: Manager) -> None:
+def test_a_backup_is_restored_as_the_page_describes(stopped: Manager) -> None:
     assert ask(stopped, "backup", "copy.db").returncode == 0
     path = stopped.folder / "state/manager.db"
     path.write_bytes(b"")

@@ -56,9 +56,7 @@ def test_every_end_has_its_status_and_a_reason(
     assert run.reason in log.read_text()
 
 
-def test_a_missing_run_bit_and_a_missing_program_are_said_in_words(
-    repository: ConfigRepository, worker: Worker
-) -> None:
+def test_a_missing_run_bit_and_a_missing_program_are_explained(repository: ConfigRepository, worker: Worker) -> None:
     declare(repository, worker, script(worker, "#!/bin/sh\n", mode=0o644))
     assert "chmod +x" in worker.run_of("m").reason
 

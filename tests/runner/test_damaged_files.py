@@ -274,7 +274,7 @@ def test_each_program_reports_a_wrong_time_in_the_journal_as_damage(
         assert code == 0 or (code, f"a value of `{name}` in `{table}` is invalid" in told) == (1, True), told
 
 
-def test_a_command_tells_that_a_time_in_the_journal_is_damaged(
+def test_a_command_reports_a_damaged_time_in_the_journal(
     machine: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mirrors").mkdir()

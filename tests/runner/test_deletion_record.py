@@ -241,7 +241,7 @@ def test_from_empty_resets_the_count(site: Site, tmp_path: Path) -> None:
     lose(site, *range(7))
     kill_after_deleting(tmp_path, site, 2)
     with journal.opened(book_of(site)) as book:
-        book.start_anew(SUBJECT.name)
+        book.allow_empty_start(SUBJECT.name)
     assert (past(site).deleted, past(site).deleting) == ((0, 0), "")
 
 

@@ -55,7 +55,7 @@ def test_a_run_leaves_its_state_and_a_report_of_every_change(book: Journal) -> N
     assert (last["size"], last["next_run_at"], last["run"]["duration"]) == (7, 500.0, 9.0)
 
 
-def test_an_end_empties_what_it_makes_a_thing_of_the_past_but_no_number_is_missing(book: Journal) -> None:
+def test_an_end_empties_reports_that_it_outdates_but_no_number_is_missing(book: Journal) -> None:
     other = Subject("ubuntu", "x", True, "a" * 40)
     book.begin(None, other, 50.0)
     one_run(book, now=100.0)
@@ -482,7 +482,7 @@ def test_only_a_success_changes_what_was_accepted(book: Journal) -> None:
         assert book.past("debian").emptied == 9, "a run that is killed now may leave it empty"
         book.end(run, "debian", Ending(status, left=left), 105.0)
     assert book.past("debian") == Past(105.0, "/srv/m", None, 9, 40, 4000, on_disk=3000)
-    book.start_anew("debian")
+    book.allow_empty_start("debian")
     assert book.past("debian") == Past(105.0, "", None, None, None, None)
 
 

@@ -105,14 +105,14 @@ def test_files_that_a_trial_named_and_that_stayed_do_not_count(site: Site, monke
     restored = site.upstream / "folder-0/00"
 
     def restore(way: Way, command: Command, names: Names) -> Iterator[Command]:
-        yield from foretelling(way, command, names)
+        yield from trial_run(way, command, names)
         (restored / "in").unlink()
         restored.rmdir()
         write(site.upstream, 0)
         write(site.upstream, FILES)
 
-    foretelling = Way._foretelling
-    monkeypatch.setattr(Way, "_foretelling", restore)
+    trial_run = Way._trial_run
+    monkeypatch.setattr(Way, "_trial_run", restore)
     assert sync(site, max_delete=1, fail_on_match="folder-0").status == "failed"
     assert (gone(site), past(site).deleted) == (-1, (0, 0))
 
@@ -124,12 +124,12 @@ def test_an_upstream_that_shows_trials_something_else_takes_two_more_once(
     site: Site, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], limit: int
 ) -> None:
     def change(way: Way, command: Command, names: Names) -> Iterator[Command]:
-        yield from foretelling(way, command, names)
+        yield from trial_run(way, command, names)
         become_folders(site, range(limit, FILES))
 
     become_folders(site, range(limit))
-    foretelling = Way._foretelling
-    monkeypatch.setattr(Way, "_foretelling", change)
+    trial_run = Way._trial_run
+    monkeypatch.setattr(Way, "_trial_run", change)
     lost = []
     for _again in range(3):
         refused = sync(site, max_delete=limit, **fields)

@@ -241,7 +241,7 @@ def test_the_kernel_kills_a_process_before_its_run_when_memory_runs_out(tmp_path
     assert Path("/proc/self/oom_score_adj").read_text() == ours
 
 
-def test_a_process_inherits_no_descriptor_and_no_secret_of_ours(
+def test_a_process_inherits_no_descriptor_and_no_secret_of_skipjack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/x")

@@ -276,12 +276,12 @@ def test_names_of_a_file_that_keeps_one_lose_no_bytes(site: Site) -> None:
 
 def test_no_file_of_an_unknown_size_goes_after_a_trial(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def change(way: Way, command: Command, names: Names) -> Iterator[Command]:
-        yield from foretelling(way, command, names)
+        yield from trial_run(way, command, names)
         become_folders(site, range(4, FILES))
 
     become_folders(site, range(4))
-    foretelling = Way._foretelling
-    monkeypatch.setattr(Way, "_foretelling", change)
+    trial_run = Way._trial_run
+    monkeypatch.setattr(Way, "_trial_run", change)
     for _again in range(3):
         refused = sync(site, max_delete_bytes=10_000)
         assert refused.status == "refused"
@@ -301,7 +301,7 @@ def test_a_pipe_holds_few_of_the_files_that_may_go(site: Site, may_go: int) -> N
 
 
 @pytest.mark.parametrize("lines", [1, 2, 3, 64, 100, 116, 117, 3000, 10**6])
-def test_no_pipe_holds_more_lines_than_it_says(lines: int) -> None:
+def test_no_pipe_holds_more_lines_than_reported(lines: int) -> None:
     pipe = within(lines, SHORTEST, b"")
     source, target = pipes.opened(pipe)
     os.set_blocking(target, False)

@@ -161,7 +161,7 @@ def test_a_plug_in_syncs_a_mirror_with_its_keys_and_a_hook_acts_on_it(
     assert not [name for name in sys.modules if name.startswith(f"{packages.folder.parent.name}_")], "no code runs here"
 
 
-def test_a_broken_plug_in_quarantines_its_mirrors_alone_until_it_is_mended(
+def test_a_broken_plug_in_quarantines_its_mirrors_alone_until_it_is_repaired(
     packages: Packages, repository: ConfigRepository, machine: Machine, trials: list[str]
 ) -> None:
     packages.install(PROVIDER, "git", "import a_missing_library\n" + FETCHES, depth=DEPTH)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.policy.policy_lists import env_entries, rsync_options, without_former
+from runner.policy.policy_lists import env_entries, rsync_options, without_old_keys
 from schemas.records import PLAIN_ENV, RSYNC_OPTIONS, Policy
 from schemas.rsync.rsync_options import canonical
 
@@ -39,7 +39,9 @@ def test_an_option_removed_from_the_old_default_may_have_any_value(spellings: tu
 
 
 def test_variables_that_old_lists_deny_leave_the_new_list_with_their_values() -> None:
-    found = without_former(Policy(allowed_env=("default", "OWN=x", "OTHER"), forbidden_env=("HTTP*", "OWN", "TMPDIR")))
+    found = without_old_keys(
+        Policy(allowed_env=("default", "OWN=x", "OTHER"), forbidden_env=("HTTP*", "OWN", "TMPDIR"))
+    )
     assert found.forbidden_env is None
     denied = {"HTTP_PROXY", "HTTPS_PROXY", "TMPDIR=/tmp", "TMPDIR=/var/tmp"}
     assert found.allowed_env == (*(each for each in PLAIN_ENV if each not in denied), "OTHER")
@@ -51,7 +53,7 @@ def test_options_that_old_lists_deny_leave_the_new_list_in_both_spellings() -> N
         allowed_rsync_options=("default", "--partial-dir=.part", "-K"),
         forbidden_rsync_options=("--compress", "--partial-dir", "-K", "--bwlimit"),
     )
-    found = without_former(policy)
+    found = without_old_keys(policy)
     assert found.forbidden_rsync_options is None
     denied = {"-z", "--compress", "--bwlimit"} & set(RSYNC_OPTIONS)
     assert found.allowed_rsync_options == tuple(each for each in RSYNC_OPTIONS if each not in denied)
@@ -60,6 +62,6 @@ def test_options_that_old_lists_deny_leave_the_new_list_in_both_spellings() -> N
 
 def test_lists_without_old_keys_stay_as_they_are() -> None:
     policy = Policy(allowed_env=("default", "OWN"), allowed_rsync_options=("default", "-K"))
-    assert without_former(policy) == policy
-    assert without_former(policy._replace(forbidden_env=())).allowed_rsync_options == ("default", "-K")
-    assert without_former(policy._replace(forbidden_rsync_options=())).allowed_env == ("default", "OWN")
+    assert without_old_keys(policy) == policy
+    assert without_old_keys(policy._replace(forbidden_env=())).allowed_rsync_options == ("default", "-K")
+    assert without_old_keys(policy._replace(forbidden_rsync_options=())).allowed_env == ("default", "OWN")

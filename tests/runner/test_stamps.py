@@ -54,5 +54,5 @@ def test_fractions_are_kept() -> None:
         b"\n" * 50 + b"1709640000",
     ],
 )
-def test_what_holds_no_time_near_its_top_tells_none(data: bytes) -> None:
+def test_a_file_without_a_time_near_its_top_has_none(data: bytes) -> None:
     assert read_stamp(data) is None

@@ -26,7 +26,7 @@ def test_a_run_is_active_or_ended_or_neither_but_never_both() -> None:
 
 
 @pytest.mark.parametrize("part", ["run", "status"])
-def test_reports_may_tell_every_status_and_no_other(part: str) -> None:
+def test_reports_may_have_every_status_and_no_other(part: str) -> None:
     assert set(schema("report")["$defs"][part]["properties"]["status"]["enum"]) == set(states.TO_TUNASYNC)
 
 

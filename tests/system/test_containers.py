@@ -361,7 +361,7 @@ def test_more_memory_than_allowed_is_reported(repository: ConfigRepository, work
     ],
     ids=["no program", "no run bit", "no image", "125 of its own", "127 of its own"],
 )
-def test_what_fails_is_said_with_the_next_step(
+def test_a_failure_is_reported_with_the_next_step(
     repository: ConfigRepository, worker: Worker, engine: Engine, text: str, expected: str
 ) -> None:
     repository.commit({"m.yml": text}, "Add a broken one")
@@ -372,7 +372,7 @@ def test_what_fails_is_said_with_the_next_step(
     assert settled(worker, engine)
 
 
-def test_a_missing_program_is_said_with_the_next_step(
+def test_a_missing_program_is_reported_with_the_next_step(
     tmp_path: Path, repository: ConfigRepository, worker: Worker
 ) -> None:
     worker.settings.write_text(
@@ -408,7 +408,7 @@ def test_a_marker_whose_container_cannot_be_removed_keeps_the_directory_for_itse
     assert_no_more_beats()
 
 
-def test_a_daemon_that_cannot_be_reached_is_said_with_the_next_step(
+def test_an_unreachable_daemon_is_reported_with_the_next_step(
     repository: ConfigRepository, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/socket")

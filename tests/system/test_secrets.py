@@ -124,7 +124,7 @@ def test_a_credential_is_read_by_root_and_must_be_there(site: Site) -> None:
         assert f"cron passes no credentials, so `{key}` cannot be read. Set `file:` there instead." in cron
 
 
-def test_units_of_a_user_tell_of_what_this_user_cannot_read(site: Site) -> None:
+def test_units_of_a_user_report_files_that_this_user_cannot_read(site: Site) -> None:
     ada = User(site.box)
     folder = "/home/ada/.config/skipjack"
     site.box.write(
