@@ -187,7 +187,7 @@ class _Explanation:
     """Words the errors of one document."""
 
     def __init__(self, name: str, document: Document, schemas: SchemaSet) -> None:
-        self._schema = schema(name, schemas)
+        self._name, self._schema = name, schema(name, schemas)
         self._schemas = schemas
         self._document = document
 
@@ -205,7 +205,11 @@ class _Explanation:
             known = list(cast("dict[str, Any]", error.schema)["properties"])
             for key in sorted(set(cast("dict[str, Any]", error.instance)) - set(known)):
                 what = f"Unknown key `{shown(key)}`."
-                yield _Fault((*path, key), document.problem([*path, key], what, suggest(key, known), at_key=True))
+                todo = suggest(key, known)
+                if not path and self._may_be_plugin(key, known):
+                    file = f"`.skipjack/schemas/{shown(key)}.hook.schema.json`"
+                    todo = f"If a plug-in has it, install that or add {file}. {todo}"
+                yield _Fault((*path, key), document.problem([*path, key], what, todo, at_key=True))
         elif error.validator == "required":
             # jsonschema yields an error for each missing key, and names the key only in its message.
             for key in [key for key in rule if f"'{key}'" in error.message]:
@@ -220,6 +224,11 @@ class _Explanation:
             yield _Fault(path, document.problem(path, *_unknown_provider(error)))
         else:
             yield _Fault(path, document.problem(path, _what(error, path), self._example(path)))
+
+    def _may_be_plugin(self, key: str, known: Collection[str]) -> bool:
+        """Return whether an unknown key of a mirror looks like the name of a hook that is not installed here."""
+        is_of_mirrors = self._name in ("mirror", "defaults")
+        return is_of_mirrors and isinstance(self._document.value[key], Mapping) and not nearest(key, known)
 
     def _example(self, path: Sequence[str | int]) -> str:
         """Return an example of the nearest described key at or above `path`, as YAML."""

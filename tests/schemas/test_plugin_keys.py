@@ -71,6 +71,16 @@ def test_a_provider_may_send_a_user_name_and_a_password_to_any_address() -> None
             assert hints.of_mirrors(found.mirrors) == []
 
 
+@pytest.mark.parametrize("file", ["debian", "_defaults"])
+def test_an_unknown_key_with_a_mapping_may_lack_its_schema(file: str) -> None:
+    files = {"_defaults": "worker: w1\nupstream: rsync://u/m/\n", "debian": "provider: rsync\n"}
+    files[file] += "announce: {room: ops}\n"
+    found = load(files["debian"], {}, _defaults=files["_defaults"])
+    (problem,) = lines(found.problems)
+    todo = "If a plug-in has it, install that or add `.skipjack/schemas/announce.hook.schema.json`. Known: `after`, "
+    assert f"Unknown key `announce`. {todo}" in problem
+
+
 def test_a_provider_needs_no_key_of_its_own() -> None:
     assert load("provider: git").mirrors[0].plugins == {"git": {"depth": 5}}
 
