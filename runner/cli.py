@@ -5,7 +5,6 @@ Imports stand inside these functions, so that no command pays for another one: `
 
 import argparse
 import errno
-import json
 import os
 import re
 import sys
@@ -13,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.base.output import hush, log, say
+from runner import definition_commands
+from runner.base.output import hush, log
 from runner.error_boundary import damage_behind, guarded
 from runner.install import command as install
 from schemas.errors import SkipjackError
@@ -59,13 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="skipjack", description=description, epilog=_EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"skipjack {version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    validate = _command(commands, "validate", "check a folder of mirror definitions")
-    words = "the folder of mirror definitions (default: %(default)s)"
-    validate.add_argument("directory", nargs="?", default=".", type=Path, metavar="DIR", help=words)
-    validate.add_argument("--json", action="store_true", help="print the problems as JSON")
-    validate.set_defaults(command=_validate)
-    _add_schema(commands)
-    _add_import(commands)
+    definition_commands.add(commands)
     follow = _with_settings(commands, "follow", "bring the plan to the newest revision; starts no run")
     follow.add_argument("--start", action="store_true", help="then start due mirrors, as units and cron lines do")
     follow.add_argument("--quiet", action="store_true", help=_QUIET)
@@ -183,69 +177,6 @@ def _reason(text: str) -> str:
     if len(line) > REASON:
         raise argparse.ArgumentTypeError(f"too long: {len(line)} characters, at most {REASON} are allowed")
     return line
-
-
-def _add_schema(commands: "Commands") -> None:
-    parser = _command(commands, "schema", "print the schema of a kind of file for editors, or of a plug-in's keys")
-    words = "mirror, defaults or workers, with the keys of all plug-ins; or an installed plug-in, with its keys alone"
-    parser.add_argument("kind", nargs="?", default="mirror", metavar="KIND", help=words)
-    words = "the folder of mirror definitions, whose plug-ins are included (default: %(default)s)"
-    parser.add_argument("directory", nargs="?", default=".", type=Path, metavar="DIR", help=words)
-    parser.set_defaults(command=_schema)
-
-
-def _schema(arguments: argparse.Namespace) -> int:
-    from runner.schema_output import print_schema
-
-    print_schema(arguments.kind, arguments.directory)
-    return 0
-
-
-def _add_import(commands: "Commands") -> None:
-    kinds = _command(commands, "import", "write mirror definitions from the configuration of another program")
-    programs = kinds.add_subparsers(required=True, metavar="PROGRAM")
-    parser = _command(programs, "tunasync", "import the configuration of a tunasync worker")
-    parser.add_argument("file", metavar="FILE", help="the configuration of the tunasync worker")
-    parser.add_argument("--into", default="mirrors", metavar="DIR", help="the folder to write (default: %(default)s)")
-    parser.add_argument("--secrets", metavar="DIR", help="the folder for passwords on the machine of the worker")
-    parser.add_argument("--force", action="store_true", help="overwrite existing files")
-    parser.set_defaults(command=_import_tunasync)
-
-
-def _import_tunasync(arguments: argparse.Namespace) -> int:
-    from runner.importing.tunasync import import_tunasync
-
-    return import_tunasync(arguments.file, arguments.into, arguments.secrets, force=arguments.force)
-
-
-def _validate(arguments: argparse.Namespace) -> int:
-    from schemas.config import catalogue, hints, plugin_search, rename_rules, sources
-    from schemas.problems import InvalidConfigError
-
-    try:
-        found = catalogue.load(sources.read_directory(arguments.directory), plugin_search.installed().schemas)
-        problems, names = found.problems, sorted({mirror.name for mirror in found.mirrors})
-        moves = rename_rules.moves(found.mirrors)
-        warnings = [*found.warnings, *hints.of_files(found.passed_over), *hints.of_mirrors(found.mirrors)]
-    except InvalidConfigError as refused:
-        problems, names, moves, warnings = refused.problems, [], [], []
-    if arguments.json:
-        plain = {"mirrors": names, "problems": [problem._asdict() for problem in problems], "moves": moves}
-        plain["warnings"] = warnings
-        say(json.dumps(plain, indent=2))
-        return 1 if problems else 0
-    for move in moves:
-        say(f"note: {move}")
-    for warning in warnings:
-        say(f"warning: {warning}")
-    for problem in problems:
-        say(str(problem._replace(file=str(arguments.directory / problem.file))))
-    valid = "1 mirror is valid" if len(names) == 1 else f"{len(names)} mirrors are valid"
-    if problems:
-        log(f"{len(problems)} problem{'s' * (len(problems) > 1)}; {valid}")
-        return 1
-    say(valid)
-    return 0
 
 
 def _settings(arguments: argparse.Namespace) -> "RunnerSettings":
