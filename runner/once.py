@@ -16,8 +16,8 @@ from runner.plan.schedule import State
 from runner.tick import tick
 from schemas.errors import SkipjackError
 from schemas.records import RunnerSettings
-from schemas.standard_streams import ERROR, WARNING
-from schemas.states import ACTIVE, QUEUED, SUCCESS
+from schemas.standard_streams import ERROR, INFO, WARNING
+from schemas.states import ACTIVE, QUEUED, STOPPED, SUCCESS
 from schemas.units import format_duration
 
 POLL = 0.2
@@ -59,9 +59,9 @@ def report_follow(
     """
     done = follow(settings, again=again, accept_rewrite=accept_rewrite)
     for problem in done.problems:
-        log(problem)
+        log(problem, about="follow", level=ERROR if done.refused else WARNING)
     for move in () if quiet and not done.changed else done.moves:
-        log(f"note: {move}")
+        log(move, about="follow")
     if done.refused:
         log(f"the newest revision is rejected; {done.revision[:12]} stays in force", about="follow", level=ERROR)
     elif not quiet:
@@ -95,7 +95,8 @@ def _run_all_due(layout: StateLayout) -> bool:
             for name in sorted(name for name in waiting if _has_ended(states[name], began)):
                 waiting.remove(name)
                 fine &= states[name].status == SUCCESS
-                log(f"{states[name].status}{_reason(book, name)}", about=name)
+                level = INFO if states[name].status in (SUCCESS, STOPPED) else ERROR
+                log(f"{states[name].status}{_reason(book, name)}", about=name, level=level)
     return fine
 
 

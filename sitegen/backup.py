@@ -28,7 +28,7 @@ def backup(settings: ManagerSettings, target: Path) -> None:
         sqlite_database.replace(str(aside), str(target))
     except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
         raise SkipjackError(
-            f"cannot write the backup `{target}`: {error}.",
+            f"cannot write the backup `{target}`: {getattr(error, 'strerror', None) or error}.",
             f"Check `{database_file(settings.state_dir)}`, and that the backup's folder has room and is writable.",
         ) from error
     finally:

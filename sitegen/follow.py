@@ -81,7 +81,7 @@ class Follower:
         self._check()  # after a lost lease another publisher may have stored a newer revision
         self._store.keep_catalogue(declared, time.time())
         self._loaded, self._noted, self._reason = revision.commit, ("", None), ""
-        _log.info("revision %s is in use, with %d problems", revision.commit, len(declared.problems))
+        _log.info("revision %s is in use, with %d problems", revision.commit[:12], len(declared.problems))
         return True
 
     def _fetch(self) -> tuple[repository.Revision, str]:

@@ -81,8 +81,8 @@ def ending_of(path: str) -> str:
 def read_directory(directory: Path) -> tuple[SourceFile, ...]:
     """Read a folder's configuration files, sorted by path. Raises SkipjackError if the folder does not exist."""
     if not directory.is_dir():
-        reason = "is not a folder" if directory.exists() else "does not exist"
-        raise SkipjackError(f"the folder {directory} {reason}.", "Name the folder that contains `_site.yml`.")
+        what = f"{directory} is not a folder." if directory.exists() else f"the folder {directory} does not exist."
+        raise SkipjackError(what, "Name the folder that contains `_site.yml`.")
     found = []
     for folder, below, names in os.walk(directory):
         below.sort()

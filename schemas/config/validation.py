@@ -137,10 +137,11 @@ def _read(name: str) -> dict[str, Any]:
 
 
 class _Fault(NamedTuple):
-    """A problem, and the path of the value that is unusable because of it."""
+    """A problem, and the path of the value that is unusable because of it; `of_key` for a wrong name of a key."""
 
     path: tuple[str | int, ...]
     problem: Problem
+    of_key: bool = False
 
 
 def check(name: str, document: Document, schemas: SchemaSet = OWN) -> list[Problem]:
@@ -151,7 +152,8 @@ def check(name: str, document: Document, schemas: SchemaSet = OWN) -> list[Probl
 def examine(name: str, document: Document, schemas: SchemaSet = OWN) -> Document:
     """Return the document with all problems of the YAML parser and of the schema, and their paths.
 
-    A value with a problem from the parser gets none from the schema: it would repeat the first one.
+    A value with a problem from the parser gets none from the schema: it would repeat the first one. The name of its key
+    is judged all the same.
     """
     if () in document.wrong:
         return document
@@ -165,7 +167,7 @@ def examine(name: str, document: Document, schemas: SchemaSet = OWN) -> Document
         fault
         for error in validator(name, schemas).iter_errors(document.value)
         for fault in explanation.faults(error)
-        if not _is_below(fault.path, document.wrong)
+        if not _is_below(fault.path[:-1] if fault.of_key else fault.path, document.wrong)
     ]
     wrong = {fault.path for fault in faults} | {path for fault in faults for path in explanation.meant_keys(fault)}
     return document._replace(
@@ -209,7 +211,7 @@ class _Explanation:
                 if not path and self._may_be_plugin(key, known):
                     file = f"`.skipjack/schemas/{shown(key)}.hook.schema.json`"
                     todo = f"If a plug-in has it, install that or add {file}. {todo}"
-                yield _Fault((*path, key), document.problem([*path, key], what, todo, at_key=True))
+                yield _Fault((*path, key), document.problem([*path, key], what, todo, at_key=True), True)
         elif error.validator == "required":
             # jsonschema yields an error for each missing key, and names the key only in its message.
             for key in [key for key in rule if f"'{key}'" in error.message]:
@@ -286,7 +288,7 @@ def _bad_key(document: Document, path: Sequence[str | int], error: "ValidationEr
     elif rule != NAME_PATTERN:
         todo = f"It must match `{shown(rule)}`." if error.validator == "pattern" else "See the schema of the plug-in."
     what = f"`{shown(key)}` is not a valid name."
-    return _Fault((*path, key), document.problem([*path, key], what, todo, at_key=True))
+    return _Fault((*path, key), document.problem([*path, key], what, todo, at_key=True), True)
 
 
 def _what(error: "ValidationError", path: Sequence[str | int]) -> str:

@@ -160,6 +160,12 @@ def test_problems_of_parser_and_schema_are_reported_once_per_value() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("lines", ["foo: 1\nfoo: 2", "foo:", "foo: on", "foo: !x 1"])
+def test_an_unknown_key_is_reported_beside_a_problem_of_its_value(lines: str) -> None:
+    found = problems("mirror", f"upstream: rsync://a.example/b/\n{lines}\n")
+    assert len(found) == 2 and sum("Unknown key `foo`." in problem for problem in found) == 1
+
+
 def test_all_problems_of_a_file_are_reported_at_once() -> None:
     assert len(problems("mirror", "retry: 0\nintervall: 6h\nprovider: x\nenv: {A: 1, B: 2}\n")) == 5
 
