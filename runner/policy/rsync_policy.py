@@ -93,11 +93,25 @@ def _complaints(mirror: Mirror, directory: str, policy: Policy) -> dict[_Complai
     found: dict[_Complaint, None] = {}
     for words in _argument_lists(mirror, directory):
         found |= dict.fromkeys(_judge(words[:-2], own, policy))
+    if mirror.provider not in PROVIDERS:
+        found |= dict.fromkeys(_judge(tuple(_for_plug_in(mirror)), own, policy))
     return found
 
 
+def _for_plug_in(mirror: Mirror) -> Iterator[str]:
+    """Yield the options and files of a definition that a plug-in may read and pass to an rsync of its own.
+
+    No list may end in an option without its value, so another order of them has the same meaning.
+    """
+    yield from (word for key in KEYS for word in getattr(mirror, key))
+    if mirror.exclude_file is not None:
+        yield from ("--exclude-from", mirror.exclude_file)
+    if not isinstance(mirror.stage1_profile, str):
+        yield from (f"--filter={rule}" for rule in mirror.stage1_profile)
+
+
 def _argument_lists(mirror: Mirror, directory: str) -> Iterator[tuple[str, ...]]:
-    """Yield those of a built-in provider; what a plug-in starts is judged before each start."""
+    """Yield those of a built-in provider; for a plug-in, the program and the paths are judged before each start."""
     if mirror.provider in PROVIDERS:
         yield from PROVIDERS[mirror.provider].argument_lists(mirror, directory)
 
@@ -161,6 +175,8 @@ def _own(mirror: Mirror, directory: str) -> Iterator[tuple[str, str | None]]:
     bare = mirror._replace(rsync_options=(), rsync_options_extra=(), rsync_override=(), rsync_override_only=False)
     for words in _argument_lists(bare, directory):
         yield from _pairs(words[:-2])
+    if mirror.provider not in PROVIDERS:
+        yield from _pairs(tuple(_for_plug_in(bare)))
 
 
 @lru_cache(maxsize=1024)  # most mirrors share one of a few option lists

@@ -97,5 +97,23 @@ def test_options_that_follow_links_are_never_asked_for() -> None:
     assert not any("copy-links" in entry for entry, _ in found)
 
 
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"rsync_options": ("--rsh=/srv/mirror/debian/sh",)}, "`rsync_options` holds `--rsh`"),
+        ({"rsync_options": ("-a",), "rsync_options_extra": ("--log-file=/x",)}, "`rsync_options_extra` holds `--log-f"),
+        ({"rsync_override": ("-aT/etc",)}, "`rsync_override` holds `-T`"),
+        ({"rsync_options": ("--exclude",), "rsync_options_extra": ("x",)}, "`rsync_options` ends in `--exclude`"),
+        ({"exclude_file": "/etc/skipjack/token"}, "exclude_file reads /etc/skipjack/token"),
+        ({"stage1_profile": ("merge /etc/skipjack/token",)}, "stage1_profile reads /etc/skipjack/token"),
+    ],
+)
+def test_options_that_a_plug_in_may_pass_to_rsync_are_judged(fields: dict[str, Any], named: str) -> None:
+    for policy in (Policy(), NONE._replace(allowed_rsync_options=("-a", "--exclude"))):
+        [(what, _todo)] = found(policy, provider="a-plug-in", **fields)
+        assert named in what
+    assert found(Policy(), provider="a-plug-in", rsync_options=("-z", "--bwlimit=1M")) == []
+
+
 def test_what_a_plugin_starts_is_not_judged_here() -> None:
     assert found(NONE, provider="a-plug-in") == []
