@@ -14,6 +14,7 @@ from runner.importing import toml_source, writing
 from runner.plugin_api import Findings
 from runner.run import logs, progress
 from runner.subprocesses import spawn, unit_health, units
+from schemas.errors import SkipjackError
 from schemas.git.checkout import is_shallow
 from schemas.regular_files import regular
 from sitegen.storage.lost_database import _SERVER_MARK, ServerMark
@@ -57,7 +58,7 @@ CASES: list[tuple[str, Callable[[Path], object], type[Exception] | None]] = [
     ("run/progress/debian", lambda folder: progress.read_all(str(folder / "run")), None),
     ("marker", lambda folder: container_end.read_marker(str(folder / "marker")), OSError),
     ("x.log", lambda folder: logs.digest(str(folder / "x.log"), NoReader(), ""), OSError),
-    ("worker.conf", lambda folder: toml_source.read(str(folder / "worker.conf")), OSError),
+    ("worker.conf", lambda folder: toml_source.read(str(folder / "worker.conf")), SkipjackError),
     (".m.yml.new", write_by_import, OSError),
     ("shallow", is_shallow, None),
     ("units", lambda folder: unit_health.remembered(StateLayout(str(folder))), None),

@@ -439,7 +439,7 @@ def test_the_suggested_entry_for_a_password_is_bound_to_its_upstream(tmp_path: P
 def test_an_entry_that_binds_nothing_is_an_error(tmp_path: Path, entry: str) -> None:
     path = tmp_path / "policy.yml"
     path.write_text(f"readable: [{entry}]\n")
-    with pytest.raises(SkipjackError, match="are invalid"):
+    with pytest.raises(SkipjackError, match="is invalid"):
         load_policy(path)
 
 
