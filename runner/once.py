@@ -81,17 +81,18 @@ def _run_all_due(layout: StateLayout) -> bool:
     if hold.holds(layout):
         log(hold.HELD, about="tick")
     with journal.opened(layout.journal) as book:
-        waiting = {name for name, state in book.states().items() if state.status in _UNFINISHED}
+        states = book.states()
+        waiting = {name for name, state in states.items() if state.status in _UNFINISHED}
         fine = True
         while waiting:
             time.sleep(POLL)
-            launched = tick.tick(layout)
+            before, launched = states, tick.tick(layout)
             states = book.states()
             waiting &= states.keys()  # a mirror that was renamed meanwhile: its run has ended
-            if not launched and not any(state.status in ACTIVE for state in states.values()):
-                waiting = {
-                    name for name in waiting if _has_ended(states[name], began)
-                }  # the sync windows of the others are over
+            # If anything has changed, a run may have ended after the tick had found no free slot.
+            if not launched and states == before and not any(state.status in ACTIVE for state in states.values()):
+                # The sync windows of the others are over.
+                waiting = {name for name in waiting if _has_ended(states[name], began)}
             for name in sorted(name for name in waiting if _has_ended(states[name], began)):
                 waiting.remove(name)
                 fine &= states[name].status == SUCCESS
