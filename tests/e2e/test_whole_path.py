@@ -31,19 +31,19 @@ def test_a_commit_becomes_files_on_disk_and_a_line_on_the_page(
     reporter.command("once")
 
     assert same_tree(tree, reporter.root / "debian")
+    # The manager fetches the revision in the background. Until then it does not know the mirror, or not its title.
+    wait_until(lambda: "debian" in manager.jobs(), "the manager has the definition and the report")
     job = manager.jobs()["debian"]
     size = sum(path.lstat().st_size for path in tree.rglob("*") if path.is_file() or path.is_symlink())
     assert job["status"] == "success"
     assert job["upstream"] == upstream.url("files")
     assert job["last_ended_ts"] == job["last_update_ts"] > 1_700_000_000
 
-    def on_page() -> bool:
-        page = manager.published()
-        return bool(page and page["mirrors"] and page["mirrors"][0]["status"] == "success")
+    def line() -> list[tuple[str, ...]]:
+        keys = ("name", "title", "category", "status", "freshness")
+        return [tuple(each[key] for key in keys) for each in (manager.published() or {"mirrors": []})["mirrors"]]
 
-    wait_until(on_page, "the page shows the success")
-    shown = manager.published()["mirrors"][0]
-    assert (shown["name"], shown["title"], shown["freshness"], shown["category"]) == ("debian", "Debian", "fresh", "os")
+    wait_until(lambda: line() == [("debian", "Debian", "os", "success", "fresh")], "the page has the whole line")
     run = manager.published("mirrors/debian.json")["runs"][0]
     assert (run["exit_code"], run["attempts"], run["revision"], run["files"]) == (0, 1, commit, 40)
     assert abs(run["size"] - size) < 100  # rsync counts a link by the length of its target
