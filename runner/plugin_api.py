@@ -292,7 +292,7 @@ class Job:
             return ""
         from runner.base import rsync_lines  # few command lines are of rsync, and every run begins here
 
-        return rsync_lines.refusal(words, self.directory)
+        return rsync_lines.refusal(words, self.directory, self.machine.pattern_files)
 
     def password(self) -> str | None:
         """Return the mirror's password; raises Abort if the policy denies it to the upstream now."""

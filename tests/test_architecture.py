@@ -220,10 +220,10 @@ def trespassers(tree: Tree, things: tuple[str, ...], allowed: set[str]) -> list[
 PLUGINS = ("runner.providers.", "runner.hooks.")
 
 BELOW = {
-    "runner.base.contents", "runner.base.mirror_paths", "runner.journal.last_success", "runner.plan.deletion_limits",
-    "runner.subprocesses.pipes",
+    "runner.base.contents", "runner.base.mirror_paths", "runner.base.pattern_files", "runner.journal.last_success",
+    "runner.plan.deletion_limits", "runner.subprocesses.pipes",
 }  # fmt: skip
-"""What the built-in ones may import beside the API that plug-ins have: all that judges and makes deletions uses it."""
+"""What the built-in ones may import beside the API that plug-ins have: what judges pattern files and deletions."""
 
 
 def unplugged(tree: Tree) -> list[str]:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from runner.base import private_paths
+from runner.base import pattern_files, private_paths
 from runner.base.mirror_paths import lies_in
 from runner.base.private_paths import Private
 from schemas.config.upstreams import daemon_host, plain_host
@@ -119,8 +119,11 @@ class PatternFiles:
     def __init__(self, policy: Policy, settings: RunnerSettings, private: Private) -> None:
         self._policy, self._settings, self._private = policy, settings, private
 
-    def violations(self, key: str, path: str) -> Iterator[Violation]:
-        """Yield why the policy denies a pattern file that `key` names."""
+    def violations(self, key: str, path: str, modifiers: str | None = None) -> Iterator[Violation]:
+        """Yield why the policy denies a pattern file that `key` names.
+
+        `modifiers` are those of the filter rule that merges it, None for a plain list of patterns.
+        """
         folders = [folder for folder in self._policy.pattern_files if path.startswith("/") and lies_in(path, folder)]
         if not folders:
             yield self._elsewhere(key, path)
@@ -134,6 +137,9 @@ class PatternFiles:
             yield f"`{key}` names {path}, which is a secret.", "Use a file that holds only patterns."
         elif private_paths.is_other_than_file(path):
             yield f"`{key}` names {path}, which is not a regular file.", "Write the patterns into a file."
+        else:
+            for what, todo in pattern_files.faults(path, modifiers):
+                yield f"`{key}` names {path}, which {what}.", todo
 
     def _is_secret(self, path: str) -> bool:
         real = os.path.realpath(path)

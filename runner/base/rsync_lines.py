@@ -3,9 +3,11 @@
 The files of a mirror come from its upstream, which can put a link anywhere in between.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 
+from runner.base import pattern_files
 from schemas.problems import shown
 from schemas.rsync import rsync_hosts, rsync_options
 
@@ -46,9 +48,19 @@ def _passes_link(base: str, names: Sequence[str]) -> bool:
     return False
 
 
-def refusal(words: Sequence[str], directory: str) -> str:
-    """Return why the command line of an rsync must not be started now; empty if it may."""
+def refusal(words: Sequence[str], directory: str, folders: Sequence[str] | None) -> str:
+    """Return why the command line of an rsync must not be started now; empty if it may.
+
+    `folders` are the policy's `pattern_files`, None if it is not known.
+    """
     found = next(outside(words[1:], directory), None)
-    if found is None:
-        return ""
-    return f"rsync would reach `{shown(found)}`, which leads out of {directory}; name the mirror's directory itself"
+    if found is not None:
+        return f"rsync would reach `{shown(found)}`, which leads out of {directory}; name the mirror's directory itself"
+    return next(_of_files(words[1:], directory, folders), "")
+
+
+def _of_files(arguments: Sequence[str], directory: str, folders: Sequence[str] | None) -> Iterator[str]:
+    for option, path, modifiers in pattern_files.of_arguments(arguments, directory):
+        with contextlib.suppress(OSError):  # rsync itself reports that it cannot read the file
+            if why := pattern_files.refusal(path, modifiers, folders):
+                yield f"rsync would send the file of `{option}` to the upstream, but {shown(path)} {why}"

@@ -12,6 +12,7 @@ from _blake2 import blake2b  # hashlib would load OpenSSL in each run
 from collections.abc import Iterator
 from functools import partial
 
+from runner.base import pattern_files
 from runner.base.mirror_paths import lies_in
 from runner.hooks.container_end import remove, remove_marker, with_remedy, write_marker
 from runner.hooks.container_left import marker_of
@@ -116,6 +117,20 @@ def check(job: Job) -> None:
             raise Abort(REFUSED, f"{what}, which this machine's policy does not allow in containers; correct the link")
         if not os.path.exists(path):
             raise Abort(FAILED, f"{path}, which `docker_volumes` names, does not exist; create it")
+    _check_exclude_file(job)
+
+
+def _check_exclude_file(job: Job) -> None:
+    """Check the pattern file, which every container of a mirror sees, whatever its provider does with it."""
+    path = job.mirror.exclude_file
+    if path is None:
+        return
+    try:
+        why = pattern_files.refusal(path, None, job.machine.pattern_files)
+    except OSError as error:
+        raise Abort(FAILED, f"cannot show the `exclude_file` {path} to the container: {error.strerror}") from error
+    if why:
+        raise Abort(REFUSED, f"the `exclude_file` {path} {why}; the container would see it, so restore the file")
 
 
 def _begin(job: Job, command: Command) -> Command:

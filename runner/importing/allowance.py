@@ -194,6 +194,9 @@ def _of_container(mirror: Mirror, paths: Paths, base: Policy) -> Iterator[Allowa
     alone = mirror._replace(docker_volumes=(), docker_options=())
     if list(container_policy.violations(alone, paths, base)):
         yield Allowance("images", mirror.docker_image, "docker_image")
+    file = mirror.exclude_file  # every container sees it
+    if file and not any(lies_in(file, folder) for folder in base.pattern_files):
+        yield Allowance("pattern_files", file, "exclude_file")
     for volume in mirror.docker_volumes:
         folder = host_side(volume, paths.directory, paths.log_dir)
         if not any(lies_in(folder, each) for each in (paths.directory, paths.log_dir, *base.volumes)):

@@ -51,9 +51,20 @@ def violations(
     if mirror.provider not in PROVIDERS or next(program_lines(mirror), None):  # programs of the machine get the facts
         yield from env_policy.fact_violations(mirror, policy)
     yield from rsync_policy.violations(mirror, paths.directory, policy, files.violations)
+    if mirror.exclude_file and _only_shows_exclude_file(mirror):
+        yield from files.violations("exclude_file", mirror.exclude_file)
     yield from _upstream(mirror, paths, policy)
     own = (*private.paths, settings.state_dir, settings.run_dir) if mirror.docker_volumes else ()
     yield from container_policy.violations(mirror, paths, policy, own)
+
+
+def _only_shows_exclude_file(mirror: Mirror) -> bool:
+    """Return whether a container sees the mirror's pattern file although no rsync of the provider reads it.
+
+    The key may be inherited from a file for many mirrors.
+    """
+    is_unread = mirror.provider == "command" or (mirror.provider in _RSYNC and mirror.rsync_override_only)
+    return bool(mirror.docker_image) and is_unread
 
 
 def _folders(paths: Paths, settings: RunnerSettings, policy: Policy, private: Private) -> Iterator[Violation]:

@@ -19,8 +19,8 @@ from schemas.records import Mirror, Policy
 from schemas.rsync import rsync_filters, rsync_hosts, rsync_options, rsync_output
 from schemas.rsync.rsync_options import Option
 
-FileJudge = Callable[[str, str], Iterator[Violation]]
-"""A function that yields the violations of a pattern file that a key names."""
+FileJudge = Callable[[str, str, str | None], Iterator[Violation]]
+"""A function that yields the violations of a pattern file that a key names; see `PatternFiles.violations`."""
 
 KEYS = ("rsync_options", "rsync_options_extra", "rsync_override")
 """The keys whose words become arguments of rsync."""
@@ -46,7 +46,8 @@ _FAULTS = {
 class _Complaint(NamedTuple):
     """A violation in an argument list: its word, the message after the key's name, what to do, and a file to judge.
 
-    `entry` is the entry of `allowed_rsync_options` that would allow it.
+    `entry` is the entry of `allowed_rsync_options` that would allow it, `modifiers` are those of the rule that merges
+    the file.
     """
 
     word: str
@@ -54,6 +55,7 @@ class _Complaint(NamedTuple):
     todo: str
     file: str = ""
     entry: str = ""
+    modifiers: str | None = None
 
 
 class Needed(NamedTuple):
@@ -83,7 +85,7 @@ def violations(mirror: Mirror, directory: str, policy: Policy, judge_file: FileJ
     for complaint in _complaints(mirror, directory, policy):
         key = _key(mirror, complaint.word)
         if complaint.file:
-            yield from judge_file(key, complaint.file)
+            yield from judge_file(key, complaint.file, complaint.modifiers)
         else:
             yield f"`{key}` {complaint.what}.", complaint.todo
 
@@ -131,7 +133,7 @@ def line_violations(
     """
     for complaint in _judge(tuple(words), frozenset(), policy, with_operands=True):
         if complaint.file:
-            yield from judge_file(key, complaint.file)
+            yield from judge_file(key, complaint.file, complaint.modifiers)
         else:
             yield f"`{key}` {complaint.what}.", complaint.todo
     for option in rsync_options.read(words).options:
@@ -238,7 +240,7 @@ def _filter(word: str, value: str) -> Iterator[_Complaint]:
         what = f"has a filter rule that rsync does not accept: `{shown(value)}`"
         yield _Complaint(word, what, "Write `merge PATH` with one space.")
     elif rule.kind == rsync_filters.MERGE:
-        yield _Complaint(word, "", "", rule.pattern)
+        yield _Complaint(word, "", "", rule.pattern, modifiers=rule.modifiers)
 
 
 def _key(mirror: Mirror, word: str) -> str:

@@ -1,13 +1,10 @@
 """The rsync provider: sync with one rsync from the upstream into the mirror's directory."""
 
-import os
 from collections.abc import Iterator
 
-from runner.base.mirror_paths import lies_in
 from runner.plugin_api import Abort, Command, Findings, Job
 from runner.providers import deletion_guard, rsync_words
 from schemas.mirror_record import Mirror
-from schemas.regular_files import require_regular
 from schemas.states import FAILED, REFUSED
 
 OPTIONS = frozenset({
@@ -81,35 +78,25 @@ def _options(mirror: Mirror) -> tuple[str, ...]:
 
 
 def check(job: Job) -> None:
-    """Check the pattern files; Abort if one cannot be read, could hang, or is outside the policy's folders.
+    """Check the pattern files; Abort if one cannot be read, could hang, or may not be sent to the upstream.
 
-    A link may have been created since follow checked them, and rsync sends their rules to the upstream.
+    It may have been replaced since follow checked it, and rsync sends its rules to the upstream.
     """
-    folders = job.machine.pattern_files
-    for name, path in _pattern_files(job):
-        if folders is not None and not any(lies_in(path, folder) for folder in folders):
-            what = f"the `{name}` {path} is really {os.path.realpath(path)}, outside of the policy's `pattern_files`"
-            raise Abort(REFUSED, f"{what}; rsync would send it to the upstream, so move it back")
+    words = (*job.mirror.rsync_override, *own(job.mirror), *exclusions(job.mirror))
+    if not words:
+        return
+    from runner.base import pattern_files  # loaded here, since most mirrors have no own options
+
+    for option, path, modifiers in pattern_files.of_arguments(words, job.directory):
+        name = "exclude_file" if path == job.mirror.exclude_file else option
         try:
-            require_regular(path)
+            why = pattern_files.refusal(path, modifiers, job.machine.pattern_files)
         except OSError as error:
-            why = error.strerror
-            raise Abort(
-                FAILED, f"cannot read the `{name}` {path}: {why}; create it, readable for the worker's user"
-            ) from error
-
-
-def _pattern_files(job: Job) -> Iterator[tuple[str, str]]:
-    """Yield the files whose rules rsync will send, each with the key or option that names it."""
-    mirror = job.mirror
-    if mirror.exclude_file is not None and not mirror.rsync_override_only:
-        yield "exclude_file", mirror.exclude_file
-    if words := (*mirror.rsync_override, *own(mirror)):
-        from schemas.rsync import rsync_filters, rsync_options  # loaded here, since most mirrors have no own options
-
-        for option in rsync_options.read(words).options:
-            if path := rsync_filters.sent_file(option.name, option.value):
-                yield option.name, os.path.join(job.directory, path)
+            what = f"cannot read the `{name}` {path}: {error.strerror}"
+            raise Abort(FAILED, f"{what}; create it, readable for the worker's user") from error
+        if why:
+            what = f"the `{name}` {path} {why}"
+            raise Abort(REFUSED, f"{what}; rsync would send it to the upstream, so restore the file")
 
 
 def invocation(job: Job, words: tuple[str, ...]) -> Command:

@@ -140,6 +140,7 @@ class GuardedProvider(_Guard):
     def commands(self, job: Job) -> Iterator[Command]:
         """Yield the plug-in's processes, each after the machine's policy has allowed it."""
         self._failure = ""
+        _check_exclude_file(job)
         module = self.module()
         self.UNREACHED = self.call(job, lambda: frozenset(getattr(module, "UNREACHED", _UNREACHED)))
         made: Iterator[Any] = self.call(job, lambda: iter(module.commands(job)))
@@ -266,6 +267,17 @@ class _GuardedReader:
         if not all(each is None or (isinstance(each, int) and 0 <= each <= _LARGEST) for each in figures):
             raise ValueError("`findings` returned a figure that is not a number from 0 to 2^62")
         return found._replace(remark=str(found.remark), by_name=bool(found.by_name))
+
+
+def _check_exclude_file(job: Job) -> None:
+    """Check the pattern file that the plug-in may pass to an rsync; Abort if it may not be sent to an upstream now."""
+    path = job.mirror.exclude_file
+    if path is not None:
+        from runner.base import pattern_files  # few mirrors of plug-ins have one
+
+        with contextlib.suppress(OSError):  # the plug-in may not even read it
+            if why := pattern_files.refusal(path, None, job.machine.pattern_files):
+                raise Abort(REFUSED, f"the `exclude_file` {path} {why}; restore the file")
 
 
 def _path_of(program: str, job: Job) -> str:

@@ -1,5 +1,7 @@
 """Parse a filter rule as rsync does: which kind is it, and does rsync read a file for it?"""
 
+import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 MERGE, DIR_MERGE = ".", ":"
@@ -14,6 +16,11 @@ _NAMES = {
 _KINDS = frozenset("!:.+-HPRS")
 _INITIALS = frozenset(name[0] for name in _NAMES)
 _BLANKS = " \t\n\v\f\r"
+
+_PLAIN, _SPLIT = frozenset("+-"), "w"
+"""Modifiers of a rule that merges a file: its lines are patterns without prefixes; each word of it is a rule."""
+
+_WORD = re.compile(r"\S+")
 
 
 class Rule(NamedTuple):
@@ -40,12 +47,40 @@ def read(text: str) -> Rule:
     return Rule(kind, rest[:end], rest[end + 1 :])
 
 
-def sent_file(option: str, value: str | None) -> str:
-    """Return the file that rsync reads and sends to the server, for an option by its long name; empty if none."""
+class SentFile(NamedTuple):
+    """A file that rsync reads and sends to the server, and the modifiers of the rule that merges it; None without one.
+
+    Without a rule the file is a plain list: its lines can begin with `+` or `-`, and are no rules of another kind.
+    """
+
+    path: str
+    modifiers: str | None
+
+
+def sent_file(option: str, value: str | None) -> SentFile | None:
+    """Return the file that rsync reads and sends to the server, for an option by its long name."""
     if option in SENT_FILES and value != "-":
-        return str(value)
+        return SentFile(str(value), None)
     rule = read(str(value)) if option == "--filter" else None
-    return rule.pattern if rule is not None and rule.kind == MERGE and not rule.reads_folders else ""
+    if rule is None or rule.kind != MERGE or rule.reads_folders or not rule.pattern:
+        return None
+    return SentFile(rule.pattern, rule.modifiers)
+
+
+def rules_that_read(content: str, modifiers: str) -> Iterator[str]:
+    """Yield the rules in the content of a merged file for which rsync reads a further file.
+
+    `modifiers` are those of the rule that merges it. Its lines end at a zero byte instead with `--from0`, so a rule is
+    searched after each of the characters that can end a line.
+    """
+    if set(modifiers) & _PLAIN:
+        return
+    for line in re.split("[\n\r\0]", content):
+        starts = [found.start() for found in _WORD.finditer(line)] if _SPLIT in modifiers else [0]
+        for start in starts:
+            rule = read(line[start:])
+            if rule.kind == MERGE or rule.reads_folders:
+                yield line[start:]
 
 
 def _kind(text: str) -> tuple[str, str]:

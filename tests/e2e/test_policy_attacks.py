@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,13 +108,24 @@ def attacks(site: Site) -> Iterator[dict[str, Any]]:
     linked.symlink_to(site.token)
     (site.filters / "folder").mkdir()
     os.mkfifo(site.filters / "pipe")
+    hard = site.filters / "hard"
+    os.link(site.token, hard)
     for path in (
-        token, f"{site.filters}/../w/token", str(linked), "/proc/self/environ", "/etc/shadow",
+        token, f"{site.filters}/../w/token", str(linked), str(hard), "/proc/self/environ", "/etc/shadow",
         str(site.worker.settings), f"{site.evil}/sh", f"{site.filters}/folder", f"{site.filters}/pipe",
         f"{site.worker.state}/journal.db",
     ):  # fmt: skip
         yield {"exclude_file": path}
         yield options(f"--include-from={path}")
+    # Files whose rules make rsync read further ones, with each end that a line can have.
+    for number, (rules, rule) in enumerate((
+        (f"- x\n.- {token}\n", "."), (f"merge,-_{token}", "merge"), (f"- x .- {token}", ".w"), (f"-\0.- {token}", "."),
+        (f"- x\r.- {token}", ".e"), (": rules\n", "."), ("dir-merge,- /rules\n", "merge"), ("-C\n", "."),
+        (". rules", "."),
+    )):  # fmt: skip
+        merging = site.filters / f"merging-{number}"
+        merging.write_text(rules)
+        yield options(f"--filter={rule} {merging}")
     for path in (token, str(linked), str(site.worker.settings), "/etc/shadow"):
         yield {"username": "x", "password": {"file": path}}
     # Variables.
@@ -269,6 +280,88 @@ def test_no_byte_of_a_secret_reaches_the_upstream(site: Site, recorder: Recorder
 
 
 SECRET_IS_NAMED = {"exclude_file", "rsync_options", "password"}
+
+
+def replaced_by_a_link(path: Path, token: Path) -> None:
+    path.unlink()
+    path.symlink_to(token)
+
+
+def replaced_by_a_hard_link(path: Path, token: Path) -> None:
+    path.unlink()
+    os.link(token, path)
+
+
+def with_a_rule_that_reads(path: Path, token: Path) -> None:
+    path.write_text(f".- {token}\n")
+
+
+@pytest.mark.parametrize(
+    ("replace", "why"),
+    [
+        (replaced_by_a_link, "outside of the policy's `pattern_files`"),
+        (replaced_by_a_hard_link, "has 2 hard links"),
+        (with_a_rule_that_reads, "for which rsync reads another file"),
+    ],
+)
+def test_a_pattern_file_is_judged_again_before_each_rsync(
+    site: Site, recorder: Recorder, replace: Callable[[Path, Path], None], why: str
+) -> None:
+    """Also for an rsync that a definition's own command line starts."""
+    program, patterns = str(shutil.which("rsync")), site.filters / "patterns"
+    line = f"{program} -a '--filter=merge {patterns}' {recorder.url()} ."
+    (site.worker.folder / "policy.yml").write_text(
+        f"providers: [rsync, command]\nprograms: [{program}]\nreadable: []\npattern_files: [{site.filters}]\n"
+    )
+    patterns.write_text("- a pattern of this mirror\n")
+    site.declare({
+        "synced": {"upstream": recorder.url(), **options(f"--filter=merge {patterns}")},
+        "command": {"provider": "command", "upstream": "https://x.example/", "command": line},
+        "after": {"exec_on_success": [line]},
+    })  # fmt: skip
+    for name in ("synced", "command", "after"):
+        before = len(recorder.sent)
+        site.worker.command("run", name)
+        assert b"a pattern of this mirror" in recorder.sent[before:], "what is sent is seen"
+
+    sent = len(recorder.sent)
+    replace(patterns, site.token)
+    for name in ("synced", "command"):
+        site.worker.command("run", name, check=False)
+        run = site.worker.run_of(name)
+        assert (run.status, why in run.reason) == ("refused", True), run.reason
+    after = site.worker.command("run", "after")
+    assert why in after.stderr
+    assert len(recorder.sent) == sent
+
+
+def test_no_container_sees_a_secret_as_its_pattern_file(site: Site) -> None:
+    """An inherited key counts also for providers that do not read it: every container gets the file."""
+    policy = site.worker.folder / "policy.yml"
+    policy.write_text(f"providers: [rsync, command]\nimages: [busybox]\npattern_files: [{site.filters}]\n")
+    patterns = site.filters / "patterns"
+    mirrors: dict[str, dict[str, Any]] = {
+        "script": {"provider": "command", "command": "true", "docker_image": "busybox"},
+        "bare": {"rsync_override": ["-a"], "rsync_override_only": True, "docker_image": "busybox"},
+        "outside": {"provider": "command", "command": "true"},
+    }
+    defaults = (site.repository.tree / "_defaults.yml").read_text()
+
+    site.repository.commit({"_defaults.yml": f"{defaults}exclude_file: {site.token}\n"}, "A secret")
+    said = site.declare(mirrors)
+    assert site.planned() == {"first", "outside"}, "a program of the machine does not get the file"
+    assert said.count("which is a secret") + said.count("may be sent to an upstream") >= 2
+
+    patterns.write_text("- x\n")
+    site.repository.commit({"_defaults.yml": f"{defaults}exclude_file: {patterns}\n"}, "Patterns")
+    site.worker.command("follow")
+    assert site.planned() == {"first", *mirrors}
+    replaced_by_a_link(patterns, site.token)
+    for name in ("script", "bare"):
+        site.worker.command("run", name, check=False)
+        run = site.worker.run_of(name)
+        assert run.status == "refused"
+        assert "outside of the policy's `pattern_files`; the container would see it" in run.reason
 
 
 def test_the_runner_sets_path_and_home_and_passes_on_no_other_variable(site: Site) -> None:

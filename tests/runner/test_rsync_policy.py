@@ -12,7 +12,7 @@ DIRECTORY = "/srv/mirror/debian"
 NONE = Policy(allowed_rsync_options=())
 
 
-def judge(key: str, path: str) -> Iterator[tuple[str, str]]:
+def judge(key: str, path: str, _modifiers: str | None) -> Iterator[tuple[str, str]]:
     yield f"{key} reads {path}", ""
 
 
