@@ -55,6 +55,8 @@ class Links:
             return found.st_size
         key = inode_of(found)
         names = self._going.pop(key, 0) + 1
+        # A file whose names all go is lost, so the walk need not look for it. Beyond the limit each further name counts
+        # as a new file.
         if names < found.st_nlink and len(self._going) < self._most:
             self._going[key] = names
         return found.st_size if names == 1 else 0
@@ -65,6 +67,7 @@ class Links:
         names = self._going.get(key)
         if names is None:
             return
+        # The walk also meets the names that go, since they are deleted after it: one name more than those is kept.
         if names:
             self._going[key] = names - 1
         else:
@@ -154,6 +157,7 @@ def _folders(
     while waiting:
         folder = waiting.pop()
         try:
+            # Read to its end and closed before its subfolders: a deep tree must not use up the descriptors.
             with os.scandir(folder) as scanned:
                 entries = list(scanned)
         except (FileNotFoundError, NotADirectoryError):  # removed or replaced since its name was read
@@ -174,6 +178,8 @@ def _folders(
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
+        # A file system that does not store types in folders needs a stat here, which can fail. The entry then counts as
+        # a file.
         return entry.is_dir(follow_symlinks=False)
     except OSError:
         return False

@@ -69,6 +69,7 @@ def safe_home(account: str, own: str, roots: Sequence[str]) -> str:
     if account in ("", "/") or not account.startswith("/") or not os.path.isdir(account):
         return own
     for root in roots:
+        # Hidden folders of a home have settings from which programs load code, such as `.config` and `.ssh`.
         below = os.path.relpath(os.path.realpath(root), os.path.realpath(account))
         if lies_in(account, root) or (lies_in(root, account) and below.startswith(".")):
             return own

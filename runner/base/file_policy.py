@@ -51,9 +51,10 @@ def password_violations(mirror: Mirror, known: Passwords) -> Iterator[Violation]
     entries = _entries_for(path, known.readable)
     if not entries:
         paths = [each.path if isinstance(each, Bound) else each for each in known.readable]
-        folders = ", ".join(filter(None, paths)) or "no folder"
-        todo = "Put the file there, or ask the administrator of this machine to add its folder to `readable`."
-        yield f"`password` names {path}, but only files in {folders} may be read.", todo
+        folders = ", ".join(filter(None, paths))
+        allowed = f"only files in {folders}" if folders else "no file"
+        todo = "Ask the administrator of this machine to add its folder to `readable`, or move it into a listed one."
+        yield f"`password` names {path}, but {allowed} may be read.", todo
     elif private_paths.is_secret(path, known.secrets):
         yield f"`password` names {path}, which is a secret of the worker itself.", "Use a separate file for the mirror."
     elif private_paths.is_other_than_file(path):
@@ -99,6 +100,7 @@ def could_divert(mirror: Mirror) -> list[str]:
     """Return the keys of a definition that could send its password to another program or host than the upstream."""
     keys = ("command", *(_IN_CONTAINER if mirror.docker_image else ()))
     found = [key for key in keys if getattr(mirror, key)]
+    # RSYNC_CONNECT_PROG and RSYNC_PROXY decide which program or host rsync sends the password to.
     if "env" not in found and any(name.upper().startswith("RSYNC_") for name in mirror.env):
         found.append("env")
     if mirror.provider not in ("rsync", "two-stage-rsync"):
@@ -146,10 +148,11 @@ class PatternFiles:
         return any(private_paths.is_within(real, each) for _path, each in self._private.secrets)
 
     def _elsewhere(self, key: str, path: str) -> Violation:
-        folders = ", ".join(self._policy.pattern_files) or "no folder"
+        folders = ", ".join(self._policy.pattern_files)
         real = os.path.realpath(path) if path.startswith("/") else path
         shown = path if real == path else f"{path}, which resolves to {real}"
-        what = f"`{key}` names {shown}, but only files in {folders} may be sent to an upstream."
+        allowed = f"only files in {folders}" if folders else "no file"
+        what = f"`{key}` names {shown}, but {allowed} may be sent to an upstream."
         if self._is_secret(path) or private_paths.is_secret(path, private_paths.SYSTEM):
             return what, "Use a file that holds only patterns."
         if not self._policy.pattern_files:

@@ -21,6 +21,8 @@ _OUT_OF_REACH = 700
 
 def try_lock(path: str, *, wait: float = 0.0) -> int | None:
     """Take the lock at `path` and return its descriptor; None if another still holds it after `wait` seconds."""
+    # Opened for writing, since NFS turns an exclusive flock into a record lock, which needs that (flock(2)). A
+    # directory cannot be, which is why its lock fails there.
     return _take(path, os.O_RDWR, wait)
 
 
@@ -33,6 +35,7 @@ def try_lock_directory(path: str, *, wait: float = 0.0, shared: bool = False) ->
 
 
 def _take(path: str, flags: int, wait: float, kind: int = fcntl.LOCK_EX) -> int | None:
+    # The monotonic clock, since a wall clock that is set back would prolong the wait.
     deadline = time.monotonic() + wait
     while True:
         descriptor, is_new = _opened(path, flags)
@@ -159,6 +162,7 @@ def _flock(descriptor: int, path: str, kind: int = fcntl.LOCK_EX) -> bool:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except OSError as error:
+        # EACCES comes from file systems that make a record lock of it, see fcntl(2).
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             return False
         raise OSError(error.errno, error.strerror, path) from error

@@ -91,6 +91,7 @@ def is_missing_or_empty(directory: str) -> bool:
 
 def _has_entries(directory: str) -> bool:
     with os.scandir(directory) as entries:
+        # Two names are enough to decide, and a mirror can have a hundred thousand at its top.
         names = [entry.name for entry in itertools.islice(entries, 2)]
     return bool(names) and (names != ["lost+found"] or not os.path.ismount(os.path.realpath(directory)))
 

@@ -35,6 +35,7 @@ def is_idle(layout: StateLayout, now: float) -> bool:
 def are_units_unchecked(layout: StateLayout, now: float) -> bool:
     """Return whether the last check of the units is long ago; False where there never was one (see `unit_health`)."""
     try:
+        # abs, since a clock that was set back must not put off the check.
         return abs(now - os.stat(layout.units).st_mtime) > UNCHECKED
     except OSError:  # there are no units, or `follow` has not checked them yet
         return False
@@ -54,6 +55,7 @@ def stamp(paths: tuple[str, ...]) -> tuple[str, float]:
         except FileNotFoundError:  # such as the `-wal` file, which SQLite creates only for changes
             parts.append("-")
             continue
+        # The inode, since `follow` replaces the plan by a rename, perhaps within one tick of the file system's clock.
         parts.append(f"{found.st_ino}:{found.st_size}:{found.st_mtime_ns}")
         newest = max(newest, found.st_mtime)
     return " ".join(parts), newest
@@ -67,6 +69,7 @@ def read(path: str, current: str, now: float) -> list[str] | None:
         found = [os.fsdecode(name) for name in names if name]
     except (OSError, ValueError):
         return None
+    # A cache from the future was written before the clock was set back, so its `wake_at` says nothing.
     return found if mark == _MARK and bound == current.encode() and made_at <= now < wake_at else None
 
 

@@ -83,6 +83,7 @@ def is_within(real: str, real_folder: str) -> bool:
 def credentials() -> Iterator[str]:
     """Yield the folders with the credentials that systemd gives to units."""
     yield _CREDENTIALS
+    # Those of units of the user's own service manager (`skipjack install --user`).
     own = os.environ.get("XDG_CONFIG_HOME") or os.path.join(account_home(), ".config")
     yield os.path.join(own, "skipjack/credentials")
     if folder := os.environ.get("CREDENTIALS_DIRECTORY"):

@@ -32,6 +32,7 @@ def is_own(path: str, directory: str) -> bool:
     if ".." in path.split("/"):
         return False
     whole = os.path.normpath(os.path.join(directory, path))
+    # By both paths: the administrator may have made the directory a link, and a definition may write either.
     for base in dict.fromkeys((os.path.normpath(directory), os.path.realpath(directory))):
         if whole == base:
             return True

@@ -130,6 +130,7 @@ def _steps(path: str, user: str, *, is_there: bool) -> Iterator[str]:
 def _folders(path: str) -> list[str]:
     """Return all folders above a file and above its real path, outermost first."""
     found: dict[str, None] = {}
+    # Both, since a user who may not enter the folder of a link cannot follow it.
     for each in (os.path.abspath(path), os.path.realpath(path)):
         parts = os.path.dirname(each).split("/")
         found |= {"/".join(parts[:number]): None for number in range(2, len(parts) + 1)}

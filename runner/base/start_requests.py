@@ -20,6 +20,7 @@ def leave(layout: StateLayout, request: str) -> None:
     """
     path = layout.start_request(request)
     os.makedirs(os.path.dirname(path), exist_ok=True)
+    # Without waiting: a named pipe in its place must not hang a run that ends.
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o640))
 
 

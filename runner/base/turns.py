@@ -19,6 +19,7 @@ def turn(path: str, program: str, patience: float) -> Iterator[None]:
     until = time.monotonic() + patience
     pause = _FIRST
     while True:
+        # In parts, so that a person at a terminal sees what this program waits for.
         with locks.Held(path, wait=max(0.0, min(pause, until - time.monotonic()))) as ours:
             if ours:
                 yield
