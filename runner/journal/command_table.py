@@ -58,6 +58,7 @@ class CommandTable:
         with self._book.together() as db:
             taken = self.taken()
             if found.newest < taken:
+                # Otherwise these results would be taken for those of new commands with the same numbers.
                 db.execute("DELETE FROM command WHERE number > ?", (found.newest,))
                 db.execute("UPDATE told_by_manager SET commands = ?", (found.newest,))
                 return False

@@ -247,6 +247,7 @@ class Journal:
         Return its id, or None if the launched run is no longer expected (it was given up or replaced), or the mirror
         was paused or disabled. Other runs of the mirror that seem active are dead, since their locks are free.
         """
+        # Before the transaction, which makes other runs wait.
         sqlite_file.hold_back(self._db)
         with transaction(self._db):
             if self.overrides.kind(subject.name):
@@ -376,6 +377,7 @@ class Journal:
             fields["uncounted_since"] = row["started_at"]  # None if it never began
         fields |= sizes.columns_after(before, ending.status, figures, follows_success=follows)
         self.mirrors.update(mirror, fields | _directory_after(ending))
+        # After the columns: the report is made of the rows as they are now.
         self.runs.report_end(self.outbox.report_end(mirror, now), [run])
         self.runs.delete_old(mirror, KEPT_RUNS)
         return True

@@ -96,6 +96,7 @@ def left_in(
     """Return what a run left in a directory whose identity was `begun_in` at the start of the run."""
     if not is_missing_or_empty(directory):
         return Left(directory, None, files, size, refused, counted, on_disk)
+    # Not if another directory is there now: a lost mount also looks empty.
     emptied = begun_in if identity_of(directory) == begun_in else None
     return Left("", emptied, files, size, refused, counted, on_disk)
 

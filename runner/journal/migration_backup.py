@@ -31,6 +31,8 @@ def make(connection: sqlite3.Connection, version: int) -> None:
     aside = f"{target}.new"
     try:
         sqlite_database.remove(aside)  # left by one that was killed
+        # Through a connection of its own, since VACUUM does not work within a transaction. It reads what was committed,
+        # also in the `-wal` file, which a copy of the file would lack.
         with contextlib.closing(readonly_copy.connected(path)) as source:
             source.execute("VACUUM INTO ?", (aside,))
         with contextlib.closing(sqlite_database.connect(aside, "mode=rw")) as copy:

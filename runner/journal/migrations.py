@@ -1,6 +1,7 @@
 """The journal's tables, as one migration for each version."""
 
-# AUTOINCREMENT, since numbers of runs and reports must not begin again when all rows are deleted.
+# AUTOINCREMENT, since numbers of runs and reports must not begin again when all rows are deleted. `run_of_mirror` finds
+# the newest runs of a mirror, `run_end` those whose ends a manager does not know.
 MIGRATIONS = (
     """
     CREATE TABLE identity (journal TEXT NOT NULL, acknowledged INTEGER NOT NULL);
@@ -23,10 +24,13 @@ MIGRATIONS = (
     """
     ALTER TABLE mirror ADD COLUMN measured_at REAL;
     """,
+    # `passing` is the mirror of a report that the end of its run makes obsolete. Few reports have one, so the index has
+    # only those.
     """
     ALTER TABLE outbox ADD COLUMN passing TEXT;
     CREATE INDEX outbox_passing ON outbox (passing) WHERE passing IS NOT NULL;
     """,
+    # `told` is the reason that was given to an active run which has to end, empty otherwise.
     """
     ALTER TABLE mirror ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE mirror ADD COLUMN forced INTEGER NOT NULL DEFAULT 0;
@@ -50,6 +54,7 @@ MIGRATIONS = (
     ALTER TABLE mirror ADD COLUMN probe TEXT;
     ALTER TABLE mirror ADD COLUMN probed_at REAL;
     """,
+    # While a manager is away all its runs are kept, and each tick and each transaction looks for the active ones.
     """
     CREATE INDEX run_status ON run (status);
     """,
@@ -78,6 +83,8 @@ MIGRATIONS = (
     ALTER TABLE override ADD COLUMN reason TEXT NOT NULL DEFAULT '';
     ALTER TABLE command ADD COLUMN note TEXT NOT NULL DEFAULT '';
     """,
+    # The size in the log of the last success, its difference to the size on disk, and whether files have changed since
+    # that was measured: see `sizes`.
     """
     ALTER TABLE mirror ADD COLUMN told_size INTEGER;
     ALTER TABLE mirror ADD COLUMN correction INTEGER;

@@ -38,6 +38,7 @@ class Outbox:
 
     def renew(self, now: float) -> None:
         """Take a new identity: this journal was restored from an old copy, so its numbers were used before."""
+        # The manager knows nothing of the new identity, so it has acknowledged nothing.
         change = "UPDATE identity SET journal = ?, acknowledged = 0, renewed_at = ?"
         with transaction(self._db):
             self._db.execute(change, (os.urandom(16).hex(), now))
@@ -59,6 +60,7 @@ class Outbox:
         query = "SELECT number, made_at, kind, content FROM outbox ORDER BY number LIMIT ?"
         for row in self._db.execute(query, (most,)):
             size += len(row["content"])
+            # The first one in any case: one report may be larger than the limit, and would never be sent.
             if found and size > most_bytes:
                 break
             head = {"number": row["number"], "made_at": row["made_at"], "kind": row["kind"]}
@@ -78,6 +80,7 @@ class Outbox:
         """Remove the reports that the manager has committed: all up to `number`."""
         with transaction(self._db):
             self._db.execute("DELETE FROM outbox WHERE number <= ?", (number,))
+            # max, since a manager that was restored from a backup may acknowledge less than before.
             self._db.execute("UPDATE identity SET acknowledged = max(acknowledged, ?)", (number,))
 
     def snapshot(self, known: int, now: float) -> None:

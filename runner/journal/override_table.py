@@ -40,6 +40,7 @@ class OverrideTable:
 
     def reported(self, mirror: str) -> Override | None:
         """Return a mirror's override as reports have it."""
+        # The length that reports allow, see OVERRIDE_BOUNDS.
         query = "SELECT kind, made_at, substr(made_by, 1, 200), reason FROM override WHERE mirror = ?"
         row = self._db.execute(query, (mirror,)).fetchone()
         return Override(*row) if row else None

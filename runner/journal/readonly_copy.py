@@ -16,6 +16,7 @@ def copied_at_rest(path: str, copy: sqlite3.Connection) -> bool:
     before = _at_rest(path)
     if before is None:
         return False
+    # `immutable` also skips SQLite's locks, so the file may change during the copy: it is compared afterwards.
     with contextlib.closing(sqlite_database.connect(path, "mode=ro&immutable=1")) as source:
         try:
             source.backup(copy)

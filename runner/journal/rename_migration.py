@@ -27,6 +27,7 @@ def continue_history(book: Journal, renamed: Sequence[Planned], now: float, *, c
     left = [(each, previous) for each in renamed if (previous := [old for old in each.mirror.formerly if old in known])]
     if not left:
         return {}
+    # One transaction: no report may show a mirror under both names, or without its history.
     with book.together():
         busy = {active.mirror for active in book.active()}
         ready = [each for each in left if not busy & {each[0].mirror.name, *each[1]}]

@@ -294,6 +294,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
         connection.execute("COMMIT")
+    # Also for KeyboardInterrupt: other writers wait for as long as a transaction is open.
     except BaseException:
         if connection.in_transaction:  # on a full disk SQLite rolls back by itself
             connection.execute("ROLLBACK")

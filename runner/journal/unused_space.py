@@ -33,7 +33,10 @@ def give_back(connection: sqlite3.Connection) -> None:
         before = None  # a large journal of an earlier release returns nothing: stop when a step has no effect
         while before != (left := _unused(connection)) and left > KEPT and _free_on_disk(connection) > 2 * GIVEN_BACK:
             before = left
+            # All rows are fetched, since SQLite returns one page for each step of the statement.
             connection.execute(f"PRAGMA incremental_vacuum({_STEP:d})").fetchall()
+            # Into the file after each step: otherwise the `-wal` grows by all pages before any is returned. PASSIVE
+            # does not wait.
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         connection.execute("PRAGMA busy_timeout=1000")  # a reader that goes on must not hold this up for long
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -45,6 +48,7 @@ def _make_incremental(connection: sqlite3.Connection) -> None:
     used = (_pragma(connection, "page_count") - _pragma(connection, "freelist_count")) * _pragma(
         connection, "page_size"
     )
+    # VACUUM writes a copy into a temporary file, and then all of it into the `-wal`, before the file shrinks.
     if used <= REWRITTEN and _free_on_disk(connection) > 3 * used + GIVEN_BACK:
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         connection.execute("VACUUM")

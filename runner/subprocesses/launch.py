@@ -20,6 +20,7 @@ def launch(layout: StateLayout, run_dir: str, runs: Mapping[str, int], mirrors: 
     """Start the launched runs, given by mirror and number; return by mirror why a run could not be started."""
     manager = units.service_manager(layout)
     if manager is not None:
+        # All in one call, since each call starts `systemctl`.
         failed = units.start(manager, run_dir, {name: mirrors[name] for name in runs}) if runs else {}
     else:
         failed = {name: reason for name, number in runs.items() if (reason := _detach_run(layout, name, number))}

@@ -73,6 +73,7 @@ def read(source: int, pipe: Pipe) -> bytes:
         return os.read(source, pipe.size)
     packets: list[bytes] = []
     with contextlib.suppress(BlockingIOError):
+        # At most what the pipe holds: a process that writes as fast as we read must not keep us here, uncounted.
         while len(packets) < pipe.size // _page() and (packet := os.read(source, _page())):
             packets.append(packet)
     return b"".join(packets)
@@ -116,7 +117,8 @@ class Output:
             self._sink(data)
 
     def close(self) -> None:
-        """Collect the rest of the output and close the pipe: no process is left that could write more."""
+        """Collect the rest of the output and close the pipe, after all processes that we may kill have ended."""
+        # Not to its end: a process of another user, as by sudo, may be left and keep the writing end open.
         os.set_blocking(self.descriptor, False)
         with contextlib.suppress(BlockingIOError):
             while data := os.read(self.descriptor, self._pipe.size):

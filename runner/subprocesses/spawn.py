@@ -27,7 +27,8 @@ MESSAGES_BYTES = 1024**2
 
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 DEFAULTED = (*STOPS, signal.SIGPIPE)
-"""Signals that are reset to their default: programs must not inherit them as ignored."""
+"""Signals that are reset to their default in new programs, which would inherit ignored ones: Python ignores SIGPIPE,
+and `nohup` SIGHUP."""
 
 _detached: set[int] = set()
 
@@ -94,6 +95,7 @@ def ask(
     import subprocess  # costs milliseconds, and few need it
 
     user, groups = identity or (None, None)
+    # Messages are searched for English words, such as those of systemctl and podman.
     env = ({} if alone else inherited_environment()) | {"LC_ALL": "C"} | dict(more or {})
     try:
         done = subprocess.run(  # noqa: S603 - the words are ours or names that were checked
@@ -156,4 +158,5 @@ def lean(*words: str) -> list[str]:
 
 def command(*words: str) -> list[str]:
     """Return the command line of `skipjack` itself."""
+    # With site packages, unlike `lean`: these commands need YAML, git and requests.
     return [sys.executable, "-I", "-m", "runner.cli", *words]

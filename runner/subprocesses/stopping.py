@@ -25,6 +25,7 @@ def stop(layout: StateLayout, names: Iterable[str]) -> None:
 def _signal(layout: StateLayout, name: str) -> bool:
     """Signal the holders of the supervisor lock; return whether one was reached."""
     reached = False
+    # By the lock and not by a recorded number: a number may belong to another process by now.
     for pid in locks.holders(layout.lock("supervisor", name)):
         with contextlib.suppress(ProcessLookupError, PermissionError):  # it has just ended, or is another user's
             os.kill(pid, signal.SIGTERM)

@@ -47,10 +47,12 @@ class Stop:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        # set_wakeup_fd demands a descriptor that does not block: a signal handler must never wait.
         self.descriptor, self._write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def listen(self) -> None:
         """Handle TERM, INT and HUP from now on."""
+        # A full pipe is enough to wake its reader, so a lost byte is no error.
         signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
         for number in STOPS:
             signal.signal(number, self._on_signal)
@@ -105,6 +107,7 @@ def run(
             if cause != EXITED:
                 _end(pid, watch, grace)
         finally:
+            # Also after an exception: no process may go on writing to the mirror when its run records an end.
             code = _reap(pid, watch)
             for output in outputs:
                 output.close()
@@ -208,10 +211,12 @@ def _spawn(argv: Sequence[str], env: Mapping[str, str], cwd: str, outputs: tuple
     """Start a process with these descriptors as its standard output and error."""
     program = find_program(argv[0], env.get("PATH", os.defpath), cwd)
     for descriptor in keep:
+        # posix_spawn has no `pass_fds`: a child gets every descriptor that is inheritable at that moment.
         os.set_inheritable(descriptor, True)
     null = os.open(os.devnull, os.O_RDONLY)
     try:
         actions = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in enumerate((null, *outputs))]
+        # posix_spawn can set neither the folder nor the OOM score of the child, so both are inherited from us.
         with _being_in(cwd), _rather_than_us():
             return os.posix_spawn(
                 program, list(argv), env, setsid=True, setsigdef=DEFAULTED, file_actions=actions
@@ -289,6 +294,7 @@ def _wait(
         events = dict(poll.poll(None if pause is None else _milliseconds(pause)))
         if not events:
             _while_quiet(outputs, chores)
+        # What is left in the pipes is read after the rest of the group was killed, by `Output.close`.
         if watch in events:
             return EXITED
         if stop.descriptor in events:
@@ -318,6 +324,7 @@ def _end(pid: int, watch: int, grace: float) -> None:
     poll.register(watch, select.POLLIN)
     if not poll.poll(_milliseconds(grace)):
         _signal_group(pid, signal.SIGKILL)
+        # Without a limit: until the kernel has ended it, it can still write to the mirror.
         poll.poll()
 
 

@@ -45,6 +45,7 @@ def check(layout: StateLayout) -> list[Dead]:
         with contextlib.suppress(OSError):
             os.unlink(layout.units)  # otherwise its age would make ticks check again and again
         return []
+    # One call for all units: each starts `systemctl`.
     shown = _shown(manager)
     failed = [name for name in STARTERS if shown.get(name, {}).get("ActiveState") == "failed"]
     refusal = units.revive(manager, failed) if failed else ""

@@ -58,6 +58,7 @@ class UnitOutcome(NamedTuple):
 
     def is_of_before(self, launched_at: float) -> bool:
         """Return whether this is the outcome of an earlier run than the one launched at that time."""
+        # Cut to whole seconds, as systemd's own time is.
         return not self.pending and (not self.failure or self.started_at < int(launched_at))
 
 
@@ -91,6 +92,8 @@ def start(manager: tuple[str, ...], run_dir: str, mirrors: Mapping[str, Mirror])
 
 
 def _start(manager: tuple[str, ...], names: list[str]) -> dict[str, str]:
+    # Without `--no-block` a tick would wait for mounts that the units require. Without `--no-ask-password` polkit would
+    # ask a person at the terminal instead of refusing.
     words = (*manager, "--no-ask-password", "--no-block", "start", *map(unit, names))
     try:
         code, said = spawn.ask(words, PATIENCE + _PATIENCE_PER_UNIT * len(names))

@@ -31,6 +31,7 @@ UNIT_TIMEOUT = 600.0
 def recover_runs(layout: StateLayout, book: Journal, now: float) -> None:
     """Record the end of every run whose supervisor and provider are both gone."""
     timeout = UNIT_TIMEOUT if units.service_manager(layout) else LAUNCH_TIMEOUT
+    # `is_in_use`, since a run whose lock file was deleted is alive.
     dead = [active for active in book.active() if not locks.is_in_use(layout.lock("supervisor", active.mirror))]
     outcomes = _outcomes(layout, dead)
     for active in dead:
@@ -95,6 +96,7 @@ def _ending(active: Active, outcome: units.UnitOutcome | None, now: float, timeo
     if active.status != LAUNCHING or outcome is not None:
         pending = active.status == LAUNCHING and outcome is not None and outcome.pending
         return None if pending else _end_of_crashed(active, outcome.failure if outcome else "", now)
+    # abs, since after a clock was set back the launch may lie in the future.
     if abs(now - active.launched_at) < timeout:
         return None
     return _end_of_crashed(active, "the run's process never started; see messages.log", now)

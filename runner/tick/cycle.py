@@ -35,6 +35,7 @@ class CycleResult(NamedTuple):
 def work(layout: StateLayout, now: float, *, only_requested: bool = False) -> CycleResult:
     """Do what is due now. With `only_requested` launch only the mirrors that were requested by name."""
     with plan.opened(layout.plan) as opened, journal.opened(layout.journal) as book:
+        # First, since a run that has died occupies a slot until its end is recorded.
         crash_recovery.recover_runs(layout, book, now)
         states, aliases = _states(opened, book, now)
         held = _is_held(opened, book)
@@ -51,6 +52,7 @@ def work(layout: StateLayout, now: float, *, only_requested: bool = False) -> Cy
             stopping.stop(layout, ended)
         if book.outbox.pending():
             wakeup.send(opened.header.run_dir, wakeup.COURIER)
+        # Read again after the launches: the next-wake cache must have all runs whose supervisors have to live.
         active = [each.mirror for each in book.active()]
         return CycleResult(launched, active, crash_recovery.mirrors_with_orphans(layout, book), decision.wake_at)
 

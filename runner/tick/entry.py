@@ -31,6 +31,7 @@ def main(words: list[str]) -> int:
     program, state_dir, *rest = words
     layout = StateLayout(state_dir)
     if program == "tick":
+        # Both, or the path unit would start this program again for the other one.
         everything, requested = start_requests.take(layout, "tick"), start_requests.take(layout, "start")
         if requested and not everything:
             rest.append("requested")

@@ -99,6 +99,7 @@ def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules, list[
         held = hold.is_held(opened.header, book)
         mirrors, world = schedule.world(opened, states, book.operator_requests(), held=held)
         rows = [_with_refusal(row, book, opened.header.unmoved) for row in rows_of(mirrors, world, now)]
+        # Such a run is shown although its mirror has no row in the plan, so that an operator can stop it.
         rows += _rows_left(leftover_runs.find(opened, [each.mirror for each in book.active()]), world, now)
         rows.sort(key=lambda row: _URGENCY[row.waits_for])
         # A mirror that keeps its last valid definition has a row.

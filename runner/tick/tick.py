@@ -62,6 +62,8 @@ def _work(layout: StateLayout, *, only_requested: bool) -> tuple[int, list[str]]
     from runner.tick.cycle import work
 
     now = time.time()
+    # Before the work: a change that another program makes during it must void the cache. Our own changes do the same,
+    # so the next tick, which finds nothing to do, writes it.
     current, newest = next_wake.stamp(next_wake.watched(layout))
     done = work(layout, now, only_requested=only_requested)
     # a file that was just written may change again with the same time stamp, so it is no base for the cache
