@@ -87,6 +87,7 @@ def enclosed(job: Job, command: Command, *, preview: bool = False) -> Command:
     through its environment instead, because every user can read command lines.
     """
     mirror = job.mirror
+    # `--log-driver none`: the output is in the attempt's log, and docker would keep a second copy on its own disk.
     argv = (
         job.machine.container_program, "run", "--rm", "--attach", "stdout", "--attach", "stderr",
         "--log-driver", "none", "--stop-timeout", str(_STOP_TIMEOUT), "--name", name_of(job, preview=preview),

@@ -82,6 +82,7 @@ def _limit_file(group: str) -> str:
 
 def enter(group: str) -> None:
     """Move this process into a group, where its future children start as well."""
+    # 0 stands for the process that writes, see cgroups(7).
     _write(os.path.join(group, "cgroup.procs"), "0")
 
 

@@ -18,6 +18,7 @@ from schemas.states import FAILED, INTERRUPTED
 
 OPTIONS = frozenset({"log_keep", "log_max_age", "log_max_size", "log_compress"})
 
+# Names of earlier releases end without the `Z`.
 _ENDINGS = r"(_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\dZ?_\d\d)\.log(?:\.fail)?(\.gz)?"
 _CHUNK = 256 * 1024
 _LEVEL = 1

@@ -131,6 +131,7 @@ def _of_programs(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
         yield Allowance("providers", mirror.provider, "provider")
     yield from (Allowance("hooks", name, name) for name in denied_hooks(mirror, base))
     for key, words in program_lines(mirror) if base.programs is not None else ():
+        # A name without a path has no entry that could allow it; `decide` then reports the mirror.
         if words[0].startswith("/") and not is_covered(words[0], base):
             yield Allowance("programs", words[0], key)
 
@@ -152,6 +153,8 @@ def _of_password(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
     secret = mirror.password.file if mirror.password else None
     if not secret or file_policy.is_readable(secret, base):
         return
+    # The password goes to this host only, unless the definition has keys that could send it elsewhere: no entry with
+    # hosts would allow these.
     host = None if file_policy.could_divert(mirror) else daemon_host(mirror.upstream)
     yield Allowance("readable", Bound((host,), secret) if host else os.path.dirname(secret), "password")
 

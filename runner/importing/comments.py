@@ -50,6 +50,7 @@ class Keeper:
         found: ByKey = {"": self.take([definition.place])}
         for option, place in definition.options.items():
             key = renamed.get(option, option)
+            # An inline table: the comments of its line were taken with the mirror's own.
             if place.line == definition.place.line and place.file == definition.place.file:
                 continue
             found.setdefault(key if key in keys else "", []).extend(self.take([place]))

@@ -174,8 +174,11 @@ class _ConfigReader:
         result = dict(above)
         for option, value in own.items():
             inherited = result.get(option) or self.above.get(option)
+            # Go's decoder makes a missing value and an empty one the same, so tunasync merges only what is not empty.
+            # That is also why a child cannot turn an inherited `true` into `false`.
             if inherited and (not value.value or (option, value.value) == ("provider", "rsync")):
                 self._without_effect(option, value, inherited)
+            # tunasync merges tables, but replaces lists.
             elif option == "env" and inherited:
                 result[option] = value._replace(value=inherited.value | value.value)
             elif value.value:
@@ -192,6 +195,7 @@ class _ConfigReader:
     def included(self, pattern: Value, folder: str) -> Iterator[Source]:
         """The included files: relative to the current folder, as for tunasync, else to the file that includes them."""
         for base in ("", folder):
+            # Go's patterns negate a class by `^`, Python's by `!`. `*` matches a leading dot in Go.
             path = os.path.join(base, pattern.value.replace("[^", "[!"))
             if found := sorted(glob.glob(path, include_hidden=True)):
                 yield from map(toml_source.read, found)

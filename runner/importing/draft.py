@@ -197,6 +197,7 @@ class _Drafting:
 
     def _valid(self, common: dict[str, Keys]) -> Sequence[Mirror]:
         """Return the mirrors as the catalogue loads them; leave out mirrors and defaults with problems."""
+        # Again after each removal, since other files may refer to what was removed.
         while True:
             texts = self._texts(common)
             found = catalogue.load([SourceFile(path, text.encode()) for path, text in texts.items()])

@@ -12,10 +12,13 @@ def settings(config: Config, worker: str, findings: list[Finding]) -> Keys:
     """Return the keys of `runner.yml`; add findings for the parts that are not kept."""
     return {
         "worker": worker,
+        # tunasync has no repository, and the key is required: the head of the file tells the administrator to replace
+        # it.
         "repository": {"url": "https://git.example.org/mirrors.git"},
         **_roots(config, findings),
         **_control_group(config),
         **_manager(config, findings),
+        # tunasync's worker may still be running, and its syncs hold no lock that Skipjack could see.
         "start": "held",
     }
 
@@ -58,6 +61,7 @@ def _manager(config: Config, findings: list[Finding]) -> Keys:
     if trouble := web_trouble(addresses[0], whole=False):
         findings.append(place.finding(f"The manager's address {trouble}.", "Set `manager` in the machine's settings."))
         return {}
+    # tunasync ignores its option `token`, so there is no token to keep.
     return {"manager": {"url": addresses[0], "token": {"file": "/etc/skipjack/token"}, **_authority(config, findings)}}
 
 

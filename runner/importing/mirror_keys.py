@@ -87,6 +87,7 @@ class _Conversion:
         definition = self._definition
         if self._provider not in PROVIDERS:
             raise definition.at("provider").left_out("its `provider` is unknown.", "Write for example `rsync`.")
+        # tunasync's worker does not start with that.
         alone = definition.get("rsync_override_only", False) and not definition.get("rsync_override", [])
         if alone and self._provider == "rsync":
             what = "`rsync_override_only` needs `rsync_override`."
@@ -135,6 +136,7 @@ class _Conversion:
         return words or None
 
     def minutes(self, place: Value) -> str:
+        # tunasync counts intervals in minutes, and time-outs in seconds.
         return setting_duration(place.value * 60)
 
     def seconds(self, place: Value) -> str:
@@ -206,6 +208,7 @@ class _Conversion:
     def env(self, place: Value) -> dict[str, str] | None:
         env = dict(place.value)
         if self._provider != "command":
+            # The repository must not have it, and the providers pass on the password of the mirror's own key.
             inside = env.pop("RSYNC_PASSWORD", "")
             if inside and "password" not in self._definition.options:
                 self.take_password(place._replace(value=inside))
@@ -233,6 +236,8 @@ class _Conversion:
 
     def _codes(self, usual: str, place: Value) -> list[int]:
         above = self._config.sections["global"].get(usual)
+        # tunasync adds the mirror's codes to the global ones; here a mirror's list replaces the inherited one. What is
+        # wrong with the global ones is reported with the defaults.
         merged = [*(exit_codes(above, []) if above else ()), *exit_codes(place, self.findings)]
         return list(dict.fromkeys(merged))
 

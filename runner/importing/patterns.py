@@ -25,6 +25,7 @@ def not_python(pattern: str) -> tuple[str, str] | None:
             return f"Python does not read {name} as Go does.", todo
     try:
         with warnings.catch_warnings():
+            # Python warns of sets such as `[[a]`, which a later release may read in another way.
             warnings.simplefilter("error")
             re.compile(pattern)
     except (re.error, Warning, OverflowError, RecursionError) as error:

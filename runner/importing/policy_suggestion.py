@@ -46,6 +46,7 @@ def _decided(mirrors: list[Mirror], settings: RunnerSettings, policy: Policy) ->
 
 def _definitions(settings: RunnerSettings) -> list[Mirror]:
     """Return the worker's definitions in the repository; where the newest is invalid, the one in force."""
+    # Not the worker's checkout: this command changes nothing, and may run as another user.
     with tempfile.TemporaryDirectory(prefix="skipjack-") as folder:
         revision = repository.fetch(settings.repository, Path(folder) / "checkout")
     declared = catalogue.load(revision.files, plugin_search.installed().schemas)

@@ -40,6 +40,7 @@ class Secrets:
                 found.append(text)
                 self._lines.add((source.file, source.line(path)))
             for each in filter(None, map(str.strip, found)):
+                # Also as it stands in an address, and as it stands elsewhere if it was found in one.
                 self._values |= {each, quote(each, safe=""), unquote(each)}
 
     def in_block(self, file: str, line: int, block: Sequence[Comment]) -> bool:

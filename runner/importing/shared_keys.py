@@ -9,6 +9,7 @@ from runner.importing.values import doubts, exit_codes, has_password, runs_backw
 from schemas.config.catalogue import DEFAULTS, WORKERS
 from schemas.units import setting_duration
 
+# The maximum in the schema of workers.
 _MOST_SLOTS = 1000
 _LISTS = ("rsync_options", "exec_on_success", "exec_on_failure")
 _ORIGINS = {
@@ -30,6 +31,7 @@ def worker(config: Config, findings: list[Finding]) -> str:
     """Return the name of the worker."""
     place = config.at("global", "name")
     name = str(place.value or "")
+    # As the schema of workers wants it; tunasync takes any text.
     found = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-")[:64] or "worker"
     if found != name:
         what = (

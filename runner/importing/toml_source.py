@@ -65,6 +65,8 @@ def read(path: str) -> Source:
     except OSError as error:
         raise SkipjackError(f"cannot read {file}: {error.strerror}.", "Check the path and its owner.") from error
     try:
+        # tomllib rejects a byte order mark, which some editors write, and changes line ends itself: the scanner must
+        # see the same text.
         text = data.decode("utf-8-sig").replace("\r\n", "\n")
         value = tomllib.loads(text)
     except UnicodeDecodeError as error:
@@ -198,6 +200,7 @@ class _Scanner:
         while True:
             self._skip_blank()
             word = self._skip(_KEY)
+            # tomllib knows all escapes of a quoted key.
             keys.append(word if word[0] not in "\"'" else tomllib.loads(f"key = {word}")["key"])
             self._skip_blank()
             if self._text[self._at] != ".":

@@ -9,6 +9,7 @@ from runner.importing.options import memory
 from schemas.addresses import holds_password
 from schemas.config import shell_doubts
 
+# The maximum in the schema of mirrors.
 _MOST_TRIES = 99
 
 

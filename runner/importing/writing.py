@@ -95,6 +95,7 @@ def _write(path: str, text: str, mode: int) -> None:
     aside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
     descriptor = regular(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
+        # Before the content: a file that was left there may be readable for every user.
         os.fchmod(descriptor, mode)
         file.write(text)
         file.flush()

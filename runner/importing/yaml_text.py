@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 _PLAIN = re.compile(r"(?:--?)?[A-Za-z/](?:[A-Za-z0-9_./@+=*~,%-]|:(?=[A-Za-z0-9/])| (?=[A-Za-z0-9/_-]))*")
+# The only text that may begin with a digit without quotes: a parser could take others for a number, a date or a time.
 _AMOUNT = re.compile(r"[0-9]+(?:[smhdw]|[KMG]?i?B)")
+# YAML 1.1 reads these as booleans and null.
 _WORDS = re.compile(r"y|n|yes|no|on|off|true|false|null", re.I)
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
 

@@ -50,6 +50,7 @@ REASON = 500
 
 def operator_name() -> str:
     """Return the name of the operator: the user behind sudo, or else the current user."""
+    # Any user can set this variable, so it names the operator for people and grants nothing.
     name = os.environ.get("SUDO_USER")
     if name:
         return head(printable(name), _NAME)

@@ -23,6 +23,7 @@ def override(
         _end_launched(book, names, words, now)
         running = [active.mirror for active in book.active() if active.mirror in names]
         for subject in subjects:
+            # One with a run keeps the run's status, and gets this one when the run ends.
             if subject.name not in running:
                 book.mirrors.put(subject, kind)
                 book.mirrors.update(subject.name, {"next_run_at": None})

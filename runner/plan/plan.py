@@ -34,6 +34,8 @@ FORMER = (7,)
 PlanProblem = tuple[str | None, str, str, str]
 """A problem in the plan: its mirror or None, the place, what is wrong, what to do."""
 
+# The columns before `due_sum` are for ticks, which decode no definitions. Every tick asks for renamed mirrors, and few
+# are: hence the index.
 _SCHEMA = """
 CREATE TABLE header (content TEXT NOT NULL, sum INTEGER NOT NULL);
 CREATE TABLE mirror (
@@ -174,6 +176,7 @@ def _row(planned: Planned, since: float) -> tuple[object, ...]:
     mirror = planned.mirror
     windows = json.dumps(mirror.sync_windows) if mirror.sync_windows else ""
     for_tick = (
+        # A float, as SQLite returns it: the checksum is one of its text.
         mirror.name, mirror.interval, mirror.cron, float(since), mirror.jitter,
         " ".join(mirror.after), windows, mirror.backoff_limit,
         mirror.retry_after_failure,
@@ -199,6 +202,7 @@ def _sound(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values[:-1]
 
 
+# Thousands of mirrors share a few windows, and each tick reads them all.
 @functools.lru_cache(maxsize=1024)
 def _windows(text: str) -> SyncWindows | None:
     return _as_windows(json.loads(text)) if text else None
@@ -330,6 +334,7 @@ def opened(path: str, *, former: bool = False) -> Iterator[Plan]:
     if not os.access(path, os.R_OK):
         raise _unreadable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES), path))
     try:
+        # A plan is replaced and never changed. So SQLite needs no locks, and no folder that it may write to.
         connection = sqlite_database.connect(path, "mode=ro&immutable=1")
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]

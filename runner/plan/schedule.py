@@ -244,6 +244,8 @@ def _put_off(mirror: Due, rules: Rules, limit: float | None = None) -> float:
 def _share(worker: str, name: str) -> float:
     from zlib import crc32
 
+    # Not `hash`, which differs in each process. With the worker's name, so that not all workers ask an upstream at
+    # once.
     return crc32(f"{worker}/{name}".encode()) / 2**32
 
 
@@ -261,6 +263,8 @@ def outlook(mirror: Due, world: World, now: float) -> Outlook:
     at = due_at(mirror, state, world.rules, now)
     if request.requested:
         at = min(at, request.made_at, now)
+    # A queued mirror is due whatever its time is: `follow` queues one whose files were moved, and its interval may have
+    # changed while it waited.
     elif at > now and (state is None or state.status != QUEUED):
         return Outlook(LATER, _begin(mirror, world.rules, at))
     opens_at = _begin(mirror, world.rules, now)
@@ -330,6 +334,7 @@ def decide(mirrors: Iterable[Due], world: World, now: float, *, only_requested: 
                 stop.append(mirror.name)
         if kind != DUE and at is not None and at < wake_at:
             wake_at = at
+    # All states and not only those of `mirrors`: runs of mirrors that this worker no longer has hold slots as well.
     busy = sum(_takes_slot(state, now) for state in world.states.values())
     launch, wait = _share_out([] if world.rules.held else sorted(due), world.rules.slots - busy)
     return Decision(launch, wait, None if wake_at == _NEVER else wake_at, stop)

@@ -91,6 +91,7 @@ def _left(job: Job) -> Tree:
     """Return the files of the last deletion that still exist; none if their names are unknown."""
     for name in (job.mirror.name, *job.mirror.formerly):
         with contextlib.suppress(OSError, ValueError), open(_path(job, name), "rb", opener=regular) as file:
+            # The names may be of an earlier deletion, if the disk was full when these were written.
             if file.readline() == b"%b\n" % job.past.deleting.encode():
                 return _remaining(job, file)
     return Tree(0, 0)

@@ -107,6 +107,7 @@ def invocation(job: Job, words: tuple[str, ...]) -> Command:
     mirror = job.mirror
     env = dict(mirror.env)
     if mirror.username:
+        # The name that rsync sends to a daemon, unless the address has one.
         env["USER"] = mirror.username
     if (password := job.password()) is not None:
         env["RSYNC_PASSWORD"] = password

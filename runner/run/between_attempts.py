@@ -47,6 +47,7 @@ class RetryPause:
     def __call__(self, job: Job, ending: Ending) -> Sequence[int] | None:
         """Wait; return the descriptors that the next attempt's processes inherit, None after a stop signal."""
         pause = job.mirror.retry_delay
+        # Without a pause another mirror would get the slot just before the next attempt.
         gives_up = bool(pause) and not self._too_many_wait(job.mirror.name)
         if gives_up:
             self._give_up(job, ending, pause)

@@ -44,6 +44,7 @@ class DirectoryLock:
 
     def take(self) -> None:
         """Lock the directory that the path leads to now, if there is one. Raises InUse."""
+        # Called again after the hooks, which may have mounted another disk there.
         if self._own is not None and locks.is_at(self._own, self._directory):
             return
         self.release()

@@ -198,6 +198,7 @@ def _print_from(command: Command, job: Job) -> int:
     stop.listen()
     env = pipeline.surroundings_of(job, command)
     try:
+        # In `/`, since the mirror's directory may not exist yet.
         exited = supervisor.run(command.argv, env, "/", _STDOUT, (), None, stop, _sinks(command))
     except spawn.CannotStart as error:
         raise SkipjackError(f"{error}.", "Install it, or name another program in the definition.") from error

@@ -122,10 +122,13 @@ def _attempt(job: Job, means: Means) -> Ending:
     job.counted, job.loss_refused, job.log_lost = False, False, ""
     _call(means.hooks, "pre_exec", job)
     means.on_attempt(job.attempt)
+    # Appending, since hooks and Skipjack write to the same file. No link is followed: a container can write to the
+    # folder of the logs.
     log = regular(job.log_file, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
     try:
         job.execute = _executor(job, means, log)
         ending = _execute(job, means, log)
+        # Before the hooks, which read it: no `exec_on_failure` runs after an interruption.
         job.outcome = Outcome(ending.status, ending.reason, ending.exit_code)
         _call(means.hooks, "post_success" if ending.status == SUCCESS else "post_fail", job)
     finally:

@@ -27,7 +27,7 @@ _Result = TypeVar("_Result")
 
 _STATUSES = (FAILED, INTERRUPTED, REFUSED, TIMED_OUT)
 _UNREACHED = frozenset({75})  # EX_TEMPFAIL of sysexits(3)
-_LARGEST, _LARGEST_CODE = 2**62, 255
+_LARGEST, _LARGEST_CODE = 2**62, 255  # what fits into SQLite's integers, and into an exit status
 _END = object()
 
 
@@ -67,6 +67,7 @@ class _Guard:
         if self._module is None:
             try:
                 self._module = load(self.plugin.module, self.plugin.path)
+            # Also SystemExit: a plug-in must not end the run before its end is recorded.
             except BaseException as error:
                 what = f"{self.name} cannot be imported: {_described(error)}"
                 raise Abort(FAILED, f"{what}. Reinstall it, or run `skipjack follow`") from error
@@ -149,6 +150,7 @@ class GuardedProvider(_Guard):
                 yield self._allowed(job, self._checked(command))
         finally:
             with contextlib.suppress(BaseException):
+                # The plug-in's own `finally` blocks run now, and not when the garbage is collected.
                 getattr(made, "close", lambda: None)()
 
     def _next(self, job: Job, made: Iterator[Any]) -> Any:
@@ -301,6 +303,7 @@ def leave_threads(name: str, code: int) -> None:
     if threading is None or all(each.daemon or each is threading.main_thread() for each in threading.enumerate()):
         return
     log("a plug-in left a thread, which ends with the run", about=name, level=WARNING)
+    # `os._exit` flushes nothing.
     flush()
     os._exit(code)
 

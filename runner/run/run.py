@@ -198,6 +198,7 @@ def _refuse(book: Journal, planned: Planned, header: Header, launched: int | Non
     now = time.time()
     ending = Ending(REFUSED, reason)
     ending = ending._replace(next_run_at=_next_run_at(planned.mirror, book, header, ending, now))
+    # `recover` and not `end`: the run has not begun, and a tick may have given it up meanwhile.
     book.recover(Active(launched, name, LAUNCHING, now), ending, now)
     log(f"{REFUSED}: {reason}", about=name, level=ERROR)
     wakeup.send(header.run_dir, wakeup.COURIER)
@@ -298,5 +299,6 @@ def _slots(book: Journal, header: Header, name: str) -> int:
 
 def _exit_code(ending: Ending, stop: supervisor.Stop) -> int:
     if ending.status == INTERRUPTED:
+        # As a shell reports it; for 143 the unit has SuccessExitStatus=.
         return 128 + (stop.signal or 15)
     return 0 if ending.status == SUCCESS else 1

@@ -67,6 +67,7 @@ def taken(layout: StateLayout, name: str, paths: Paths, slots: int) -> Iterator[
         if supervisor is None:
             what = f"cannot sync {name}: it is already being synced."
             raise SkipjackError(what, "Wait for the end of that run, or look into its log.")
+        # Without a longer wait: a tick takes the supervisor lock to end the processes that hold this one.
         mirror = _inherited(stack, locks.try_lock(mirror_path, wait=PATIENCE))
         if mirror is None:
             raise _orphaned(name, mirror_path)
