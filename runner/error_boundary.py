@@ -28,6 +28,7 @@ def guarded(program: Callable[[], int], folder: str | None = None) -> int:
         log(str(_denial(error, folder) or error), about="skipjack", level=ERROR)
         return EXPECTED
     except KeyboardInterrupt:
+        # As a shell reports the end by a signal.
         return 128 + signal.SIGINT
     except BrokenPipeError:
         return EXPECTED  # the reader of our output has gone, as `head` does: no message can reach it

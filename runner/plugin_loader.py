@@ -17,6 +17,7 @@ def load(module: str, path: str = "") -> ModuleType:
     """
     if path and path not in sys.path:
         sys.path.append(path)
+    # Not importlib.import_module, which each run would have to load.
     __import__(module)
     found = sys.modules[module]
     if path:

@@ -62,6 +62,7 @@ class Batches:
 
     def _in_another_form(self, envelope: Envelope, reports: list[_PlainReport], error: Rejected) -> Acknowledgement:
         """Send one report, or none, in a form that is accepted; raise `error` when there is no such form."""
+        # The worker's problems and progress last: the manager needs them more than the details of one report.
         for whole in (envelope, envelope._replace(problems=(), progress=())):
             for form in self._forms(reports):
                 if whole == envelope and form == reports:

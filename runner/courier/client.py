@@ -86,6 +86,7 @@ class ManagerClient:
     def __init__(self, address: ManagerAddress) -> None:
         self._url = without_secrets(address.url.rstrip("/"))
         self._address, self._token = address, address.token
+        # One for each thread, since a kept connection serves one request at a time.
         self._http = HttpClient(address.url, address.ca_cert)
 
     def send(self, envelope: dict[str, Any]) -> Acknowledgement:
@@ -258,12 +259,12 @@ def unreachable_remedy(error: ExchangeFailed, address: ManagerAddress) -> str:
 
 
 def _is_of_tls(status: int, body: bytes) -> bool:
-    """Whether this is a web server's response to plain HTTP on a TLS port, whatever the request was."""
+    """Return whether this is a web server's response to plain HTTP on a TLS port, whatever the request was."""
     return status == 400 and (b"HTTPS" in body or b"TLS" in body)
 
 
 def is_about_content(response: Response) -> bool:
-    """Whether the response is about the content of the request, so that another content may be accepted."""
+    """Return whether the response is about the content of the request, so that another content may be accepted."""
     return response.status in _ABOUT_CONTENT and not _is_of_tls(response.status, response.body)
 
 

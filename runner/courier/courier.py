@@ -154,7 +154,7 @@ class _SkipjackManager:
         return delivered.reports
 
     def _may_follow(self) -> bool:
-        """Whether few enough follows were started lately. The manager names a skipped revision again."""
+        """Return whether few enough follows were started lately. The manager names a skipped revision again."""
         return len(self._followed_at) < FOLLOWS or time.monotonic() - self._followed_at[0] >= FOLLOWS_IN
 
     def close(self) -> None:
@@ -192,6 +192,7 @@ def _here(settings: RunnerSettings, file: Path, *, start: bool) -> WorkerContext
     return WorkerContext(settings.worker, StateLayout(settings.state_dir), str(file.absolute()), start)
 
 
+# A name of its own, which tests replace without a change for all other threads.
 _sleep = time.sleep
 
 

@@ -47,6 +47,7 @@ def deliver(settings: RunnerSettings, client: ManagerClient) -> Delivered:
     layout = StateLayout(settings.state_dir)
     delivered, resent = 0, False
     with journal.opened(layout.journal) as book:
+        # For the whole delivery, since it remembers the size of requests that the manager accepts.
         batches = Batches(client, book, layout)
         while True:
             reports, answer = batches.send(_envelope(settings, layout, book))
@@ -89,7 +90,7 @@ def _renew(book: Journal, acknowledged: int) -> None:
 
 
 def _has_lost_some(answer: Acknowledgement, reports: list[dict[str, Any]], book: Journal) -> bool:
-    """Whether the manager has lost reports. It asks for a snapshot when it gets a report after a gap."""
+    """Return whether the manager has lost reports. It asks for a snapshot when it gets a report after a gap."""
     if reports:
         return answer.want == SNAPSHOT and reports[0]["kind"] != SNAPSHOT
     return answer.acknowledged < book.outbox.acknowledged()

@@ -93,6 +93,7 @@ class TunasyncManager:
     def _register(self) -> dict[str, str]:
         """Register, and return the status that it shows of each mirror."""
         never = {"last_online": _ZERO, "last_register": _ZERO}
+        # No URL: that manager would send its commands there, and a worker opens no port.
         self._ask("POST", "/workers", {"id": self._worker, "url": "", "token": ""} | never)
         return self._list()
 
@@ -110,6 +111,8 @@ class TunasyncManager:
             for report in reports:
                 for status in map(decode_status, report["statuses"]):
                     self._send_if_due(status, shown, news=_is_news(status, report["made_at"]))
+                # After each report, since the manager stamps a status with the time of its receipt: after an
+                # interruption none may be sent twice.
                 if report["statuses"]:
                     book.outbox.acknowledge(report["number"])
             book.outbox.acknowledge(reports[-1]["number"])
@@ -193,7 +196,7 @@ _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
 def _waits(status: MirrorStatus) -> bool:
-    """Whether a run waits for its next attempt."""
+    """Return whether a run waits for its next attempt."""
     return status.status == PRE_SYNCING and status.run is not None and status.run.attempts > 0
 
 
@@ -206,7 +209,7 @@ def _word(status: MirrorStatus) -> str:
 
 
 def _is_false(status: MirrorStatus, word: str | None) -> bool:
-    """Whether the shown status is wrong: it is missing, or differs in a pause, a disable or a run."""
+    """Return whether the shown status is wrong: it is missing, or differs in a pause, a disable or a run."""
     if word is None:
         return True
     if status.status in _AT_WORK:
@@ -215,7 +218,7 @@ def _is_false(status: MirrorStatus, word: str | None) -> bool:
 
 
 def _is_news(status: MirrorStatus, made_at: float) -> bool:
-    """Whether a report is an event that the manager stamps with the time: a step of a run, or its end."""
+    """Return whether a report is an event that the manager stamps with the time: a step of a run, or its end."""
     if status.status in ENDS:
         return status.last_ended_at == made_at
     return status.status not in _NOT_BEGUN and status.status != NONE

@@ -6,7 +6,7 @@ import ssl
 
 from schemas.http_client import NOT_TLS
 
-_OTHER_NAME = (62, 64)
+_OTHER_NAME = (62, 64)  # of a host name, of an address
 _EXPIRED, _NOT_YET = 10, 9
 """OpenSSL's results of the verification of a certificate."""
 

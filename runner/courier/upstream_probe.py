@@ -42,6 +42,8 @@ NEWEST_LASTS = 12 * 3600.0
 """Seconds for which the newest time of an upstream counts after it was last seen: where several servers share the name,
 each answers some of a dozen probes, and an upstream that was reset to an older state counts the same day."""
 
+# The file may be a link at the upstream, and the mirror's own is read through links as well. rsync's own time-out is
+# shorter than RSYNC_TIMEOUT, so that its message is the reason.
 _OPTIONS = ("--quiet", "--copy-links", f"--max-size={LARGEST}", "--timeout=15")
 _NO_SUCH_FILE = 23
 _PROXY = ("RSYNC_PROXY",)
@@ -52,7 +54,7 @@ class NotRead(Exception):  # noqa: N818 - what happened, not a fault of this pro
 
 
 def is_probed(mirror: Mirror) -> bool:
-    """Whether a mirror has a timestamp file, and an upstream that can be asked for it."""
+    """Return whether a mirror has a timestamp file, and an upstream that can be asked for it."""
     return mirror.freshness is not None and (is_web(mirror.upstream) or is_remote(mirror.upstream))
 
 

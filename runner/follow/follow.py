@@ -119,7 +119,7 @@ def _follow(local: LocalConfig, layout: StateLayout, *, again: bool, accept_rewr
 
 
 def _is_current(old: InForce, fingerprint: str) -> bool:
-    """Whether nothing on this machine has changed since the plan was made; tries broken plug-ins again."""
+    """Return whether nothing on this machine has changed since the plan was made; tries broken plug-ins again."""
     unmoved = rename_detection.unmoved(list(old.mirrors.values()))
     is_same = (old.header.fingerprint, old.header.unmoved) == (fingerprint, unmoved)
     return is_same and not is_healed(old.header.broken)

@@ -55,6 +55,7 @@ def limits(settings: RunnerSettings, layout: StateLayout, mirrors: Iterable[Mirr
     """Note which limits of definitions are not enforced."""
     notes = _read(layout)
     found = [(0.0, what, "") for what in unenforced_limits.warnings(settings, mirrors)]
+    # Only if it differs: a follow that finds nothing new writes nothing.
     if found != notes.get(MEMORY, []):
         _write(layout, notes | {MEMORY: found})
 
@@ -79,7 +80,7 @@ def reported(layout: StateLayout) -> None:
 
 
 def of_manager(layout: StateLayout, now: float) -> Iterable[PlanProblem]:
-    """The problem that the manager accepts no reports, if it has lasted for `LONG` or does not pass by itself."""
+    """Yield that the manager accepts no reports, if that has lasted for `LONG` or does not pass by itself."""
     noted = _read_unreported(layout)
     if noted and (noted.lasting or now - noted.since >= LONG):
         yield None, MANAGER, f"It has accepted no reports since {_moment(noted.since)}: {noted.what}", noted.todo

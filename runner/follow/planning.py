@@ -66,6 +66,7 @@ def _header(local: LocalConfig, fingerprint: str, revision: Revision) -> Header:
     settings, policy = local.settings, local.policy
     roots = private_paths.shared_folders(settings, policy)
     return Header(
+        # The slots come from the revision, in `_judged`.
         settings.worker, 0, revision.commit, revision.commit, fingerprint,
         settings.run_dir, settings.container_program, settings.cgroup,
         held=settings.held,

@@ -27,6 +27,7 @@ def why_broken(plugin: Plugin) -> str:
     The import has no standard input, a small environment without secrets, and limits for its time and its output.
     Everything that it starts is ended with it.
     """
+    # As runs start, so that a plug-in cannot pass here by a package that its runs do not find.
     words = [sys.executable, "-I", "-S", _PROGRAM, "watch", f"{LIMIT:g}", *plugin]
     surroundings = {"PATH": environment.search_path(()), "HOME": "/", "LC_ALL": "C.UTF-8"}
     try:

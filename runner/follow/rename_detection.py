@@ -68,7 +68,7 @@ def _reverted(name: str, later: str) -> PlanProblem:
 
 
 def is_move(what: str) -> bool:
-    """Whether a problem is only that the files of a renamed mirror have to be moved."""
+    """Return whether a problem is only that the files of a renamed mirror have to be moved."""
     return what.endswith(_STILL_THERE)
 
 
@@ -78,7 +78,7 @@ def unmoved(mirrors: list[Planned]) -> tuple[str, ...]:
 
 
 def moves(mirrors: list[Planned]) -> Iterator[PlanProblem]:
-    """A problem for each mirror whose files are still in the directory of a previous name, with the command to move."""
+    """Yield a problem, with the command to move, for each mirror with files in the directory of a previous name."""
     for mirror, paths, _revision in mirrors:
         if old := left_behind(mirror, paths):
             what = f"The files of `{mirror.name}` are still in {old}, {_STILL_THERE}"

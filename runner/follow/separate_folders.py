@@ -44,7 +44,7 @@ def logs(mirrors: list[Planned]) -> tuple[list[Planned], list[PlanProblem]]:
 
 
 def _exposed_logs(mirrors: list[Planned]) -> Iterator[PlanProblem]:
-    """Mirrors whose `log_dir` is where an upstream or a container of another mirror could put a link."""
+    """Yield mirrors whose `log_dir` is where an upstream or a container of another mirror could put a link."""
     if all(each.mirror.log_dir is None for each in mirrors):
         return
     held = {os.path.realpath(each.paths.directory): each.mirror.name for each in mirrors}

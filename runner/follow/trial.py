@@ -33,6 +33,7 @@ def planned(settings: RunnerSettings) -> Iterator[Plan]:
         return
     # Logged before the fetch, since that may fail as well.
     log(f"{why}; making a temporary one from the repository", about="follow")
+    # The plan and a checkout of its own: the state directory may belong to another user, and stays as it is.
     with tempfile.TemporaryDirectory(prefix="skipjack-") as folder:
         done = draft(settings, StateLayout(folder))
         for problem in done.problems:
@@ -69,7 +70,7 @@ def _why_unusable(path: str) -> str:
 
 
 def _exists(path: str) -> bool:
-    """Whether the file exists; SkipjackError when this user may not search its folder."""
+    """Return whether the file exists; SkipjackError when this user may not search its folder."""
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -14,7 +14,7 @@ SHOWN = 10
 
 
 def warnings(settings: RunnerSettings, mirrors: Iterable[Mirror]) -> Iterator[str]:
-    """A sentence for each group of limits that are not enforced."""
+    """Yield a sentence for each group of limits that are not enforced."""
     for names, why in memory_limits(settings, mirrors):
         yield f"`memory_limit` of {listed(names)} is not enforced: {why}."
 
@@ -26,7 +26,7 @@ def listed(names: list[str]) -> str:
 
 
 def memory_limits(settings: RunnerSettings, mirrors: Iterable[Mirror]) -> Iterator[tuple[list[str], str]]:
-    """For each reason: the mirrors whose `memory_limit` is not enforced, and the reason with what to do."""
+    """Yield the mirrors whose `memory_limit` is not enforced, by reason, and the reason with what to do."""
     limited = [mirror for mirror in mirrors if mirror.memory_limit is not None]
     inside = [mirror.name for mirror in limited if mirror.docker_image]
     outside = [mirror.name for mirror in limited if not mirror.docker_image]

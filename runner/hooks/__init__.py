@@ -26,10 +26,10 @@ HOOKS: dict[str, str] = {
 
 
 def of(mirror: Mirror) -> tuple[ModuleType, ...]:
-    """The hooks that have something to do in a mirror's runs; no others are imported, which a run would pay for."""
+    """Return the hooks that have something to do in a mirror's runs; importing the others would slow each run."""
     return tuple([load(name) for name, key in HOOKS.items() if not key or getattr(mirror, key)])
 
 
 def load(name: str) -> ModuleType:
-    """The module of a hook."""
+    """Return the module of a hook."""
     return plugin_loader.load(f"{__name__}.{name}")

@@ -42,7 +42,7 @@ class PolicyExtension(NamedTuple):
 
     @property
     def causes(self) -> Iterator[tuple[Allowance, list[str]]]:
-        """Each added entry once, for the first value that needs it, with the names of all mirrors that need it."""
+        """Return each added entry once, for the first value that needs it, with the names of all its mirrors."""
         mirrors: dict[tuple[str, str | Bound], dict[str, Allowance]] = {}
         for name, each in self.allowed:
             mirrors.setdefault((each.key, each.entry), {}).setdefault(name, each)
@@ -115,7 +115,7 @@ def _needed(mirror: Mirror, settings: RunnerSettings, base: Policy) -> list[Allo
 
 
 def _of_folders(paths: Paths, settings: RunnerSettings, base: Policy) -> Iterator[Allowance]:
-    """The parents of the folders that are used, except `/`."""
+    """Yield the parents of the folders that are used, except `/`."""
     asked = (
         ("mirror_roots", "mirror_dir", paths.directory, (settings.mirror_root, *base.mirror_roots)),
         ("log_roots", "log_dir", paths.log_dir, (settings.log_dir, *base.log_roots)),
@@ -137,7 +137,7 @@ def _of_programs(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
 
 
 def _of_ssh(mirror: Mirror, paths: Paths, base: Policy) -> Iterator[Allowance]:
-    """The ssh that rsync starts for an upstream, for its freshness check, or in a command line of the definition."""
+    """Yield the ssh that rsync starts for an upstream, its freshness check, or a command line of the definition."""
     if allows_ssh(base):
         return
     lines = [key for key, words in program_lines(mirror) if _reaches_by_ssh(words, paths)]
@@ -160,7 +160,7 @@ def _of_password(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
 
 
 def _of_env(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
-    """Names of variables, with a value or `*` where that is more than plain words; never those that the runner sets."""
+    """Yield variables, with a value or `*` where that is more than plain words; never those that the runner sets."""
     if any(name in env_policy.OURS for name in mirror.env) and not mirror.docker_image:
         return
     for name, value in mirror.env.items():
@@ -171,7 +171,7 @@ def _of_env(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
 
 
 def _of_facts(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
-    """Variables for programs of the machine whose upstream or path is more than plain words."""
+    """Yield variables for programs of the machine whose upstream or path is more than plain words."""
     if next(program_lines(mirror), None):
         for key, entry in env_policy.facts(mirror, base):
             yield Allowance("allowed_env", entry, key, key)

@@ -57,7 +57,7 @@ class Keeper:
         return found
 
     def left(self, left_out: Iterable[Definition]) -> Iterator[Finding]:
-        """Findings for the comments that no file has; a mirror that is left out gets one for all of its comments."""
+        """Yield findings for the comments that no file has; for a mirror that is left out, one for all its comments."""
         for definition in left_out:
             yield from self._of_left_out(definition)
         rest = {at: comments for at, comments in self._config.comments.items() if at not in self._taken}

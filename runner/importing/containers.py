@@ -54,7 +54,7 @@ class Words(NamedTuple):
 
 
 def is_used(definition: Definition, config: Config) -> bool:
-    """Whether tunasync runs a mirror's programs in a container."""
+    """Return whether tunasync runs a mirror's programs in a container."""
     return bool(config.get("docker", "enable", False) and definition.get("docker_image", ""))
 
 
@@ -140,7 +140,7 @@ def read(volumes: Sequence[str], options: Sequence[str]) -> Words:
 
 
 def _options(words: Iterable[str]) -> Iterator[tuple[str, str | None]]:
-    """The long names of options, with their values or None."""
+    """Yield the long names of options, with their values or None."""
     rest = iter(words)
     for word in rest:
         if re.fullmatch(r"--[a-z].*", word, re.DOTALL):

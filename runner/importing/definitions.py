@@ -147,7 +147,7 @@ class _ConfigReader:
                 self.comments[at] = [*self.comments.get(at, ()), *self.comments.pop(below)]
 
     def mirrors(self, source: Source, top: Options) -> Iterator[Definition]:
-        """The mirrors of one file; its comments are collected too."""
+        """Yield the mirrors of one file, and collect its comments."""
         self.secrets.learn(source)
         self.comments |= {(source.file, line): texts for line, texts in source.comments.items()}
         self.loose_comments |= {(source.file, line): texts for line, texts in source.loose_comments.items()}
@@ -155,7 +155,7 @@ class _ConfigReader:
             yield from self._leaves(source, ("mirrors", number), table, {})
 
     def _leaves(self, source: Source, path: TomlPath, table: Mapping[str, Any], above: Options) -> Iterator[Definition]:
-        """The mirror of a table; instead of one with nested mirrors, those, which inherit its options."""
+        """Yield the mirror of a table; for a table with nested mirrors, those instead, which inherit its options."""
         own = self.options(source, path, table, MIRROR)
         children = own.pop("mirrors", None)
         options = self._overlay(above, own)
@@ -193,7 +193,7 @@ class _ConfigReader:
             )
 
     def included(self, pattern: Value, folder: str) -> Iterator[Source]:
-        """The included files: relative to the current folder, as for tunasync, else to the file that includes them."""
+        """Yield the included files: relative to the current folder, as for tunasync, else to the including file."""
         for base in ("", folder):
             # Go's patterns negate a class by `^`, Python's by `!`. `*` matches a leading dot in Go.
             path = os.path.join(base, pattern.value.replace("[^", "[!"))

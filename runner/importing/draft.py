@@ -50,7 +50,7 @@ class Draft(NamedTuple):
 
     @property
     def mirrors(self) -> int:
-        """How many mirrors the repository has."""
+        """Return how many mirrors the repository has."""
         return sum(not name.startswith("_") for name in self.files)
 
 
@@ -241,7 +241,7 @@ class _Drafting:
 
 
 def _is_risky(name: str) -> bool:
-    """Whether a variable may change what programs other than the mirror's own load or run."""
+    """Return whether a variable may change what programs other than the mirror's own load or run."""
     return any(fnmatchcase(name, pattern) for pattern in (*FORMER_ENV, *_RISKY_ENV))
 
 

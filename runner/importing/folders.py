@@ -37,7 +37,7 @@ def log_folder(template: str, name: str) -> str:
 
 
 def has_folder_each(template: str) -> bool:
-    """Whether a template gives the folders that Skipjack uses by default."""
+    """Return whether a template gives the folders that Skipjack uses by default."""
     return _OF_EACH.fullmatch(template) is not None
 
 
@@ -64,5 +64,5 @@ def snapshot_root(config: Config) -> str:
 
 
 def publishes_snapshots(config: Config) -> bool:
-    """Whether mirrors are Btrfs subvolumes. With `zfs` as well, no run of tunasync succeeds."""
+    """Return whether mirrors are Btrfs subvolumes. With `zfs` as well, no run of tunasync succeeds."""
     return bool(config.get("btrfs_snapshot", "enable", False) and not config.get("zfs", "enable", False))

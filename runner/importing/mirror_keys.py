@@ -109,7 +109,7 @@ class _Conversion:
         self.findings.append(place.finding(what, todo))
 
     def _is_foreign(self, option: str, place: Value) -> bool:
-        """Whether the provider ignores an option, as in tunasync; report it if the mirror itself sets it."""
+        """Return whether the provider ignores an option, as in tunasync; report it if the mirror itself sets it."""
         providers = built_in.readers(RENAMED.get(option, option))
         foreign = providers is not None and self._provider not in providers
         foreign |= self._provider == "two-stage-rsync" and option in IGNORED_BY_TWO_STAGE

@@ -34,7 +34,7 @@ def not_python(pattern: str) -> tuple[str, str] | None:
 
 
 def sees_more_than_a_line(pattern: str) -> bool:
-    """Whether a pattern needs the log as a whole: its very beginning or end, or more than one line."""
+    """Return whether a pattern needs the log as a whole: its very beginning or end, or more than one line."""
     plain = re.sub(r"\[\^", "[", _ESCAPED.sub("", pattern))
     whole = re.search(r"\\A|\\n|\n|\(\?[a-z]*s", plain)
     anchored = re.search(r"(?<!\\)[\^$]", plain) and not re.match(r"\(\?[a-z]*m", plain)

@@ -44,7 +44,7 @@ class Secrets:
                 self._values |= {each, quote(each, safe=""), unquote(each)}
 
     def in_block(self, file: str, line: int, block: Sequence[Comment]) -> bool:
-        """Whether any line of a block of comments beside the option at `line` may hold a secret."""
+        """Return whether any line of a block of comments beside the option at `line` may hold a secret."""
         first, last = block[0].line, block[-1].line
         near = (line,) if first == line else (line, *range(first - 1, last + 2))
         return any((file, each) in self._lines for each in near) or any(map(self._in_comment, block))
@@ -57,7 +57,7 @@ class Secrets:
 
 
 def blocks(line: int, comments: Sequence[Comment]) -> Iterator[Sequence[Comment]]:
-    """The comments of the option at `line` in blocks of consecutive lines; one on the option's own line is a block."""
+    """Yield the comments of the option at `line` in blocks of consecutive lines; one on its own line is a block."""
     block: list[Comment] = []
     for comment in comments:
         if block and (comment.line != block[-1].line + 1 or line in (comment.line, block[-1].line)):
@@ -69,7 +69,7 @@ def blocks(line: int, comments: Sequence[Comment]) -> Iterator[Sequence[Comment]
 
 
 def _texts(value: Any, path: TomlPath) -> Iterator[tuple[TomlPath, str]]:
-    """All strings in a value, with their paths."""
+    """Yield all strings in a value, with their paths."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, dict):

@@ -153,7 +153,7 @@ class _Scanner:
         return path
 
     def _newest(self, path: TomlPath) -> TomlPath:
-        """A table that a header names: the last one of them where there are many."""
+        """Return the path of the table that a header names: of an array of tables, the last one."""
         return (*path, self._lengths[path] - 1) if path in self._lengths else path
 
     def _pair(self, table: TomlPath) -> None:

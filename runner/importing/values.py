@@ -23,7 +23,7 @@ def size(text: object) -> str | None:
 
 
 def has_password(value: object) -> bool:
-    """Whether a value contains an address with a password."""
+    """Return whether a value contains an address with a password."""
     if isinstance(value, str):
         return holds_password(value)
     if isinstance(value, Mapping):
@@ -41,14 +41,14 @@ def exit_codes(place: Value, findings: list[Finding]) -> list[int]:
 
 
 def runs_backwards(commands: Sequence[str], place: Value) -> Iterator[Finding]:
-    """A finding about the order of a list of commands."""
+    """Yield a finding about the order of a list of commands."""
     if len(commands) > 1:
         what = "tunasync runs these commands last to first, Skipjack in the order of the list."
         yield place.finding(what, "Reverse the list if the order matters.")
 
 
 def doubts(option: str, place: Value) -> Iterator[Finding]:
-    """Findings about command lines that may have been written for a shell."""
+    """Yield findings about command lines that may have been written for a shell."""
     lines = place.value if isinstance(place.value, list) else [place.value]
     for what, todo in shell_doubts.of_lines(option, lines):
         yield place.finding(what, todo)
@@ -62,6 +62,6 @@ def tries(place: Value, findings: list[Finding]) -> int:
 
 
 def lies_below(path: str, root: str) -> bool:
-    """Whether an absolute path is below another one, without following links."""
+    """Return whether an absolute path is below another one, without following links."""
     path, root = os.path.normpath(path), os.path.normpath(root)
     return path != root and os.path.commonpath([path, root]) == root

@@ -16,7 +16,7 @@ _BEGINNINGS = ("manager.db", "skipjack-manager-bug-")
 
 
 def is_for_giving(folder: str) -> bool:
-    """Whether a folder belongs to root and holds only the state of a manager that is not running."""
+    """Return whether a folder belongs to root and holds only the state of a manager that is not running."""
     try:
         if os.stat(folder).st_uid != 0 or os.path.islink(folder):
             return False

@@ -113,6 +113,7 @@ def make_own_folders(setup: Setup) -> None:
 
 def _remove(setup: Setup) -> None:
     gone = [path for path in render.obsolete(setup) if os.path.exists(path)]
+    # While the files are still there, which `systemctl disable` needs.
     stop(setup, [os.path.basename(path) for path in gone])
     for path in gone:
         machine.remove(path)

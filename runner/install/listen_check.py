@@ -16,7 +16,7 @@ _SOCKET, _SERVICE = "skipjack-manager.socket", "skipjack-manager.service"
 
 
 def require_free(setup: Setup) -> None:
-    """SkipjackError if systemd cannot listen at `listen` of the settings, unless our own manager listens there."""
+    """Raise SkipjackError if systemd cannot listen at `listen` of the settings, unless our manager does so."""
     reason = _why_not(setup.listen) if setup.listen else None
     if reason is None or (reason.errno == errno.EADDRINUSE and _is_ours(setup)):
         return
@@ -41,7 +41,7 @@ def _why_not(listen: str) -> OSError | None:
 
 
 def _is_ours(setup: Setup) -> bool:
-    """Whether the port is that of our own socket, at any address, or of our active service."""
+    """Return whether the port is that of our own socket, at any address, or of our active service."""
     shown = machine.tried(*setup.systemctl, "show", "--property=ActiveState,Listen", _SOCKET)[1]
     if "ActiveState=active" in shown.splitlines():
         return re.search(rf"(?m)^Listen=.*:{_port(setup.listen)} ", shown) is not None

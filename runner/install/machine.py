@@ -34,7 +34,7 @@ OLDEST = 250
 
 
 def check_systemd(setup: Setup) -> None:
-    """SkipjackError unless systemd runs here and is recent enough for the units."""
+    """Raise SkipjackError unless systemd runs here and is recent enough for the units."""
     if not os.path.isdir("/run/systemd/system"):
         raise SkipjackError("systemd does not run on this machine.", "Use the cron lines of `skipjack install --cron`.")
     said = command("systemctl", "--version")
@@ -52,7 +52,7 @@ def check_systemd(setup: Setup) -> None:
 
 
 def check_root() -> None:
-    """SkipjackError unless this is root."""
+    """Raise SkipjackError unless this is root."""
     if os.geteuid() != 0:
         raise SkipjackError(
             "only root can install units of the system.", "Use sudo, or install units of your own with `--user`."
@@ -60,7 +60,7 @@ def check_root() -> None:
 
 
 def check_place() -> None:
-    """SkipjackError if Skipjack is installed where its units cannot see it: they have their own /tmp, and no homes."""
+    """Raise SkipjackError if Skipjack is installed where its units cannot see it: in a home, /tmp or /var/tmp."""
     for folder in dict.fromkeys(map(os.path.realpath, (sys.prefix, PACKAGES))):
         if folder.startswith(_UNSEEN):
             raise SkipjackError(
@@ -70,7 +70,7 @@ def check_place() -> None:
 
 
 def check_polkit() -> None:
-    """SkipjackError without polkit, whose rule lets the worker start its units."""
+    """Raise SkipjackError if there is no polkit, whose rule lets the worker start its units."""
     if not any(
         map(os.path.exists, ("/usr/lib/polkit-1/polkitd", "/usr/libexec/polkitd", "/usr/libexec/polkit-1/polkitd"))
     ):
@@ -81,7 +81,7 @@ def check_polkit() -> None:
 
 
 def check_group(name: str) -> None:
-    """SkipjackError without the group that has access to the container daemon."""
+    """Raise SkipjackError if the group that has access to the container daemon does not exist."""
     try:
         grp.getgrnam(name)
     except KeyError as error:
@@ -90,7 +90,7 @@ def check_group(name: str) -> None:
 
 
 def check_readable(setup: Setup, program: str) -> None:
-    """SkipjackError if the user of the units or cron lines cannot read the settings or run our programs."""
+    """Raise SkipjackError if the user of the units or cron lines cannot read the settings or run our programs."""
     if setup.own or os.geteuid() != 0:
         return
     code, said = as_user(setup.user, program, "--version")
@@ -140,7 +140,7 @@ def adopt(setup: Setup) -> None:
 
 
 def has_user(name: str) -> bool:
-    """Whether the user exists."""
+    """Return whether the user exists."""
     with contextlib.suppress(KeyError):
         return bool(pwd.getpwnam(name))
     return False

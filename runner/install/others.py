@@ -31,7 +31,7 @@ class Other(NamedTuple):
 
 
 def check_file(setup: Setup, file: str) -> None:
-    """SkipjackError if `file`, a unit or cron file, is for another settings file."""
+    """Raise SkipjackError if `file`, a unit or cron file, is for another settings file."""
     for other in _installed(setup):
         if other.file == file:
             what = f"{file} belongs to the {setup.kind} with the settings {other.settings}."
@@ -39,7 +39,7 @@ def check_file(setup: Setup, file: str) -> None:
 
 
 def check_folders(setup: Setup) -> None:
-    """SkipjackError if another installation has the same `state_dir` or `run_dir`."""
+    """Raise SkipjackError if another installation has the same `state_dir` or `run_dir`."""
     for other in _installed(setup):
         for key, path in _shared(setup, other).items():
             what = f"the {setup.kind} with the settings {other.settings} ({other.file}) has the same `{key}`, {path}."
@@ -65,13 +65,14 @@ def _remedy(setup: Setup, other: Other) -> str:
 
 
 def _installed(setup: Setup) -> Iterator[Other]:
-    """The visible installations of this kind. One whose settings file is gone does not count: the file was moved."""
+    """Yield the visible installations of this kind, except one whose settings file is gone: the file was moved."""
     for found in _found(setup):
         if not _is_same(found.settings, setup.settings) and os.path.exists(found.settings):
             yield found
 
 
 def _found(setup: Setup) -> Iterator[Other]:
+    # Also those of the system: a user's own units would share the folders of a worker of the system.
     for folder in dict.fromkeys((setup.units, SYSTEM_UNITS)):
         path = os.path.join(folder, _unit(setup))
         for line in _lines(path):

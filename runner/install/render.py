@@ -56,7 +56,7 @@ def everything(setup: Setup) -> list[str]:
 
 
 def folders(setup: Setup) -> Iterator[str]:
-    """The folders that units write to."""
+    """Yield the folders that units write to."""
     paths = (setup.state_dir, setup.run_dir, setup.log_dir, setup.site_dir, setup.mirror_root, *setup.optional)
     yield from (path for path in paths if path)
 
@@ -74,6 +74,7 @@ def _values(setup: Setup) -> Mapping[str, str]:
     return {
         "user": setup.user,
         "identity": "" if setup.own else f"User={setup.user}",
+        # A user's service manager has none of the system's targets.
         "wanted_by": "default.target" if setup.own else "multi-user.target",
         "online": "" if setup.own else "Wants=network-online.target\nAfter=network-online.target",
         "private_users": "" if setup.own else "PrivateUsers=yes",
@@ -118,7 +119,7 @@ def _containers(setup: Setup) -> str:
 
 
 def _folders(setup: Setup) -> Iterator[str]:
-    """The folders that all units write to. systemd creates those below its own folders.
+    """Yield the folders that all units write to. systemd creates those below its own folders.
 
     One that belongs to another user is only made writable: systemd would give it and its contents to our user.
     """

@@ -38,7 +38,7 @@ def warn(setup: Setup) -> bool:
 
 
 def require(setup: Setup) -> None:
-    """SkipjackError if the manager's units cannot read a secret, after a warning with the remedy for each."""
+    """Raise SkipjackError if the manager's units cannot read a secret, after a warning with the remedy for each."""
     files = [SecretFile(secret.file, key) for key, secret in setup.secrets.items() if secret.file]
     found = secret_files.warnings(files, _reader(setup)) + secret_files.warnings(
         _credentials(setup, []), _holder(setup)
@@ -62,7 +62,7 @@ def _holder(setup: Setup) -> SecretReader:
 
 
 def _unusable(setup: Setup) -> Iterator[str]:
-    """A warning for each readable secret of the programs that is empty, and for an invalid token."""
+    """Yield a warning for each readable secret of the programs that is empty, and for an invalid token."""
     for key, secret in setup.secrets.items():
         path = secret.file or _source(setup, str(secret.credential))
         with contextlib.suppress(OSError):  # the other warnings are about unreadable files

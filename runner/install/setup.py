@@ -61,32 +61,32 @@ class Setup(NamedTuple):
 
     @property
     def units(self) -> str:
-        """The folder for units."""
+        """Return the folder for units."""
         return os.path.join(config_home(), "systemd/user") if self.own else "/etc/systemd/system"
 
     @property
     def credentials(self) -> str:
-        """The folder with the secrets that systemd passes to units."""
+        """Return the folder with the secrets that systemd passes to units."""
         return os.path.join(config_home(), "skipjack/credentials") if self.own else SOURCE
 
     @property
     def token(self) -> str:
-        """The file with the worker's token; empty if the token is a credential or there is none."""
+        """Return the file with the worker's token; empty if the token is a credential or there is none."""
         return self.secrets[TOKEN].file or "" if TOKEN in self.secrets else ""
 
     @property
     def passwords(self) -> str:
-        """The folder with the secrets that systemd passes to runs."""
+        """Return the folder with the secrets that systemd passes to runs."""
         return os.path.join(self.credentials, "mirrors")
 
     @property
     def systemctl(self) -> tuple[str, ...]:
-        """The command that controls the service manager."""
+        """Return the command that controls the service manager."""
         return ("systemctl", "--user") if self.own else ("systemctl",)
 
     @property
     def launcher(self) -> str:
-        """The name of the service manager, as its file in the state directory has it."""
+        """Return the name of the service manager, as its file in the state directory has it."""
         return "systemd --user" if self.own else "systemd"
 
 
@@ -128,7 +128,7 @@ def _foreign(setup: Setup) -> tuple[str, ...]:
 
 
 def _holds_any(folder: str) -> bool:
-    """Whether a folder has entries; True if this user may not list it, as without root."""
+    """Return whether a folder has entries; True if this user may not list it, as without root."""
     try:
         return bool(os.listdir(folder))
     except FileNotFoundError:
@@ -157,6 +157,7 @@ def of_manager(settings: ManagerSettings, path: str, user: str, *, own: bool) ->
 def _numeric(listen: str) -> str:
     """Return an address and port; empty for a host name and port."""
     host, _, port = listen.rpartition(":")
+    # systemd looks up no host name, and this one is known.
     host = "127.0.0.1" if host == "localhost" else host
     try:
         ipaddress.ip_address(host.strip("[]"))

@@ -147,13 +147,13 @@ class Names:
         self._room = 0
         self._listing = Listing()
         self.in_force = False
-        """Whether rsync understood the options and names deletions."""
+        """Return whether rsync understood the options and names deletions."""
         self.io_error = False
         self.errors = Errors()
         self.files = 0
         """The number of named files that certainly belong to the mirror."""
         self.are_too_many = False
-        """Whether names were left out, because there were more than the limits or the disk allow."""
+        """Return whether names were left out, because there were more than the limits or the disk allow."""
         self.fault = ""
         """Why names could not be written; empty if they could."""
 

@@ -103,23 +103,23 @@ class GuardedHook(_Guard):
     """A hook plug-in, with all functions of a hook."""
 
     def pre_job(self, job: Job) -> None:
-        """Before the first attempt."""
+        """Call the plug-in before the first attempt."""
         self._stage("pre_job", job)
 
     def pre_exec(self, job: Job) -> None:
-        """Before each attempt."""
+        """Call the plug-in before each attempt."""
         self._stage("pre_exec", job)
 
     def post_exec(self, job: Job) -> None:
-        """After the processes of an attempt."""
+        """Call the plug-in after the processes of an attempt."""
         self._stage("post_exec", job)
 
     def post_success(self, job: Job) -> None:
-        """After an attempt that is a success."""
+        """Call the plug-in after an attempt that is a success."""
         self._stage("post_success", job)
 
     def post_fail(self, job: Job) -> None:
-        """After any other attempt."""
+        """Call the plug-in after any other attempt."""
         self._stage("post_fail", job)
 
     def _stage(self, name: str, job: Job) -> None:
