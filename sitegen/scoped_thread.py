@@ -1,11 +1,12 @@
 """A thread that works as long as a `with` block lasts."""
 
+import abc
 import threading
 from types import TracebackType
 from typing import Self
 
 
-class ScopedThread:
+class ScopedThread(abc.ABC):
     """Runs `_work` in a thread from enter to exit; the exit asks it to end and waits, at most `patience` seconds.
 
     With `daemon` the program can end without it, as when `patience` was too short.
@@ -26,9 +27,9 @@ class ScopedThread:
         self._end()
         self._thread.join(self._patience)
 
+    @abc.abstractmethod
     def _work(self) -> None:
         """Work until `_end` is called."""
-        raise NotImplementedError
 
     def _end(self) -> None:
         """Make `_work` return soon."""

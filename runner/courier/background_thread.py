@@ -1,11 +1,12 @@
 """The background threads of a lingering courier, each of which repeats one piece of work."""
 
+import abc
 import threading
 
 from schemas import wakeup
 
 
-class BackgroundThread(threading.Thread):
+class BackgroundThread(threading.Thread, abc.ABC):
     """A thread that calls `work_once` until the program ends."""
 
     def __init__(self, name: str, run_dir: str) -> None:
@@ -14,9 +15,9 @@ class BackgroundThread(threading.Thread):
         self._wake = threading.Event()
         self._failure: BaseException | None = None
 
+    @abc.abstractmethod
     def work_once(self) -> float:
         """Do the work once, and return the seconds until the next time."""
-        raise NotImplementedError
 
     def run(self) -> None:
         """Work until the program ends. An unexpected error is kept for `raise_failure`, so that it ends the program."""

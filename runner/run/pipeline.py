@@ -13,16 +13,15 @@ from typing import NamedTuple
 
 from runner import error_boundary
 from runner.base import contents, environment
-from runner.base.output import head
 from runner.base.state_dir import StateLayout
 from runner.journal.journal import Ending
-from runner.plugin_api import Abort, Ask, CannotRun, Command, Execute, Findings, Job, Outcome, Provider
-from runner.run import bounded_log, comparison, progress
-from runner.run.logs import Digest, digest, shortened
+from runner.plugin_api import Abort, Ask, CannotRun, Command, Execute, Job, Outcome, Provider
+from runner.run import bounded_log, comparison, progress, verdict
+from runner.run.logs import shortened
 from runner.subprocesses import spawn, supervisor
 from schemas.errors import SkipjackError
 from schemas.regular_files import regular
-from schemas.states import FAILED, INTERRUPTED, REFUSED, SUCCESS, TIMED_OUT
+from schemas.states import FAILED, INTERRUPTED, REFUSED, SUCCESS
 from schemas.terminal import plain
 from schemas.units import setting_duration
 
@@ -145,11 +144,9 @@ def _execute(job: Job, means: Means, log: int) -> Ending:
         return Ending(FAILED, reason, attempts=job.attempt, log_tail=reason)
     except Abort as abort:  # a guard of the provider: the attempt is over, and the reason goes into its log
         job.note(abort.reason)
-        read = _read_log(job, means.provider, "")
-        exited = supervisor.Exit(job.exit_code)
-        return _ending(abort.status, abort.reason, exited, job, read.findings._replace(size=None), read.tail)
+        return verdict.of_abort(job, means.provider, abort)
     _call(means.hooks, "post_exec", job)
-    ending = _judge(job, means.provider, exited)
+    ending = verdict.judge(job, means.provider, exited)
     return _in_place(job, means, _compared(job, means, ending)) if ending.status == SUCCESS else ending
 
 
@@ -168,18 +165,18 @@ def _in_place(job: Job, means: Means, ending: Ending) -> Ending:
 def _compared(job: Job, means: Means, ending: Ending) -> Ending:
     """Return the end of a successful attempt, or a refusal if it lost more files than the mirror's limits allow."""
     try:
-        verdict = comparison.compare(job, ending.size, lambda: means.stop.signal is not None)
+        found = comparison.compare(job, ending.size, lambda: means.stop.signal is not None)
     except contents.Stopped:
         return ending._replace(
             status=INTERRUPTED, reason="the run received a stop signal while files were counted", size=None
         )
-    if not verdict.reason:
-        if verdict.size is None or not (ending.size is None or ending.by_name):
+    if not found.reason:
+        if found.size is None or not (ending.size is None or ending.by_name):
             return ending
-        return ending._replace(size=verdict.size, by_name=False)
-    job.note(verdict.reason)
-    tail = f"{ending.log_tail}\n{verdict.reason}".strip()
-    return ending._replace(status=REFUSED, reason=verdict.reason, size=None, log_tail=tail)
+        return ending._replace(size=found.size, by_name=False)
+    job.note(found.reason)
+    tail = f"{ending.log_tail}\n{found.reason}".strip()
+    return ending._replace(status=REFUSED, reason=found.reason, size=None, log_tail=tail)
 
 
 def _run_commands(job: Job, means: Means, log: int) -> supervisor.Exit:
@@ -298,80 +295,6 @@ def _executor(job: Job, means: Means, log: int) -> Execute:
         return exited.code
 
     return execute
-
-
-def _read_log(job: Job, provider: Provider, fail_on_match: str) -> Digest:
-    """Read the attempt's log. If the command has removed or replaced it, the attempt does not succeed."""
-    reader = provider.reader(job)
-    try:
-        return digest(job.log_file, reader, fail_on_match)
-    except OSError as error:
-        todo = "Let the command write to the log, and not replace it."
-        why = f"the attempt's log {job.log_file} cannot be read: {error.strerror}. {todo}"
-        return Digest(reader.findings(), "", None, why)
-
-
-def _judge(job: Job, provider: Provider, exited: supervisor.Exit) -> Ending:
-    """Return how the attempt ended, from the end of its last process and its log."""
-    read = _read_log(job, provider, job.mirror.fail_on_match)
-    status, reason, unreached = _verdict(job, provider, exited, read)
-    if reason:
-        job.note(reason)
-    if status == SUCCESS and read.findings.remark:
-        job.complain(read.findings.remark)
-    found = read.findings if status == SUCCESS else read.findings._replace(size=None)
-    ending = _ending(status, reason, exited, job, found, f"{read.tail}\n{reason}".strip())
-    return ending._replace(unreached=unreached)
-
-
-class _Verdict(NamedTuple):
-    """How an attempt ended and why; `unreached` if its upstream could not be reached or accepted no more clients."""
-
-    status: str
-    reason: str = ""
-    unreached: bool = False
-
-
-def _verdict(job: Job, provider: Provider, exited: supervisor.Exit, read: Digest) -> _Verdict:
-    # Our own reasons to end the process come first: its exit code and its log then show only the consequence.
-    if exited.cause == supervisor.INTERRUPTED:
-        return _Verdict(INTERRUPTED, "the run received a stop signal, from a shutdown or by hand")
-    if exited.cause == supervisor.TIMED_OUT:
-        limit = setting_duration(job.mirror.timeout or 0)
-        return _Verdict(TIMED_OUT, f"the attempt took longer than its time-out of {limit}")
-    if read.stuck:
-        return _Verdict(FAILED, read.stuck)
-    if read.forbidden is not None:
-        return _Verdict(FAILED, f"a line of the log matches `fail_on_match`: {head(read.forbidden, 200)}")
-    if provider.is_success(job, exited.code):
-        lost = f"output of the command could not be written to its log: {job.log_lost}"
-        return _Verdict(FAILED, lost) if job.log_lost else _Verdict(SUCCESS)
-    return _Verdict(FAILED, job.explanation) if job.explanation else _explained(job, provider, exited.code)
-
-
-def _explained(job: Job, provider: Provider, code: int) -> _Verdict:
-    """Return why the process failed: the meaning of its exit code, and the line of the log that names the error.
-
-    A refusal of the rsync daemon replaces the details of the meaning, which would only be a guess.
-    """
-    from runner.run.error_lines import DAEMON  # loaded here, since only failures need the patterns
-    from runner.run.log_errors import is_unreached, shortened, whole_error_line
-
-    whole = whole_error_line(job.log_file)
-    line, unreached = shortened(whole), code in provider.UNREACHED or is_unreached(whole)
-    meaning = provider.explain(code)
-    if not line:
-        return _Verdict(FAILED, meaning, unreached)
-    if line.startswith(DAEMON.decode()):
-        return _Verdict(FAILED, f"{meaning.partition(':')[0]}: {line}", unreached)
-    return _Verdict(FAILED, f"{meaning}. The log says: {line}", unreached)
-
-
-def _ending(status: str, reason: str, exited: supervisor.Exit, job: Job, found: Findings, tail: str) -> Ending:
-    figures = found.bytes, found.files, found.size
-    return Ending(
-        status, reason, exited.code, job.attempt, *figures, tail, by_name=found.by_name, transferred=found.transferred
-    )
 
 
 def _call(hooks: Sequence[object], stage: str, job: Job) -> None:

@@ -220,7 +220,8 @@ def _claim(job: Job, book: Journal, directory: DirectoryLock) -> None:
 def _check_place(job: Job, directory: DirectoryLock) -> tuple[int, ...]:
     """Return the descriptors of the directory's locks; Abort if its path no longer leads to the locked directory.
 
-    A `command` may replace its directory by another one, to publish all files at once. The new one is then locked.
+    A `command` or a plug-in may replace its directory by another one, to publish all files at once. The new one is then
+    locked.
     """
     if moved := directory.moved():
         if job.mirror.provider in _IN_PLACE or not directory.is_exchanged():
