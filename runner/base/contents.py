@@ -162,7 +162,7 @@ def _folders(
                 entries = list(scanned)
         except (FileNotFoundError, NotADirectoryError):  # removed or replaced since its name was read
             continue
-        except OSError:
+        except OSError:  # of another user, or damaged
             if folder != lost_and_found:
                 unreadable.append(folder)
             continue
@@ -189,6 +189,6 @@ def _regular(entry: "os.DirEntry[str]") -> os.stat_result | None:
     """Return the status of a regular file; None for everything else."""
     try:
         found = entry.stat(follow_symlinks=False)
-    except OSError:
+    except OSError:  # removed since its name was read
         return None
     return found if stat.S_ISREG(found.st_mode) else None

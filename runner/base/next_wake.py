@@ -67,7 +67,7 @@ def read(path: str, current: str, now: float) -> list[str] | None:
         mark, bound, times, *names = _content(path).split(b"\n")
         made_at, wake_at = map(float, times.split())
         found = [os.fsdecode(name) for name in names if name]
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # missing, torn, or of another release
         return None
     # A cache from the future was written before the clock was set back, so its `wake_at` says nothing.
     return found if mark == _MARK and bound == current.encode() and made_at <= now < wake_at else None

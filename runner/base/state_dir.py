@@ -65,7 +65,7 @@ class StateLayout:
         """Return the mirrors that may have a container, whether or not their runs are active."""
         try:
             return [name for name in os.listdir(self.containers) if not name.startswith(".")]
-        except FileNotFoundError:
+        except FileNotFoundError:  # no mirror had a container yet
             return []
 
     def has_container(self, name: str) -> bool:

@@ -20,7 +20,8 @@ from schemas.standard_streams import ERROR, WARNING
 
 BATCH = 500
 BATCH_BYTES = 4 * 1024**2
-"""Reports, and about how many bytes of them, that go into one request at most."""
+"""Reports, and about how many bytes of them, that go into one request at most: a quarter of a manager's default
+`body_limit`."""
 
 GIVEN_UP = 10
 """Reports that one delivery gives up at most. Further ones are failures that back off, so that an admin can see the
@@ -69,7 +70,7 @@ class Batches:
                     continue  # this one was rejected already
                 try:
                     answer = self._send(whole, form)
-                except Rejected:
+                except Rejected:  # the next form has less content
                     continue
                 if whole != envelope:
                     self._log_rejection("the worker's problems and progress, which are not shown there", error)

@@ -55,6 +55,7 @@ class CommandPoller(BackgroundThread):
         try:
             found = commands.fetch_and_execute(self._here, self._client, WAIT)
         except SkipjackError as error:
+            # Once for each reason: the same failure repeats every minute.
             if str(error) != self._last_error:
                 log(f"cannot fetch commands: {error}", about="courier", level=ERROR)
             self._last_error = str(error)

@@ -36,7 +36,7 @@ LOCK_TIMEOUT = 10.0
 """Seconds to wait for another courier, which may be about to end."""
 
 HEARTBEAT = 60.0
-"""Seconds between heartbeats of a lingering courier."""
+"""Seconds between heartbeats of a lingering courier. By default a worker counts as offline after half an hour."""
 
 PROGRESS_EVERY = 10.0
 """Seconds between heartbeats while runs report progress."""
@@ -106,6 +106,7 @@ def linger(settings: RunnerSettings, file: Path, *, start: bool) -> None:
                 last_error = ""
                 pace.after_delivery(PROGRESS_EVERY if progress.read_all(settings.run_dir) else HEARTBEAT)
             except SkipjackError as error:
+                # Once for each reason: the same failure repeats every minute.
                 if str(error) != last_error:
                     log(str(error), about="courier", level=ERROR)
                 last_error = str(error)

@@ -56,7 +56,7 @@ class Probes:
     def _planned(self) -> dict[str, Planned]:
         try:
             found = os.stat(self._layout.plan)
-        except FileNotFoundError:
+        except FileNotFoundError:  # no follow has written a plan yet
             return {}
         # A follow replaces the file, so a new plan has another inode.
         stamp = found.st_ino, found.st_mtime_ns

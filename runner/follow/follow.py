@@ -216,7 +216,7 @@ def _make_folders(settings: RunnerSettings) -> tuple[str, ...]:
             os.makedirs(folder, mode=0o755, exist_ok=True)
         except OSError as error:
             raise SkipjackError(
-                f"the folder {folder} cannot be created: {error.strerror}.", "Create it, owned by the worker's user."
+                f"cannot create the folder {folder}: {error.strerror}.", "Create it, owned by the worker's user."
             ) from error
     missing = runtime_dir.make(settings.run_dir)
     return () if missing is None else (f"{missing.what} {missing.todo}",)

@@ -75,7 +75,7 @@ def unreported(layout: StateLayout, error: SkipjackError, now: float, *, lasting
 
 def reported(layout: StateLayout) -> None:
     """Remove the note about failed reports."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # mostly there is no note; otherwise the next delivery tries again
         os.unlink(layout.unreported)
 
 

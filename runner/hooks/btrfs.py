@@ -63,7 +63,7 @@ def _flags(path: str) -> int | None:
         if os.lstat(path).st_ino != _ROOT_INODE:
             return None
         flags: int = struct.unpack("=Q", _ioctl(path, _GET_FLAGS, bytes(8)))[0]
-    except OSError:
+    except OSError:  # another kind of file system, or nothing there
         return None
     return flags
 

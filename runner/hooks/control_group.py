@@ -44,6 +44,7 @@ def is_unified() -> bool:
 def is_limited(group: str, limit: int) -> bool:
     """Return whether the kernel limits the processes of a group to at most `limit` bytes together."""
     for name in _NO_LIMIT:
+        # Each version of the interface has only one of the two files.
         with contextlib.suppress(OSError), open(os.path.join(group, name), encoding="ascii") as file:
             found = file.read().strip()
             return found.isdigit() and int(found) <= limit  # "max" means no limit

@@ -91,6 +91,7 @@ def _below(job: Job, folders: tuple[str, ...]) -> Iterator[int]:
         for folder in folders:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(folder, 0o755, dir_fd=current)
+            # Fails for a link or a file in the folder's place, whichever the upstream has put there.
             current = os.open(folder, _FOLDER, dir_fd=current)
             stack.callback(os.close, current)
         yield current

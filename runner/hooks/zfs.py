@@ -49,7 +49,7 @@ def _dataset_at(directory: str) -> str | None:
     """Return the dataset that is mounted on a directory, None if there is none or another mount hides it."""
     try:
         found = os.stat(directory)
-    except OSError:
+    except OSError:  # missing, as on a pool that was not imported
         return None
     device = f"{os.major(found.st_dev)}:{os.minor(found.st_dev)}"
     matching = (mount for mount in _mounts() if (mount.place, mount.device) == (directory, device))

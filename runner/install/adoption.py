@@ -35,7 +35,7 @@ def give(folder: str, user: int, group: int) -> None:
             os.chown(path, user, group, follow_symlinks=False)
     except OSError as error:
         todo = "Change it to the user of the units yourself."
-        raise SkipjackError(f"the owner of {folder} cannot be changed: {error.strerror}.", todo) from error
+        raise SkipjackError(f"cannot change the owner of {folder}: {error.strerror}.", todo) from error
 
 
 def _below(folder: str) -> Iterator[str]:

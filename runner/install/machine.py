@@ -45,7 +45,7 @@ def check_systemd(setup: Setup) -> None:
     if setup.own:
         code, said = _ask(*setup.systemctl, "show", "--property=Version")
         if code:
-            what = f"your systemd user instance cannot be reached: {_last_line(said)}."
+            what = f"cannot reach your systemd user instance: {_last_line(said)}."
             raise SkipjackError(
                 what, "Log in as this user, for example by ssh (su and sudo do not start it), and try again."
             )
@@ -113,7 +113,7 @@ def check_writable(setup: Setup, path: str) -> None:
 
 def note_set_id(setup: Setup, path: str) -> None:
     """Note that an upstream's program could run as the worker's user, since rsync keeps its set-user-ID bit."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # not mounted yet, or not visible
         if not os.statvfs(path).f_flag & os.ST_NOSUID:
             say(
                 f"note: {path} is not mounted `nosuid`, so every account of this machine could run a set-user-ID"
@@ -157,7 +157,7 @@ def make_folder(path: str, owner: str = "", mode: int = 0o755) -> bool:
             found = pwd.getpwnam(owner)
             os.chown(path, found.pw_uid, found.pw_gid)
     except OSError as error:
-        raise SkipjackError(f"the folder {path} cannot be created: {error.strerror}.", "Create it yourself.") from error
+        raise SkipjackError(f"cannot create the folder {path}: {error.strerror}.", "Create it yourself.") from error
     say(f"created {path}")
     return True
 
@@ -179,7 +179,7 @@ def write(path: str, text: str) -> bool:
         os.chmod(aside, 0o644)
         os.replace(aside, path)
     except OSError as error:
-        raise SkipjackError(f"the file {path} cannot be written: {error.strerror}.", "Check its folder.") from error
+        raise SkipjackError(f"cannot write the file {path}: {error.strerror}.", "Check its folder.") from error
     say(f"wrote {path}")
     return True
 
@@ -191,7 +191,7 @@ def remove(path: str) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise SkipjackError(f"the file {path} cannot be removed: {error.strerror}.", "Remove it yourself.") from error
+        raise SkipjackError(f"cannot remove the file {path}: {error.strerror}.", "Remove it yourself.") from error
     say(f"removed {path}")
     folder = os.path.dirname(path)
     if folder.endswith(".d") and os.path.basename(os.path.dirname(folder)) in ("system", "user"):

@@ -89,7 +89,7 @@ def _named(file: str, words: list[str]) -> Iterator[Other]:
 def _lines(path: str) -> list[str]:
     try:
         return read_regular(path).decode().splitlines()
-    except (OSError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError):  # there is no such file
         return []
 
 
@@ -102,7 +102,7 @@ def _unit_words(line: str) -> list[str]:
 def _cron_words(line: str) -> list[str]:
     try:
         return shlex.split(line.replace(r"\%", "%"), comments=True)
-    except ValueError:
+    except ValueError:  # an open quote, which `install` never prints
         return []
 
 

@@ -161,7 +161,7 @@ def _numeric(listen: str) -> str:
     host = "127.0.0.1" if host == "localhost" else host
     try:
         ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
+    except ValueError:  # a host name
         return ""
     return f"{host}:{port}"
 

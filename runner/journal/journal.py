@@ -180,10 +180,10 @@ class Journal:
         with sqlite_file.or_failed("cannot correct the count of deletions in the journal"), transaction(self._db):
             self.mirrors.take_back_deletions(mirror, token, files, size)
 
-    def measured(self, mirror: str, size: int, now: float, told: int | None = None) -> None:
-        """Record a size measured on disk, in bytes; `told` is the size from a log when the walk began."""
+    def measured(self, mirror: str, size: int, now: float, logged: int | None = None) -> None:
+        """Record a size measured on disk, in bytes; `logged` is the size from a log when the walk began."""
         with transaction(self._db):
-            self.mirrors.correct_size(mirror, size, self.logged_size(mirror) if told is None else told, now)
+            self.mirrors.correct_size(mirror, size, self.logged_size(mirror) if logged is None else logged, now)
             self.outbox.report(mirror, now)
 
     # The life of a run

@@ -273,7 +273,7 @@ def with_room(connection: sqlite3.Connection, change: Callable[[], T]) -> T:
     except sqlite3.OperationalError as error:
         try:
             os.unlink(_held_back(connection))
-        except OSError:
+        except OSError:  # the disk may be full, and needs this space
             raise error from None  # there is none left
     with transaction(connection):
         return change()

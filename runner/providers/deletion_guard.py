@@ -264,7 +264,7 @@ def _replace(job: Job, full: Command, obstacles: list[bytes], errors: Errors) ->
         try:
             yield rsync_words.fetching(job, full, missing, list_file)
         finally:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # the next run replaces it
                 os.unlink(list_file)
         job.exit_code = job.exit_code or code
     if blocked:

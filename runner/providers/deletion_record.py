@@ -38,7 +38,7 @@ def count_from_trial(job: Job, names: Iterable[bytes], found: deletions.Measured
     """Count files, by their names as rsync prints them, before rsync itself deletes them."""
     token = os.urandom(16).hex()
     lines = (b"0 100644 %b\n" % name for name in names)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # as above: all of them count as deleted then
         _write(_path(job), token, found.links.lost(), lambda file: file.writelines(lines))
     count(job, found.lost, token)
 

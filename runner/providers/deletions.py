@@ -130,7 +130,7 @@ def times_above(root: str, paths: Iterable[bytes]) -> Times:
     found: Times = []
     with Folders(root) as opened:
         for folder in sorted({path.rpartition(b"/")[0] for path in paths}):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # it is gone, or a link is in its path
                 before = os.fstat(opened.enter(folder))
                 found.append((folder, (before.st_atime_ns, before.st_mtime_ns)))
     return found

@@ -85,5 +85,5 @@ def _folders(root: str, since: float, apart: str | None) -> Iterator[_Folder]:
 def _is_older(entry: os.DirEntry[str], since: float) -> bool:
     try:
         return entry.stat(follow_symlinks=False).st_ctime < since
-    except OSError:
+    except OSError:  # removed during the walk
         return False

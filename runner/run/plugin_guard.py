@@ -321,5 +321,5 @@ def _write_traceback(job: Job, error: BaseException) -> None:
     import traceback  # only after a failure
 
     if job.log_file:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # the reason of the run is enough
             job.write("".join(traceback.format_exception(error)))

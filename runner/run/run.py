@@ -40,7 +40,7 @@ UMASK = 0o022
 """The umask of runs and of all their processes, so that a web server can read the synced files."""
 
 _BEYOND = 1000
-"""Slots beyond the worker's own for forced runs: more than anybody starts by hand, so that no forced run waits."""
+"""Slots beyond the worker's own for forced runs: more than an operator starts by hand, so that no forced run waits."""
 
 _IN_PLACE = ("rsync", "two-stage-rsync")
 """Providers that never put another directory in the place of the mirror's."""
@@ -268,7 +268,7 @@ def _supervise(
     ending = pipeline.run(job, means)
     place.clear()
     if held.directory.problem:
-        what = f"the directory cannot be locked: {held.directory.problem}. Only this worker's lock files protect it"
+        what = f"cannot lock the directory: {held.directory.problem}. Only this worker's lock files protect it"
         log(what, about=name, level=WARNING)
     now = time.time()
     left = None

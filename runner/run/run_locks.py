@@ -124,7 +124,7 @@ def _is_one_free(layout: StateLayout, slots: int) -> bool:
     """
     try:
         names = os.listdir(os.path.dirname(layout.lock("slot", "0")))
-    except FileNotFoundError:
+    except FileNotFoundError:  # no run has taken a slot yet
         return True
     beyond = sum(_is_held(layout, name) for name in names if name.isdecimal() and int(name) >= slots)
     return not beyond or beyond + sum(_is_held(layout, str(number)) for number in range(slots)) < slots

@@ -41,7 +41,7 @@ def _read_log(job: Job, provider: Provider, fail_on_match: str) -> Digest:
         return digest(job.log_file, reader, fail_on_match)
     except OSError as error:
         todo = "Let the command write to the log, and not replace it."
-        why = f"the attempt's log {job.log_file} cannot be read: {error.strerror}. {todo}"
+        why = f"cannot read the attempt's log {job.log_file}: {error.strerror}. {todo}"
         return Digest(reader.findings(), "", None, why)
 
 

@@ -54,7 +54,7 @@ def _is_about_to_begin(layout: StateLayout, *, only_requested: bool) -> bool:
     """Return whether such a tick already waits for the active one to end: it will see all changes up to then."""
     try:
         return locks.is_held(layout.next_tick(only_requested=only_requested))
-    except OSError:
+    except OSError:  # then a tick is requested, which at worst is one too many
         return False
 
 

@@ -169,7 +169,7 @@ def _signal_holders(path: str, number: int) -> bool:
     """Signal the process groups of all holders of a lock; False when this user may signal none of them."""
     reached = False
     for pid in locks.holders(path):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has just ended, or is another user's
             group = os.getpgid(pid)
             if group != os.getpgrp():  # a tick must never signal its own group
                 os.killpg(group, number)

@@ -176,5 +176,5 @@ def test_where_a_directory_cannot_be_locked_the_lock_files_alone_protect_it_and_
         said = first.stderr.read()
 
     assert (second.returncode, str(first.pid) in second.stderr) == (1, True), second.stderr
-    assert "the directory cannot be locked: Bad file descriptor" in said
+    assert "cannot lock the directory: Bad file descriptor" in said
     assert (first.returncode, len(gate.begun("m"))) == (0, 1)

@@ -99,7 +99,7 @@ def test_a_log_that_its_command_replaces_makes_the_attempt_fail_and_no_other_fil
 
     log = job.log_file.removesuffix(".fail")
     todo = "Let the command write to the log, and not replace it."
-    assert ending.reason == f"the attempt's log {log} cannot be read: {why}. {todo}"
+    assert ending.reason == f"cannot read the attempt's log {log}: {why}. {todo}"
     assert (ending.status, ending.attempts, ending.exit_code) == ("failed", 2, code)
     assert victim.read_text() == "ERROR: private\n"
     assert "private" not in f"{ending}"
