@@ -156,7 +156,7 @@ def test_a_rejected_revision_is_shown() -> None:
     facts = Facts(1, (), {}, declared(mirror()), Note("It is wrong.", NOW), frozenset())
     files = rendered(evaluate(facts, NOW))
     stays = "Revision bbbbbbbbbb stays in use."
-    assert f"The newest revision was rejected. {stays} It is wrong." in page(files, "workers.html").text
+    assert f"The newest revision was rejected. {stays} Reason: It is wrong." in page(files, "workers.html").text
     assert json.loads(files["status.json"])["refusal"] == "It is wrong."
 
 
@@ -429,11 +429,11 @@ def test_a_rejected_revision_and_an_unreachable_repository_are_shown_separately(
         files = rendered(snapshot)
         text = page(files, "workers.html").text
         stays = "Revision bbbbbbbbbb stays in use."
-        away = f"The repository has been unreachable since 2027-01-15 07:00 . {stays} There may be a newer one."
+        away = f"The repository has been unreachable since 2027-01-15 07:00 . {stays} There may be a newer one. Reason:"
         assert (away in text) == ("no route to host" in text) == (unreachable is not None), text
-        assert (f"Revision cccccccccc was rejected. {stays} debian.yml is wrong." in text) == (refusal is not None), (
-            text
-        )
+        assert (f"Revision cccccccccc was rejected. {stays} Reason: debian.yml is wrong." in text) == (
+            refusal is not None
+        ), text
         assert ("cccccccccc rejected by the manager" in text) == (refusal is not None)
         assert "newest" not in text
         plain = json.loads(files["status.json"])
