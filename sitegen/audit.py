@@ -38,8 +38,10 @@ _NAME = 64
 
 def person() -> str:
     """Return the name of the user at the command line, under sudo the original one."""
+    # Without it each command that an admin types would be one by `root`.
     original = os.environ.get("SUDO_USER")
     if original:
+        # A user can set the variable to any text, and the audit is printed on terminals.
         return without_secrets(printable(original))[:_NAME]
     return name_of(os.getuid())
 

@@ -21,11 +21,13 @@ def backup(settings: ManagerSettings, target: Path) -> None:
         )
     _refuse_place(settings.state_dir, target)
     lost_database.require_file(database_file(settings.state_dir), settings.site_dir)
+    # In the folder of the target, because a rename works within one file system only.
     aside = target.with_name(f".{target.name}.new")
     try:
         _copy(database_file(settings.state_dir), aside)
         _verify(aside)
         sqlite_database.replace(str(aside), str(target))
+    # UnicodeDecodeError: SQLite's message about a damaged schema contains the damaged name.
     except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
         raise SkipjackError(
             f"cannot write the backup `{target}`: {getattr(error, 'strerror', None) or error}.",
@@ -44,6 +46,7 @@ def _refuse_place(state_dir: str, target: Path) -> None:
     if target.name in ("", "..") or target.is_dir():
         raise SkipjackError(f"cannot write the backup: `{target}` is a folder.", "Name a file.")
     database = database_file(state_dir)
+    # Also `manager.db-wal` and the like, which SQLite would take for a part of its database.
     if target.absolute().parent.resolve() == database.parent.resolve() and target.name.startswith(database.name):
         what = f"cannot write the backup: `{target}` belongs to the database."
         raise SkipjackError(what, "Name another file, best on another disk.")
@@ -65,6 +68,7 @@ def _verify(copy: Path) -> None:
     """Raise sqlite3.Error unless a copy is an intact database of the manager."""
     with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+        # An empty file passes the integrity check, so a table of the manager has to be there as well.
         connection.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
     if found != ["ok"]:
         raise sqlite3.DatabaseError(f"the copy is damaged ({found[0]})")

@@ -26,6 +26,7 @@ def run(command: Callable[[], None]) -> int:
     """Run a command and return its exit code; raises nothing but the argument parser's SystemExit."""
     # First: a file opened before would get the number of a closed standard stream.
     standard_streams.open_missing()
+    # SIGALRM repeats a SIGTERM that was lost, so both have one handler.
     for number in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, _terminate)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores it
@@ -36,11 +37,11 @@ def run(command: Callable[[], None]) -> int:
         output.log(str(error))
         return EXPECTED
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        return 128 + signal.SIGINT  # what a shell reports of a program that the signal has ended
     except Terminated:
         return 128 + signal.SIGTERM
     except BrokenPipeError:
-        return EXPECTED  # the reader of our output is gone, and stderr is often the same pipe
+        return EXPECTED  # the reader of the output is gone, and stderr is often the same pipe
     except Exception as error:
         failure = of_the_machine(error)
         if failure is None:
@@ -48,6 +49,7 @@ def run(command: Callable[[], None]) -> int:
         output.log(str(failure))
         return EXPECTED
     finally:
+        # The command has ended, so the alarm must not interrupt what follows.
         signal.setitimer(signal.ITIMER_REAL, 0)
     return FINE
 

@@ -11,6 +11,7 @@ from sitegen.storage.dialects import database_file, open_reading
 def check(settings: ManagerSettings) -> None:
     """Print one line per problem; SkipjackError when there are any."""
     if settings.database is None:
+        # As in all commands, so that each of them gives the same remedy for a lost database.
         lost_database.require_file(database_file(settings.state_dir), settings.site_dir)
     count = 0
     with open_reading(settings.state_dir, settings.database) as dialect, Database(dialect) as database:

@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--publish", action="store_true", help="also run `publish`, as a child process")
     publish = _command(commands, "publish", "keep the static site up to date", _publish)
     publish.add_argument("--once", action="store_true", help="publish once and exit")
+    # Only `serve --publish` passes it, with a pipe as stdin.
     publish.add_argument("--as-child", action="store_true", help=argparse.SUPPRESS)
     token = commands.add_parser(
         "token", help="manage tokens", description="Manage the tokens of workers, operators and readers."
@@ -118,6 +119,7 @@ def _moment(text: str) -> float:
     import time
     from datetime import UTC, datetime
 
+    # A time ends with a digit or with `Z`, never with one of these letters.
     if text[-1:] in ("s", "m", "h", "d", "w"):
         return time.time() - _duration(text)
     try:
@@ -137,6 +139,7 @@ def _settings(options: argparse.Namespace) -> "ManagerSettings":
     if options.settings is None:
         options.settings = own_settings(DEFAULT_SETTINGS) or DEFAULT_SETTINGS
         if options.settings != DEFAULT_SETTINGS and DEFAULT_SETTINGS.exists():
+            # A user with settings of their own may have meant the system's manager.
             output.log(f"using {options.settings}; the system's manager has `--settings {DEFAULT_SETTINGS}`", INFO)
     settings = load_manager(options.settings)
     options.state_dir = settings.state_dir
@@ -146,6 +149,7 @@ def _settings(options: argparse.Namespace) -> "ManagerSettings":
 def _serve(options: argparse.Namespace) -> None:
     from sitegen import serve
 
+    # From here on log lines name the program: with `--publish`, serve and publish share one stderr.
     output.start_logging("serve")
     serve.serve(_settings(options), options.settings if options.publish else None)
 

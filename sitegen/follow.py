@@ -50,6 +50,8 @@ class Follower:
 
     def see_revisions(self, revisions: frozenset[str]) -> None:
         """Fetch at once when workers report a revision for the first time."""
+        # Once for each revision: a worker at one that is not in the repository would cause a fetch with each
+        # publishing.
         if not revisions <= self._reported:
             self._reported |= revisions
             self._wake.set()
@@ -62,6 +64,7 @@ class Follower:
         try:
             revision, rewritten = self._fetch()
         except repository.Unfetched as error:
+            # This says nothing about a revision, so the note of a rejected one stays beside it.
             return self._note(_UNREACHABLE, error)
         except SkipjackError as error:
             return self._note(None, error)
@@ -87,6 +90,7 @@ class Follower:
     def _fetch(self) -> tuple[repository.Revision, str]:
         """Fetch the newest revision; returns it with a warning if the history was rewritten."""
         try:
+            # After a start the store knows the revision in use, which the history must contain.
             return repository.fetch(self._source, self._checkout, self._loaded or self._commit()), ""
         except repository.Rewritten as error:
             # Workers refuse this until an operator accepts it. The manager only shows what is declared, so it follows.
@@ -116,6 +120,8 @@ class Follower:
             except Exception:  # the thread must survive a bug, or the site would keep its configuration for ever
                 _log.exception("cannot follow the config repository: this is a bug")
             self._wake.wait(INTERVAL)
+            # Cleared after the wait: a wake-up during a fetch starts another one, because that one may have been too
+            # early.
             self._wake.clear()
 
     def start(self, announce: Callable[[], None]) -> None:
@@ -154,8 +160,10 @@ class Follower:
 
 
 def _declared(revision: repository.Revision, before: DeclaredConfig | None) -> DeclaredConfig:
+    # The schemas of plug-ins are enough: without them their keys would be unknown, and only workers run their code.
     loaded = catalogue.load(revision.files, plugin_search.installed().schemas)
     last_good = before.mirrors if before else ()
+    # A quarantined mirror keeps its last valid definition, as it does on its worker.
     kept = tuple(mirror for mirror in last_good if mirror.name in loaded.quarantined)
     return DeclaredConfig(
         revision.commit,

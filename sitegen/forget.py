@@ -19,6 +19,9 @@ def forget(settings: ManagerSettings, worker: str) -> None:
         try:
             store.write(tunasync_store.forget, worker, by)
         except RejectedRequest as error:
-            raise SkipjackError(f"unknown worker `{worker}`: it never reported.", "See the page of workers.") from error
+            raise SkipjackError(
+                f"unknown worker `{worker}`: it never reported.", "The workers page lists all."
+            ) from error
+    # serve wakes the publisher for its own changes only.
     wakeup.send(settings.run_dir, wakeup.PUBLISHER)
     output.note(f"Removed worker {worker}. It comes back if it still reports: revoke its token (`token list`).")

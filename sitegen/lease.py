@@ -28,7 +28,9 @@ HANDOVER = LIFE + 2 * BEAT
 _PROBES = "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3"
 """How the server finds a lost client: three probes, two seconds apart, after 5 seconds of silence."""
 
+# A lock of the session, not of a transaction: the server frees it when the connection ends.
 _TRY = f"SELECT pg_try_advisory_lock({PUBLISHERS_LOCK})"
+# One query renews the lease and finds changes by other managers, whose wake-ups do not leave their machines.
 _ASK = "SELECT value FROM meta WHERE name = 'changes'"
 
 _log = logging.getLogger(__name__)
@@ -75,6 +77,7 @@ class Lease(ScopedThread):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # First: from here on nothing may be written, whatever fails below.
         self._until = 0.0
         super().__exit__(kind, error, trace)
         self._connection.invalidate()  # this closes it even while the thread waits for an answer
@@ -101,6 +104,7 @@ class Lease(ScopedThread):
                 return connection
             if not self._wait:
                 raise SkipjackError(f"cannot publish: {why}.", "Stop it, or let it publish.")
+            # Once per reason: another publisher may hold the lease for a year.
             if why != logged:
                 _log.info("standing by: %s", why)
                 self._standing_by(why)
@@ -110,6 +114,7 @@ class Lease(ScopedThread):
     def _try(self) -> tuple[Connection | None, str]:
         """Return a connection that has the lock, or None and the reason."""
         try:
+            # Without autocommit the first query would open a transaction that lasts as long as the lease.
             connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             try:
                 connection.exec_driver_sql(_PROBES)
@@ -134,6 +139,7 @@ class Lease(ScopedThread):
                 if not self._ended.is_set():
                     _log.error("lost the connection to %s: %s", self._place, " ".join(str(error).split()))
                 self._until = 0.0
+                # The publisher sleeps until something changes, and has to find the lease lost before that.
                 self._wake()
                 return
             watched.poll(BEAT * 1000)  # returns early when the server closes the connection

@@ -36,7 +36,7 @@ def listen(address: str) -> socket.socket:
 def place_of(listener: socket.socket) -> str:
     """Return the address on which a socket listens, in the form of the settings."""
     place = listener.getsockname()
-    if not isinstance(place, tuple):
+    if not isinstance(place, tuple):  # a Unix socket, which a service manager may pass
         return str(place)
     host, port = place[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -45,6 +45,7 @@ def place_of(listener: socket.socket) -> str:
 def _compare(given: socket.socket, address: str) -> None:
     """Warn when the service manager's socket has another address than the settings, which changed after `install`."""
     try:
+        # Host and port; an IPv6 address has a flow and a scope as well.
         wanted = {found[4][:2] for found in _resolved(address)}
     except _UNUSABLE:
         wanted = set()
@@ -58,5 +59,6 @@ def _compare(given: socket.socket, address: str) -> None:
 
 
 def _resolved(address: str) -> list[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[object, ...]]]:
+    # From the right, because an IPv6 address has colons of its own.
     host, _, port = address.rpartition(":")
     return [*socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)]

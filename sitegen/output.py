@@ -27,6 +27,7 @@ def start_logging(program: str = PROGRAM) -> None:
     """Send every log record of the process to stderr, as about this program."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LogFormatter(program))
+    # `force` replaces the handler of an earlier call, which names another program.
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     # uvicorn logs its own start, and each malformed request. Anyone can send any number of those: they are counted.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)

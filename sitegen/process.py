@@ -26,6 +26,7 @@ class PublisherProcess(ScopedThread):
     """Runs `skipjack-manager publish` as a child from enter to exit."""
 
     def __init__(self, settings: Path) -> None:
+        # Not a daemon: this program must not end before its child.
         super().__init__("publisher", daemon=False)
         # With -P a file in the current folder cannot take the place of a module.
         self._command = [sys.executable, "-P", "-m", "sitegen", "publish", "--as-child"]
@@ -66,6 +67,7 @@ class PublisherProcess(ScopedThread):
     def _start(self) -> "subprocess.Popen[bytes]":
         # Nothing is written to the pipe: it closes when this process dies, even by SIGKILL, and then the child ends.
         # In a session of its own the child gets no Ctrl-C: this process ends it.
+        # A child with this variable would report its own start as that of serve.
         environment = {key: value for key, value in os.environ.items() if key != NOTIFY_SOCKET}
         return subprocess.Popen(  # noqa: S603 - starts this package
             self._command, stdin=subprocess.PIPE, start_new_session=True, env=environment

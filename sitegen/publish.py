@@ -36,6 +36,7 @@ AT_MOST = 60.0
 """Seconds between two publishings, so that the age of the overview shows that the publisher is running."""
 
 _RETRY = 5.0
+"""Seconds until publishing is tried again after a failure, such as a full disk."""
 
 AT_WORK = "keeping the site up to date"
 """The status of a publisher that holds the lock, as the service manager shows it."""
@@ -70,6 +71,7 @@ class SitePublisher:
 
     def publish(self, now: float) -> float | None:
         """Write the files that changed; returns when the next one changes by time alone (Unix seconds), or None."""
+        # One transaction, so that mirrors' pages and the overviews show the same moment.
         with self._store.reading() as reader:
             self._facts = facts = reader.facts(self._facts)
             current = self._evaluator.evaluate(facts, now)
@@ -94,9 +96,11 @@ class SitePublisher:
             histories = reader.histories(list(formerly), formerly)
             rendered = self._pages.mirrors(current, views, histories)
         files.write(self._site_dir, rendered | self._pages.overviews(current), self._check)
+        # Last: until now the overviews on disk could link to these pages.
         self._remove_vanished(pages.mirror_files(current))
 
     def _remove_vanished(self, names: list[str]) -> None:
+        # The folder has at least two files for each mirror, so it is listed only after a mirror was added or removed.
         if names != self._names:
             self._check()
             files.remove_others(self._site_dir, "mirrors", names)
@@ -109,6 +113,7 @@ def publish(settings: ManagerSettings, *, once: bool) -> None:
     That may take a year, so a publisher on standby reports to the service manager that it has started.
     """
     with Store(settings.state_dir, settings.database, settings.site_dir) as store:
+        # Before the lock: with a wrong folder this fails at once, not when another publisher ends one day.
         files.require_writable(settings.site_dir)
         while True:
             try:
@@ -134,6 +139,7 @@ def _publish(settings: ManagerSettings, store: Store, check: Callable[[], None],
             publisher.publish(time.time())
             _check_followed(follower)
             return
+        # Before the first publishing: the socket keeps wake-ups that arrive meanwhile.
         wakeups = stack.enter_context(contextlib.closing(WakeupSocket(settings.run_dir, wakeup.PUBLISHER)))
         if follower:
             _share_memory()
@@ -191,6 +197,7 @@ def _pause(publisher: SitePublisher) -> float:
     now = time.time()
     try:
         changes_at = publisher.publish(now)
+    # A SkipjackError as well, but one after which nothing may be retried here.
     except LeaseLost:
         raise
     except SkipjackError as error:

@@ -33,6 +33,7 @@ class Retention(ScopedThread):
         self._store = store
         self._history = settings.history
         self._commands_expire = settings.commands_expire
+        # Runs that ended before this have no log. Not stored, so the first cleanup after a start looks at all runs.
         self._logs_until = 0.0
 
     def clean_up(self, now: float) -> None:

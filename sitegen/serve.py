@@ -76,9 +76,11 @@ def prepared(
         writers = networks(settings.tunasync.writes_from, "tunasync.writes_from")
         gate = Gate(settings.limits, (*listed, *writers))
         listener = stack.enter_context(listening.listen(settings.listen))
+        # Before the store, so that a second serve touches nothing of the first one.
         stack.enter_context(locks.serving(settings))
         store = stack.enter_context(Store(settings.state_dir, settings.database, settings.site_dir))
         if publisher_settings is not None:
+            # After the store, so that the child finds its tables created and migrated.
             stack.enter_context(PublisherProcess(publisher_settings))
         topics = Topics()
 
@@ -151,6 +153,7 @@ class _ManagerServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # First: held requests are answered now, and the end does not wait for them.
         self._topics.close()
         self._gate.is_ending = True
         if self._acceptor:
@@ -186,6 +189,7 @@ def _allow_files(wanted: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
         with contextlib.suppress(OSError, ValueError):
+            # Only root may raise the hard limit.
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if allowed < wanted:

@@ -19,8 +19,10 @@ def inherited() -> socket.socket | None:
     """
     meant_for, number = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
     os.environ.pop("LISTEN_FDNAMES", None)
+    # A program that was started by a service inherits the variables, but they are not for it.
     if meant_for != str(os.getpid()) or not number.isdigit() or int(number) < 1:
         return None
+    # Passed descriptors are inheritable: a child would keep the socket open after this process.
     os.set_inheritable(_FIRST, False)
     return socket.socket(fileno=_FIRST)
 
@@ -44,6 +46,7 @@ def _notify(place: str | None, text: str) -> None:
     """Send a state to the service manager, if there is one."""
     if not place:
         return
+    # The program works without a service manager, so it must not fail because of one.
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
         sender.connect("\0" + place[1:] if place.startswith("@") else place)  # `@` means an abstract socket
         sender.sendall(text.encode())

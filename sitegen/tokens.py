@@ -54,6 +54,7 @@ def _print(secret: str, number: int) -> None:
     try:
         output.result(secret)
     except OSError:
+        # The token is stored already, but its secret is lost.
         output.note(f"Could not print token {number}. Revoke it: `skipjack-manager token revoke {number}`.")
         raise
 

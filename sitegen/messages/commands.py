@@ -67,6 +67,7 @@ SENT = ("number", "kind", "mirrors", "force", "issued_at", "issued_by", "note")
 def request_of(plain: Mapping[str, Any]) -> CommandRequest:
     """Return a command request from its checked JSON; RejectedRequest if an option does not go with its kind."""
     mirrors = tuple(dict.fromkeys(plain.get("mirrors", ())))
+    # On one line: notes are shown in lists, in logs and in the audit.
     note = without_secrets(printable(" ".join(plain.get("note", "").split())))
     wanted = CommandRequest(plain["kind"], mirrors, plain.get("force", False), plain.get("worker"), note)
     kind = wanted.kind
@@ -101,4 +102,5 @@ def _require_all(wanted: CommandRequest, carried: Iterable[frozenset[str]]) -> N
     missing = [name for name in wanted.mirrors if name not in known]
     if missing:
         where = f"worker {wanted.worker} has" if wanted.worker else "there is"
+        # A request may name thousands of mirrors, and the message should stay readable.
         raise RejectedRequest(404, f"{where} no mirror {', '.join(missing[:20])}")

@@ -22,6 +22,7 @@ UNKNOWN_SIZE = "unknown"
 ZERO_RFC3339 = "0001-01-01T00:00:00Z"
 """Go's zero time: a time that was never set. A literal, because strftime writes the year 1 as `1` on some systems."""
 
+# RFC 3339 as Go writes it, with nine digits of a second at most. ASCII: `\d` would accept the digits of all scripts.
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _HAPPENED = ("last_update", "last_started", "last_ended")
 """The times of past events, by the manager's clock."""
@@ -133,10 +134,12 @@ def seconds(text: str) -> float | None:
     try:
         if not match:
             raise ValueError(text)
+        # The fraction is added apart, because `fromisoformat` drops its digits after the sixth.
         whole = datetime.fromisoformat(match[1].upper() + match[3].upper().replace("Z", "+00:00"))
         found = (whole - _EPOCH) / timedelta(seconds=1) + float(match[2] or 0)
     except (ValueError, OverflowError) as error:
         raise RejectedRequest(400, f"{text[:100]!r} is no RFC 3339 time") from error
+    # 1e11: the limit for times in `report.schema.json`, to which a job's status is converted.
     return found if 0 < found < 1e11 else None
 
 

@@ -135,6 +135,7 @@ def _progress(progress: RunProgress | None) -> dict[str, Any] | None:
 
 def _run(run: Run) -> dict[str, Any]:
     plain = run._asdict()
+    # The history is read without logs, so an empty text here would be wrong.
     del plain["log_tail"]
     return plain
 

@@ -104,6 +104,7 @@ class Evaluator:
 
     def _grouped(self, facts: Facts) -> _Groups:
         foreign = _foreign(facts)
+        # Compared by identity: the facts keep the object until another revision is in use.
         if facts.declared is None or facts.declared is not self._declared or foreign != self._foreign:
             self._declared, self._foreign, self._groups = facts.declared, foreign, _groups(facts, foreign)
         return self._groups
@@ -127,6 +128,7 @@ class Evaluator:
         copies = [_copy(item, hosts.get(item.definition.worker, NEVER_SEEN), now) for item in inputs]
         moments = [at for copy in copies for at in (copy.stale_at, copy.unknown_at, copy.progress_until)]
         moments += [copy.due_at for copy in copies]
+        # A time that was left out because it lies ahead is shown once it has passed.
         moments += [future.believed(item.status, now).changes_at for item in inputs if item.status]
         until = min((at for at in moments if at is not None and at > now), default=math.inf)
         return _CachedView(inputs, past, now, until, _mirror(name, copies))
@@ -201,11 +203,13 @@ def _copy(inputs: _CopyInputs, host: WorkerInputs, now: float) -> Copy:
     reported_success = status.last_success_at
     status = future.believed(status, now).status
     status = status._replace(upstream=without_secrets(status.upstream), probe=_shown(status.probe))
+    # No run starts there, whatever was planned before. A Go worker's schedule is shown as it was reported.
     if host.held or (status.status in OFF and not host.is_foreign):
         status = status._replace(next_run_at=None)
     due_at = _due_at(status, host)
     success = status.last_success_at
     found = freshness(definition, success, status.probe, host.silent_at, now)
+    # It did succeed, but at a time that cannot be true. So this is unknown, and not "never".
     if success is None and reported_success is not None:
         found = Freshness(UNKNOWN, CLOCK, None, None)
     elif status.status in OFF and found.cause in _NOT_SYNCED:

@@ -23,6 +23,7 @@ _FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 _CLOSED = 0o700
 """The mode of a folder that an earlier release created under a strict umask."""
 
+# Fixed names, not random ones: the next publisher overwrites what a killed one has left.
 _TEMPORARY = ".skipjack-new"
 # O_NONBLOCK: opening a named pipe in the place of a file must fail instead of waiting for a reader.
 _WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -83,6 +84,7 @@ def remove_others(site_dir: str, folder: str, keep: Iterable[str]) -> int:
         with os.scandir(place) as entries:
             others = {entry.name for entry in entries} - set(keep)
         others = {name for name in others if _is_generated(place, name)}
+        # Not synced: a file that a power failure brings back is removed at the next start.
         for name in others:
             os.unlink(name, dir_fd=place)
     return len(others)
@@ -154,9 +156,11 @@ def _swap_in(place: int, files: Mapping[str, bytes], check: Callable[[], None]) 
     try:
         for name, content in files.items():
             handles[name] = os.open(_temporary(name), _WRITING, _FILE_MODE, dir_fd=place)
+            # `open` applies the umask, and keeps the mode of a file that a killed publisher has left.
             os.fchmod(handles[name], _FILE_MODE)
             _write(handles[name], content)
             os.posix_fadvise(handles[name], 0, 0, os.POSIX_FADV_DONTNEED)  # starts writeback
+        # Before the renames: otherwise a power failure could leave empty files under the final names.
         for name in handles.keys() - _NOT_SYNCED:
             os.fsync(handles[name])
         check()
@@ -188,7 +192,7 @@ def _make(folder: Path) -> None:
 def _write(handle: int, content: bytes) -> None:
     left = memoryview(content)
     while left:
-        left = left[os.write(handle, left) :]
+        left = left[os.write(handle, left) :]  # a write may be short, as on a full disk
 
 
 def _temporary(name: str) -> str:

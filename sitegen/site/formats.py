@@ -14,6 +14,7 @@ from schemas import states, units
 from schemas.clock.freshness import lag
 from schemas.report import Probe, RunProgress
 
+# Control sequences (ECMA-48), such as the colours that programs write into their logs.
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BACKQUOTED = re.compile(r"`([^`\n]+)`")
 _BIDI = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
@@ -65,6 +66,7 @@ def tone(status: str) -> str:
 
 def printable(value: Any) -> Any:
     """Remove terminal colours, control characters and overrides of text direction from a text."""
+    # Called for each value that a page shows, and nearly all are printable.
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
     return _ESCAPES.sub("", value.replace("\r\n", "\n").replace("\r", "\n")).translate(_CONTROLS)
@@ -105,7 +107,7 @@ def percent(value: float) -> int:
 
 def amounts(progress: RunProgress) -> str:
     """Return what a run has transferred so far, and how fast; empty if nothing is known."""
-    return " · ".join(_amounts(progress))
+    return "\N{NO-BREAK SPACE}· ".join(_amounts(progress))
 
 
 def _amounts(progress: RunProgress) -> Iterator[str]:
@@ -118,7 +120,7 @@ def _amounts(progress: RunProgress) -> Iterator[str]:
 
 
 def spans(text: str) -> Markup:
-    """Return one of our messages, with text between backquotes as `<code>`."""
+    """Return a message of Skipjack, with text between backquotes as `<code>`."""
     return Markup(_BACKQUOTED.sub(r"<code>\1</code>", str(escape(printable(text)))))  # noqa: S704 - escaped just here
 
 
@@ -134,4 +136,5 @@ def href(url: str) -> str:
 
 def is_web(url: str) -> bool:
     """Whether a page may link to an address: only http and https."""
+    # An address with `javascript:` would run in the visitor's browser.
     return url.lower().startswith(("http://", "https://"))

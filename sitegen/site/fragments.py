@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from schemas.records import Site
 from sitegen.site.snapshot import MirrorView, Snapshot
 
+# Without spaces and `\u` escapes: the list of 10,000 mirrors has 10 MB even so.
 dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 

@@ -45,6 +45,7 @@ class Pages:
 
     def outdated(self, snapshot: Snapshot) -> list[MirrorView]:
         """Return the mirrors whose own files must be rendered again."""
+        # Every page shows the site's title, and its times in the site's zone.
         if snapshot.site != self._site:
             self.forget()
         rendered = self._mirrors
@@ -134,9 +135,9 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sitegen.site", "templates"),
         autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=formats.printable,
-        auto_reload=False,
+        undefined=jinja2.StrictUndefined,  # a misspelled name fails tests, and does not show as nothing
+        finalize=formats.printable,  # for every value that a template shows: reports can contain control characters
+        auto_reload=False,  # installed templates do not change, and each use would stat the file
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -160,6 +161,7 @@ def _environment() -> jinja2.Environment:
         "active": states.ACTIVE,
         "override": documents.override,
         "generator": documents.GENERATOR,
+        # In the addresses of assets, so that no browser uses those of another release from its cache.
         "version": hashlib.sha256(b"".join(_assets().values())).hexdigest()[:8],
     }
     return environment

@@ -17,6 +17,7 @@ from sitegen.site.snapshot import Copy, MirrorView, Snapshot
 
 ZERO_TEXT = "0001-01-01 00:00:00 +0000"
 ZERO_TS = -62135596800
+"""Go's zero time, a time that was never set, in the two forms of the list of jobs."""
 
 _TIMES = ("last_update", "last_started", "last_ended", "next_schedule")
 
@@ -33,7 +34,7 @@ def workers(states: Iterable[WorkerState]) -> list[dict[str, Any]]:
         {
             "id": state.name,
             "url": "",
-            "token": "REDACTED",
+            "token": "REDACTED",  # the word that tunasync's own manager writes
             "last_online": rfc3339(state.last_seen),
             "last_register": rfc3339(state.first_seen),
         }

@@ -15,7 +15,7 @@ REFUSED = "refused "
 """Prefix of the action of a rejected attempt."""
 
 MOST_REFUSED = 10_000
-"""Lines of rejected attempts that are kept. Anybody can cause new ones, so the oldest are deleted."""
+"""Lines of rejected attempts that are kept. Anyone can cause new ones, so the oldest are deleted."""
 
 STEP = 200
 """Lines deleted per transaction, so that none takes longer than a batch of reports."""

@@ -52,6 +52,7 @@ class CommittedBatch(NamedTuple):
 
 def write(store: Store, items: Sequence[PendingWrite]) -> CommittedBatch:
     """Write a batch. The results are committed when this returns."""
+    # Most batches are of this kind, and need no grouping.
     if all(isinstance(item, Delivery) for item in items):
         kept = store.apply([item for item in items if isinstance(item, Delivery)])
         return CommittedBatch(kept.answers, kept.news)

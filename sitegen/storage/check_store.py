@@ -31,6 +31,7 @@ _JSON: tuple[tuple[Table, str, Callable[[Any], Any]], ...] = (
 def problems(database: Database) -> Iterator[str]:
     """Yield every problem. StoreError if the database cannot be read any further."""
     for problem in _problems(database):
+        # A damaged text was read with lone surrogates, which no output can encode.
         yield problem.encode(errors="backslashreplace").decode()
 
 
@@ -38,6 +39,7 @@ def _problems(database: Database) -> Iterator[str]:
     with database.reading() as tx:
         if tx.dialect.name == "sqlite":
             yield from _integrity(tx)
+        # Each step requires the previous one: the rules query tables and columns that must exist.
         wrong = list(_version(tx))
         yield from wrong
         if not wrong:

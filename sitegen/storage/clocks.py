@@ -117,6 +117,7 @@ class Receipt:
         key = self._worker, self._journal, run.id
         known = self._earlier.runs.get(key)
         limited = self._limit(run, _RUN, lambda name, _reported: getattr(known, name, None))
+        # The same run can follow in this batch, as the last one of its mirror, and gets the same limits.
         if limited is not run:
             self._earlier.runs[key] = limited
         return limited
@@ -141,6 +142,7 @@ class Receipt:
             if reported is None or reported <= self._at + SLACK:
                 continue
             known = before(name, reported)
+            # The earlier limit may lie ahead as well, if the manager's own clock was set back since.
             found[name] = self._at if known is None else min(known, self._at)
             if found[name] == self._at:  # otherwise an earlier receipt has recorded how far the clock was ahead
                 self._ahead = max(self._ahead, reported - self._at)

@@ -84,10 +84,13 @@ def fetch(store: Store, worker: str, after: int, now: float, since: float = 0.0)
     """
     mine = commands.c.worker == worker
     with store.transaction() as tx:
+        # Reads first: most requests find nothing new, and write transactions wait for one another.
         highest = tx.execute(select(command_numbers.c.newest).where(command_numbers.c.worker == worker)).scalar() or 0
+        # `after` is the highest number that the worker has stored. Sending alone proves nothing: answers can be lost.
         undelivered = mine & (commands.c.state == QUEUED) & (commands.c.number <= after)
         is_news = tx.execute(select(func.count()).where(undelivered)).scalar_one() > 0 or after > highest
         later = select(*_COLUMNS).where(mine, commands.c.number > after, commands.c.state.in_(OPEN))
+        # Commands are marked as expired once an hour; overdue ones must not be delivered until then.
         later = later.where(commands.c.issued_at >= since)
         rows = tx.execute(later.order_by(commands.c.number).limit(AT_ONCE)).all()
     if is_news:
@@ -135,6 +138,7 @@ def finish(store: Store, worker: str, results: Sequence[tuple[int, str, str]], n
     with store.transaction(writing=True) as tx:
         for number, state, reason in results:
             mine = open_one & (commands.c.number == number)
+            # A result proves the delivery, even if no later request has confirmed it.
             delivered = func.coalesce(commands.c.delivered_at, now)
             values = {"state": state, "reason": reason, "ended_at": now, "delivered_at": delivered}
             taken += tx.execute(update(commands).where(mine).values(values)).rowcount
@@ -181,6 +185,7 @@ def last_overriding(store: Store) -> dict[tuple[str, str], WorkerCommand]:
     found: dict[tuple[str, str], WorkerCommand] = {}
     with store.transaction() as tx:
         for command in _readable(tx.execute(which)):
+            # In the order of their numbers, so the last command about a mirror stays.
             found.update(((command.worker, mirror), command) for mirror in command.mirrors)
     return {key: command for key, command in found.items() if command.kind in (STOP, DISABLE)}
 

@@ -48,6 +48,7 @@ def sound(made: Iterable[Callable[[], T]]) -> Iterator[T]:
 def checked(record: R) -> R:
     """Return the record; TypeError if a value does not have the type of its field."""
     for name, value, kinds in zip(_fields(type(record)), record, _kinds(type(record)), strict=True):
+        # Not isinstance, for which `true` is a number.
         if type(value) not in kinds and not (int in kinds and type(value) is float and value.is_integer()):
             raise TypeError(f"{name} is {value!r}"[:100])
     return record

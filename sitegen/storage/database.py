@@ -71,7 +71,7 @@ class Database:
             _bring_up_to_date(tx, self.place)
 
     def _connect(self, *, writing: bool) -> Connection:
-        # Otherwise open connections would go on writing to a deleted file.
+        # Otherwise open connections would still write to a deleted file.
         if self._dialect.has_moved():
             self._engine.dispose()
         return self._engine.connect().execution_options(**self._dialect.options(writing))
@@ -102,6 +102,7 @@ def number(tx: Connection, name: str) -> int:
 
 def counted(value: Any, name: str) -> int:
     """Return a value of the table `meta`; StoreError if it is not an integer."""
+    # SQLite stores values of any type in any column.
     if isinstance(value, int):
         return value
     reason = (
@@ -118,6 +119,7 @@ def _bring_up_to_date(tx: Connection, place: str) -> None:
         first = [{"name": "schema_version", "value": tables.VERSION}, {"name": "changes", "value": 0}]
         tx.execute(insert(tables.meta), first)
         return
+    # `changes` as well, so that a damaged one is found at the start and not by the first report.
     version, _changes = number(tx, "schema_version"), number(tx, "changes")
     if version > tables.VERSION:
         raise StoreError(
@@ -125,6 +127,7 @@ def _bring_up_to_date(tx: Connection, place: str) -> None:
             f"versions up to {tables.VERSION}.",
             "Install the newer release again, or restore the backup from before the upgrade.",
         )
+    # In the caller's transaction: both databases roll back DDL, so a failed migration leaves the previous version.
     for statement in (line for step in tables.MIGRATIONS[version - 1 :] for line in step):
         tx.exec_driver_sql(statement)
     if version < tables.VERSION:

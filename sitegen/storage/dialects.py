@@ -39,6 +39,8 @@ from schemas.secrets import read_secret
 from sitegen.storage import readonly_sqlite
 
 LOCK_SECONDS = 30
+"""Seconds for which a transaction waits for other writers before it fails."""
+# `Skip` in ASCII and a number, because other programs in the same database may use advisory locks too.
 WRITERS_LOCK = 0x536B_6970_0001
 PUBLISHERS_LOCK = 0x536B_6970_0002
 """Keys of Skipjack's advisory locks in PostgreSQL."""
@@ -73,7 +75,7 @@ class Dialect(Protocol):
         """Begin a transaction."""
 
     def is_outage(self, error: exc.DBAPIError) -> bool:
-        """Whether the database has failed, as opposed to a bug in our SQL."""
+        """Whether the database has failed, as opposed to a bug in Skipjack's SQL."""
 
     def has_moved(self) -> bool:
         """Whether open connections lead to another database than new ones would."""
@@ -192,13 +194,16 @@ class Postgresql:
         return engine
 
     def _arguments(self) -> dict[str, Any]:
+        # Imported here, because a manager with SQLite needs no driver of PostgreSQL.
         from psycopg import ProgrammingError, conninfo
 
         wanted: dict[str, Any] = dict(self._url.query)
         try:
+            # A misspelled option is an error in the settings, not one of the first connection.
             conninfo.make_conninfo(**wanted)
         except ProgrammingError as error:
             raise _wrong_address(str(error)) from error
+        # Twice as long for a statement, because its time includes the wait for a lock.
         limits = f"-c lock_timeout={LOCK_SECONDS}s -c statement_timeout={2 * LOCK_SECONDS}s"
         # The address comes last, so that an admin can change each of these.
         return {**_NETWORK, "options": limits} | wanted

@@ -47,6 +47,7 @@ def forget_runs(store: Store, group: Group, history: History, now: float) -> int
     newest_first = (_AT.desc(), runs.c.id.desc())
     many = select(*_KEY).where(of_group).order_by(*newest_first).offset(history.runs_per_mirror).limit(STEP)
     with store.transaction() as tx:
+        # Each part is a subquery, because SQLite allows no LIMIT within a UNION.
         found = tx.execute(union(select(old.subquery()), select(many.subquery())).limit(STEP)).all()
     # Asked again, since a report may have made one of them a last run in between.
     _execute(store, delete(runs).where(_THIS, ~_IS_LAST), found)
@@ -60,6 +61,7 @@ def forget_logs(store: Store, since: float, until: float) -> float:
     with store.transaction() as tx:
         found = tx.execute(query.order_by(runs.c.ended_at).limit(STEP)).all()
     _execute(store, update(runs).where(_THIS).values(log_tail=""), found)
+    # Further runs may have ended at the same moment; those of this step have no log any more and are not found again.
     return float(found[-1].ended_at) if len(found) == STEP else until
 
 

@@ -38,6 +38,7 @@ def _traces(file: Path, site_dir: str) -> list[str]:
 
 def _is_generated(status: Path) -> bool:
     try:
+        # Opening a named pipe would wait for a writer.
         if not status.is_file():
             return False
         with status.open("rb") as file:

@@ -36,6 +36,7 @@ def _rank(*group: Any) -> Any:
 def rows_of(mirrors: Sequence[str]) -> Select[Any]:
     """Select the last HISTORY ended runs of these mirrors: mirror, worker, the run without its log, rank."""
     table = tables.runs.c
+    # Pages show no logs of past runs, and logs are most of a row's bytes.
     columns = [literal("").label(name) if name == "log_tail" else table[name] for name in Run._fields]
     rank = _rank(table.mirror).label("rank")
     ranked = (

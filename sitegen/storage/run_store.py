@@ -21,6 +21,7 @@ class EndedRun(NamedTuple):
     run: Run
 
 
+# Unique, so that a page begins right after the last row of the previous one.
 _ORDER = (runs.c.ended_at.desc(), runs.c.worker, runs.c.journal, runs.c.id.desc())
 
 
@@ -54,6 +55,7 @@ def last_ended(store: Store, worker: str, names: Sequence[str]) -> Run | None:
 
 
 def _cursor(row: Any) -> str:
+    # A row and not an offset, because runs that end meanwhile would shift the pages.
     place = [row.ended_at, row.worker, row.journal, row.id]
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
 

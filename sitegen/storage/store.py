@@ -115,6 +115,7 @@ class Store:
             row["changed"] = count_change(tx)
             upsert(tx, tables.catalogue, tuple(row), [tuple(row.values())])
             upsert(tx, tables.revisions, ("commit", "accepted_at"), [(declared.revision, now)])
+            # A revision in use was fetched and accepted, so both notes are out of date.
             tx.execute(delete(tables.refusal))
 
     def keep_refused(self, note: Note | None) -> None:
@@ -200,6 +201,7 @@ def _fill(path: str) -> None:
 
     It belongs to the folder's owner, so that root can add the first token before the manager's user starts `serve`.
     """
+    # O_EXCL follows no link and opens no existing file, which might belong to another user.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         sqlite_database.give_to_owner(descriptor, path)
@@ -226,7 +228,9 @@ def _known(tx: Connection, deliveries: Iterable[Delivery]) -> accept.BatchContex
     workers = {item.envelope.worker for item in deliveries}
     journals = select_of(tx, tables.journals, ("worker", "journal", "acknowledged"), "worker", workers)
     acknowledged = {(row[0], row[1]): row[2] for row in journals}
+    # Only a worker with a new journal can have been one of tunasync so far.
     new = {name for name, journal in map(_journal_of, deliveries) if not acknowledged.get((name, journal))}
+    # Reports change pages in any case, so only plain heartbeats are compared with the stored condition.
     quiet = {item.envelope.worker for item in deliveries if not item.envelope.reports}
     conditions = select_of(tx, tables.workers, ("name", *accept.Condition._fields), "name", quiet) if quiet else ()
     return accept.BatchContext(

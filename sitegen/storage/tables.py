@@ -5,6 +5,7 @@ Times are Unix seconds, sizes bytes, durations seconds; `codec` encodes JSON tex
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, Table, Text
 
+# Written out, not generated from the tables, which change with each release. Both databases know these types.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "ALTER TABLE workers ADD COLUMN progress TEXT NOT NULL DEFAULT '[]'",
@@ -71,11 +72,13 @@ tokens = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("worker", Text, nullable=False),
+    # Unique, and so indexed: requests look tokens up by it.
     Column("digest", Text, nullable=False, unique=True),
     Column("created_at", Float, nullable=False),
     Column("revoked_at", Float),
     Column("scope", Text, nullable=False),
     Column("expires_at", Float),
+    # A number is never used twice, not even without its row: the audit log names tokens by number.
     sqlite_autoincrement=True,
 )
 """`worker` is the name of the token's holder, which is a worker only with the scope `worker`."""
@@ -148,7 +151,9 @@ runs = Table(
     Column("size", BigInteger),
     Column("log_tail", Text, nullable=False),
     Column("revision", Text),
+    # For the runs on a mirror's page, and for the search of runs to delete, which reads this index alone.
     Index("runs_of_mirror", "mirror", "worker", "ended_at"),
+    # For the history of all mirrors, and for the search of logs to delete.
     Index("runs_by_end", "ended_at"),
 )
 
@@ -222,6 +227,7 @@ audit = Table(
     Column("subject", Text, nullable=False),
     Column("origin", Text, nullable=False),
     Column("details", Text, nullable=False),
+    # For `audit --since`, and for the search of lines to delete.
     Index("audit_at", "at"),
 )
 """`id` is random, so that several programs can write at once; `details` is JSON."""

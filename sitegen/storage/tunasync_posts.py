@@ -23,6 +23,7 @@ _SEEN = {
     "postgresql": "UPDATE tunasync_workers SET last_online = %s WHERE name = %s",
 }
 
+# CROSS JOIN, because SQLite does not reorder it: it then reads each pair by its key, and not the whole table.
 _JOBS = {
     "sqlite": "SELECT j.worker, j.mirror, j.document FROM json_each(?) AS w CROSS JOIN tunasync_jobs AS j "
     "WHERE j.worker = json_extract(w.value, '$[0]') AND j.mirror = json_extract(w.value, '$[1]')",

@@ -61,10 +61,12 @@ class Acceptor:
         for _ in range(_AT_ONCE):
             try:
                 accepted, peer = self._listener.accept()
+            # No connection is left to accept, or its client has given up.
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
                 _log.error("cannot accept connections, retrying in %g s: %s", _PAUSE, error)
+                # Otherwise the event loop would call this without a pause for as long as no file can be opened.
                 self._here.remove_reader(self._listener)
                 self._pause = self._here.call_later(_PAUSE, self.start)
                 return

@@ -105,6 +105,7 @@ class Access:
 
     def is_unlimited(self, request: Request) -> bool:
         """Return whether a request is exempt from the limits per client, as one of tunasync's workers."""
+        # Behind a proxy that the settings do not name, all clients have the proxy's address.
         is_direct = self._behind_proxy or "x-forwarded-for" not in request.headers
         return is_direct and _is_in(self._writers, client(request))
 
@@ -162,6 +163,7 @@ def _secret(request: Request) -> str:
     """Return the bearer token in the header, empty without one."""
     for name, value in request.scope["headers"]:  # raw, since this is in the path of every request
         if name == b"authorization":
+            # latin-1 decodes any byte, so an invalid header is an unknown token.
             scheme, _, secret = value.decode("latin-1").partition(" ")
             return secret.strip() if scheme.lower() == "bearer" else ""
     return ""
@@ -186,6 +188,7 @@ def number(request: Request, key: str, default: int, most: int) -> int:
     text = request.query_params.get(key, str(default))
     if not (text.isascii() and text.isdecimal()):
         raise RejectedRequest(400, f"`{key}` must be a whole number, but is {text[:100]!r}")
+    # Twenty digits exceed every limit, and Python does not convert thousands of them.
     return min(most, int(text[:20]))
 
 

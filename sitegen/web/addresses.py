@@ -13,7 +13,7 @@ def networks(texts: Iterable[str], key: str) -> tuple[Network, ...]:
     found = []
     for text in texts:
         try:
-            found.append(ipaddress.ip_network(text, strict=False))
+            found.append(ipaddress.ip_network(text, strict=False))  # accepts host bits, as in 192.0.2.7/24
         except ValueError as error:
             what = f"`{key}`: `{text}` is not a valid network: {error}."
             raise SkipjackError(what, "Write for example `192.0.2.0/24`.") from error

@@ -50,6 +50,7 @@ class NewestNumbers:
 
     def of(self, worker: str) -> int:
         """Return the number of the newest command of a worker, 0 without any."""
+        # The lock is held during the query: requests that wait for it use the same answer.
         with self._lock:
             now = time.monotonic()
             if now - self._found[0] >= LOOK_EVERY:
@@ -147,6 +148,7 @@ class CommandsApi:
         """Store the commands of a request and wake the workers' requests."""
         wanted = await in_thread(self._control.targets, order)
         made = await in_thread(command_store.add, self._store, order, wanted, by)
+        # After the commit, so that each request that wakes finds its command.
         self._topics.notify(*wanted)
         return made
 
@@ -195,6 +197,7 @@ class CommandsApi:
         """Return one command."""
         self._access.reader(request)
         worker, number = self._expired(request), request.path_params["number"]
+        # More digits than any command's number has could exceed the integers of the database.
         found = (
             command_store.find(self._store, worker, int(number)) if number.isdecimal() and len(number) < 17 else None
         )
@@ -205,6 +208,7 @@ class CommandsApi:
     def _expired(self, request: Request) -> str:
         """Expire the overdue commands of the worker in the path; returns its name."""
         worker, now = str(request.path_params["worker"]), time.time()
+        # The background cleanup runs once an hour, and no answer may show an overdue command as open.
         command_store.expire(self._store, now - self._expire, now, worker)
         return worker
 

@@ -4,7 +4,7 @@ from functools import cache
 from typing import Any
 
 from schemas.config import quick
-from schemas.config.validation import schema
+from schemas.config.validation import schema, validator
 from sitegen.messages.envelope import RejectedRequest, parse
 
 
@@ -34,7 +34,5 @@ def _quick(name: str) -> quick.Test:
 
 @cache
 def _validator(name: str) -> Any:
-    from schemas.config.validation import validator
-
     file, _, part = name.partition("#")
     return validator(file).evolve(schema={"$ref": f"{schema(file)['$id']}#/$defs/{part}"})

@@ -280,11 +280,13 @@ class _LimitedConnection(HttpToolsProtocol):
         paced.flush()
         paced.is_closed = self._is_deaf = True
         self._held, self._place, self._read_by = b"", 0, _NEVER
+        # A client that does not read must not keep the closed connection open.
         self._write_by = self._now_and_patience()
         is_sending = self._refusal is not None or not self._is_whole
         if client.is_closing() or not is_sending or not self.gate.may_linger(self):
             client.close()
             return
+        # The client sees the end of the answer while it may still be sending.
         if client.can_write_eof():
             client.write_eof()
         client.resume_reading()

@@ -1,6 +1,6 @@
 """Queries with a timeout, so that requests are answered even while the database hangs.
 
-A query that hangs cannot be ended from outside, so its thread goes on; only the request no longer waits for it.
+A query that hangs cannot be ended from outside, so its thread continues; only the request no longer waits for it.
 """
 
 import asyncio

@@ -50,7 +50,7 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         if scope["type"] != "http":
-            raise NotImplementedError(scope["type"])
+            raise NotImplementedError(scope["type"])  # serve has switched websockets and lifespan events off
         try:
             if _wants_upgrade(scope):
                 send = _closing(send)

@@ -16,7 +16,8 @@ from sitegen.web.responses import CachedBody, Json, cached
 
 _FILES = ("report", "commands", "api")
 _REFERENCE = re.compile(r"(\w+)?(?:\.schema\.json)?#/\$defs/(\w+)")
-_TOKEN = {"token": list[str]()}
+_TOKEN = {"token": list[str]()}  # a scheme without scopes has an empty list in OpenAPI
+# An empty requirement means that a request needs no credentials.
 _SECURITY: dict[str, list[dict[str, list[str]]]] = {
     endpoint.WORKER: [_TOKEN],
     endpoint.OPERATOR: [_TOKEN],
@@ -77,6 +78,7 @@ def _operation(row: Endpoint) -> dict[str, Any]:
 
 def _refusals(row: Endpoint) -> dict[str, Any]:
     rejected = _answer("Rejected; `error` has the reason.", "api#error")
+    # `default`, because every route can also answer 401, 429, 500 or 503.
     return {str(status): rejected for status in row.refusals} | {"default": rejected}
 
 

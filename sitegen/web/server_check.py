@@ -21,6 +21,7 @@ from sitegen.web.gate import Gate
 TESTED = {"uvicorn": ("0.53.0", "0.54.0"), "httptools": ("0.6.4", "0.9.0")}
 """The oldest and the newest tested release; `pyproject.toml` has the same bounds."""
 
+# The check keeps three connections open, so that a fourth one exceeds the limit.
 _LIMITS = ClientLimits(connections=3, header_size=1024)
 _TURNS = 20
 """Turns of the event loop to wait for an answer in memory, which takes fewer than five."""

@@ -18,6 +18,7 @@ class SnapshotCache:
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._clock = clock
+        # Reentrant, because what `written` calls uses the other methods.
         self._lock = threading.RLock()
         self._facts: Facts | None = None
         self._evaluator = Evaluator()
