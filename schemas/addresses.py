@@ -39,6 +39,7 @@ _NAMED = re.compile(rf"((?:passw(?:or)?d|token|secret|api_?key)=)(?:[^&\s\"'<>`,
 
 def without_secrets(text: str) -> str:
     """Return a text in which no address has a user name, a password, a query or a fragment."""
+    # A quick test first: each text of a report comes through here, and nearly all have no address.
     if "@" in text:
         *before, last = _USER.sub("", text).split("@")
         text = _without_shell_users("".join([*map(_without_broken_user, before), last]))
@@ -97,6 +98,7 @@ def holds_password(text: str) -> bool:
 
 
 _HIGHEST_PORT = 65535
+# The parts of RFC 3986, appendix B, with a scheme. Each part is judged below.
 _PARTS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(.*)")
 _SERVER = re.compile(r"(?:\w(?:[\w.-]*[\w.])?|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\])(?::([0-9]{1,5}))?")
 
@@ -119,6 +121,7 @@ def query_trouble(text: str) -> str:
     return f"contains `{wrong[0]}` in its query, which must be written as `%{ord(wrong[0]):02X}`" if wrong else ""
 
 
+# Masking may end at one of these, so that the rest of a secret would be shown.
 _QUOTES = re.compile(r"[\"'<>`]")
 
 
@@ -140,6 +143,7 @@ def web_trouble(text: str, *, whole: bool = True) -> str:
     return "has a query or a fragment" if more and not whole else query_trouble(text)
 
 
+# The transports that `schemas/git/git_command.py` allows.
 _GIT_SCHEMES = ("file", "git", "http", "https", "ssh")
 _GIT_SHELL = re.compile(r"(?:[^\s/@:]+@)?([^/:@\[]+|\[[^/\]]*\]):.*")
 
@@ -151,6 +155,7 @@ def repository_trouble(text: str) -> str:
         return "contains a space or an invisible character"
     if text.startswith("-"):
         return "begins with `-`, so git would read it as an option"
+    # `HELPER::ADDRESS` starts git-remote-HELPER; with `ext::` the address is a command line (gitremote-helpers(7)).
     if re.match(r"[A-Za-z0-9+.-]+::", text):
         return "names a program that git would run"
     if found is None:

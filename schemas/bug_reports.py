@@ -34,6 +34,7 @@ def keep(text: str, name: str, folders: Iterable[str | None]) -> str | None:
 
     Returns None if no folder is writable. Only the owner can read the file, and secrets in addresses are masked.
     """
+    # Masked before it is cut: half of an address does not look like one.
     content = _shortened(_without_secrets(text).encode("utf-8", "backslashreplace"))
     for each in folders:
         folder = Path(each or tempfile.gettempdir())
@@ -60,6 +61,7 @@ def _shortened(content: bytes) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
+    # O_EXCL, because other users can put a link into the temporary folder.
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:

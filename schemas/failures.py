@@ -30,6 +30,7 @@ def of_the_machine(error: BaseException) -> str | None:
     """Return what failed, why and what to do, for a failure of the machine; None for any other exception."""
     if isinstance(error, MemoryError):
         return _described("out of memory", errno.ENOMEM)
+    # Python raises a plain RuntimeError, so only the text shows what it is.
     if isinstance(error, RuntimeError) and str(error) == _THREAD:
         return _described("cannot start a thread", errno.EAGAIN)
     if isinstance(error, ImportError):
@@ -38,6 +39,7 @@ def of_the_machine(error: BaseException) -> str | None:
         )
     if not isinstance(error, OSError) or (error.filename is None and error.errno not in _REMEDIES):
         return None
+    # EEXIST: to create a folder in the place of a dangling link fails like this.
     if error.errno in (errno.ENOENT, errno.EEXIST) and (link := dangling(_name(error.filename or "/"))):
         return f"{link}. {LINK_TODO}"
     place = "cannot open a file or start a process" if error.filename is None else _name(error.filename)

@@ -132,6 +132,7 @@ class HttpClient:
                 request, stream=True, allow_redirects=False, timeout=(limits.timeouts.connect, limits.timeouts.exchange)
             ) as response:
                 return Response(response.status_code, _body(response.raw, most) if most else b"")
+        # Errors of requests are OSErrors; those of its libraries can pass through it unwrapped.
         except (OSError, ValueError, http.client.HTTPException, HTTPError) as error:
             cause = _cause(error)
             raise _failure(cause, sent=limits.sent) from cause
@@ -179,6 +180,7 @@ def _session(base: str, ca_cert: str | None) -> requests.Session:
 def _body(raw: Any, most: int) -> bytes:
     """Read a body. `stream` of urllib3 would read a chunk's head of any length; `read` leaves that to http.client."""
     data = bytearray()
+    # One byte more than allowed shows that there is more.
     while piece := raw.read(min(_READ_AT_ONCE, most + 1 - len(data)), decode_content=False):
         data += piece
         if len(data) > most:
@@ -212,6 +214,7 @@ class _Exchange:
 
     def may_repeat(self, cause: BaseException | None) -> bool:
         """Whether a new session may help: the server closed the kept connection, or the authorities' file changed."""
+        # Only on a kept connection: the server may close it at any time, whatever the request is.
         hung_up = isinstance(cause, _HUNG_UP) and not self.is_new_connection and time.monotonic() < self._ends_at
         return hung_up or isinstance(cause, ssl.SSLCertVerificationError)
 
@@ -330,7 +333,7 @@ def _failure(error: BaseException, *, sent: bool) -> ExchangeFailed:
 
 
 def _reason(error: BaseException) -> str:
-    """Why a connection failed, in words."""
+    """Return why a connection failed, in words."""
     match error:
         case TimeoutError():
             return "timed out"

@@ -33,7 +33,7 @@ def described(path: str) -> str:
 def _holds(pid: int, is_it: Callable[[str], bool]) -> bool:
     try:
         names = os.listdir(f"/proc/{pid}/fd")
-    except OSError:  # it has ended, or belongs to another user, who cannot hold our lock
+    except OSError:  # it has ended, or belongs to another user, who cannot hold this lock
         return False
     return any(_is_locked(pid, name, is_it) for name in names)
 
@@ -44,6 +44,7 @@ def _is_locked(pid: int, name: str, is_it: Callable[[str], bool]) -> bool:
         if not is_it(os.readlink(f"/proc/{pid}/fd/{name}")):
             return False
         with open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as file:
+            # A shared lock, as on the folders above a mirror's directory, is shown as READ.
             return any(line.startswith("lock:") and " WRITE " in line for line in file)
     except OSError:  # it was closed meanwhile
         return False

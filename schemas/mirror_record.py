@@ -60,7 +60,7 @@ class Mirror(NamedTuple):
     jitter: int = 2 * 60
     after: tuple[str, ...] = ()
     sync_windows: SyncWindows | None = None
-    retry: int = 2
+    retry: int = 2  # attempts with the first one, as in tunasync
     retry_delay: int = 10
     retry_after_failure: int = 10 * 60
     backoff_limit: int | None = None
@@ -84,7 +84,7 @@ class Mirror(NamedTuple):
     exec_on_failure_extra: tuple[str, ...] = ()
     exec_on_each_failure: bool = False
     exec_timeout: int = 5 * 60
-    log_keep: int = 10
+    log_keep: int = 10  # as in tunasync
     log_max_age: int | None = None
     log_max_size: int = 64 * 1024**2
     log_compress: bool = True
@@ -106,7 +106,7 @@ class Mirror(NamedTuple):
     rsync_options_extra: tuple[str, ...] = ()
     rsync_override: tuple[str, ...] = ()
     rsync_override_only: bool = False
-    rsync_timeout: int = 120
+    rsync_timeout: int = 120  # as in tunasync
     rsync_no_timeout: bool = False
     rsync_success_exit_codes: tuple[int, ...] = ()
     stage1_profile: str | tuple[str, ...] = "debian"

@@ -9,6 +9,7 @@ import re
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """The JSON Schemas contain the pattern as well; a test keeps them equal."""
 
+# For Python `$` also matches before a line break at the end, for JSON Schema it does not.
 _NAME = re.compile(NAME_PATTERN + r"(?<!\n)")
 
 

@@ -25,6 +25,7 @@ def remedy(path: str, home: str, subject: str = "This worker") -> str:
     place = _innermost(path)
     other = os.stat(place).st_uid
     if other != mine:
+        # chown takes a number without the `#` that sudo needs.
         words = shlex.join(["sudo", "chown", "-R", _name(mine).removeprefix("#"), place])
         return f"It belongs to the user {_name(other)}: change its owner with `{words}`."
     if not os.access(place, os.R_OK | os.W_OK | (os.X_OK if os.path.isdir(place) else 0)):

@@ -37,6 +37,7 @@ def commit_of_checkout(folder: Path) -> str:
     if not head.startswith("ref: "):
         return _checked(head)
     name = head.removeprefix("ref: ")
+    # A linked worktree has its own HEAD, and the branches of the main one.
     common = place / _text(place / "commondir")
     return _checked(_text(common / name)) or _checked(_packed(common, name))
 

@@ -139,5 +139,6 @@ def path_of(connection: sqlite3.Connection) -> str:
 
 def connect(path: str, options: str) -> sqlite3.Connection:
     """Open a database with options of SQLite's addresses such as `mode=ro`; no transaction begins by itself."""
+    # Characters with a meaning in SQLite's addresses.
     quoted = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     return sqlite3.connect(f"file:{quoted}?{options}", uri=True, timeout=PATIENCE, isolation_level=None)

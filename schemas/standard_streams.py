@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# EBADF: the stream was closed before the program started, as by `>&-`.
 _NO_READER = (errno.EPIPE, errno.EBADF)
 
 INFO, WARNING, ERROR = "INFO", "WARNING", "ERROR"
@@ -37,6 +38,7 @@ def open_missing() -> None:
         return
     descriptor = os.open(os.devnull, os.O_RDWR)
     while descriptor <= 2:
+        # As standard streams are: a child would otherwise start with closed ones.
         os.set_inheritable(descriptor, True)
         descriptor = os.open(os.devnull, os.O_RDWR)
     os.close(descriptor)

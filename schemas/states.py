@@ -28,7 +28,7 @@ TO_TUNASYNC = {
     SUCCESS: "success",
     FAILED: "failed",
     TIMED_OUT: "failed",
-    STOPPED: "paused",
+    STOPPED: "paused",  # tunasync's `stop` pauses the job
     INTERRUPTED: "failed",
     REFUSED: "failed",
     LAUNCH_FAILED: "failed",

@@ -6,6 +6,7 @@ durations are whole seconds and sizes whole bytes.
 
 import re
 
+# The number of digits is limited, because Python converts no number of thousands of digits.
 DURATION_PATTERN = r"^[0-9]{1,9}(s|m|h|d|w)([0-9]{1,9}(s|m|h|d|w))*$"
 SIZE_PATTERN = r"^[0-9]{1,15}(\.[0-9]{1,9})?(B|kB|MB|GB|TB|PB|KiB|MiB|GiB|TiB|PiB)$"
 """The JSON Schemas contain both patterns as well; a test keeps them equal."""
@@ -23,6 +24,7 @@ _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 def parse_duration(text: str) -> int:
     """Return `6h`, `90m` or `1d12h` in seconds, a century at most. Raises ValueError for anything else."""
+    # Not `match`: `$` alone would accept a line break at the end.
     if not re.fullmatch(DURATION_PATTERN, text):
         raise ValueError(f"{text!r} is not a valid duration")
     parts = re.findall(r"([0-9]+)([smhdw])", text)

@@ -8,6 +8,7 @@ import functools
 from bisect import bisect_right
 from types import ModuleType
 
+# cronsim also reads a sixth field, for seconds, which crontab(5) does not have.
 _FIELDS = 5
 _SPANS = 1000
 """Spans that are cached for an expression. With more all are dropped, which limits the memory of a running courier."""
@@ -28,6 +29,7 @@ def why_wrong(expression: str) -> str | None:
     if len(expression.split()) != _FIELDS:
         return f"has {len(expression.split())} fields, not {_FIELDS}"
     try:
+        # In UTC: an expression without a time there, such as February 30, has none in any zone.
         never = next_time(expression, "UTC", _EPOCH) is None
     except _cronsim().CronSimError as error:
         return f"is not a valid cron expression: {str(error).lower()}"
@@ -41,6 +43,7 @@ def next_time(expression: str, zone: str, after: float) -> float | None:
     """
     ends, begins = _known(expression, zone)
     place = bisect_right(ends, after)
+    # Within a known span, at whose end the next time is.
     if place < len(ends) and begins[place] <= after:
         return ends[place] if ends[place] != _NEVER else None
     found = _next_time(expression, zone, after)
@@ -51,10 +54,12 @@ def next_time(expression: str, zone: str, after: float) -> float | None:
 @functools.lru_cache(maxsize=4096)
 def _known(_expression: str, _zone: str) -> tuple[list[float], list[float]]:
     """Return the cached spans without a time except at their end: their ends, sorted, and their begins."""
+    # Lists, not tuples, because `_learn` changes them in place.
     return [], []
 
 
 def _learn(ends: list[float], begins: list[float], place: int, begin: float, end: float) -> None:
+    # The known span before the same time begins earlier than it did.
     if place < len(ends) and ends[place] == end:
         begins[place] = begin
         return

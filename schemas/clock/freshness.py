@@ -123,6 +123,7 @@ def _lags_at(rule: FreshnessFile, probe: Probe) -> float | None:
     if probe.even_at is not None:
         return probe.even_at + rule.max_lag
     upstream_at = moved_at(probe)
+    # It was never found complete, so it counts as behind since the upstream changed.
     return None if behind is None or upstream_at is None else min(upstream_at, probe.at)
 
 

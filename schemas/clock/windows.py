@@ -42,11 +42,13 @@ def opening(hours: Hours, zone: str, moment: float) -> Span | None:
     """Return the span that contains a time, or the next one after it; None if there is none."""
     if not hours:
         return Span(-math.inf, math.inf)
+    # By the day, so that one cached result serves all times of it.
     return next((span for span in _spans(hours, zone, int(moment // 86400)) if span.closes_at > moment), None)
 
 
 def never_open(hours: Hours) -> bool:
     """Return whether no sync may ever start."""
+    # In UTC, which needs no time zone data: no zone opens windows that forbid each other.
     return not any(_spans(hours, "UTC", 0))
 
 

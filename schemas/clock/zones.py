@@ -15,6 +15,7 @@ INSTALL = "Install the package tzdata of the system, or that of Python."
 @functools.cache
 def zone(name: str) -> tzinfo:
     """Return a time zone by its IANA name, from the system or the package tzdata. Raises SkipjackError."""
+    # The default, which works on a machine without time zone data.
     if name == "UTC":
         return UTC
     try:
@@ -28,7 +29,7 @@ def zone(name: str) -> tzinfo:
 
 
 def installed_module(name: str) -> ModuleType:
-    """Import a third-party module. It usually lies beside our packages, but not beside a source tree."""
+    """Import a third-party module. It usually lies beside Skipjack's packages, but not beside a source tree."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:

@@ -95,6 +95,7 @@ def site_problems(site: Document) -> Iterator[Problem]:
 
 def _site_url(site: Document) -> Iterator[Problem]:
     url = site.keys.get("url", "")
+    # Without a query: pages append the names of mirrors.
     if url and (trouble := web_trouble(url, whole=False)):
         todo = "Write for example `url: https://mirrors.example.edu`."
         yield site.problem(("url",), f"`{shown(url)}` {trouble}.", todo)

@@ -44,6 +44,7 @@ def with_installed(sources: Iterable[SourceFile], installed: SchemaSet) -> Carri
             if match := _FILE.fullmatch(file.path):
                 broken[match[1]] = Unusable(match[2], match[1], f"see the problem of `{file.path}`")
             continue
+        # The installed plug-in is what runs, so its own schema counts.
         if fragment.name not in own:
             found[fragment.name] = fragment
         elif fragment.schema != own[fragment.name].schema:

@@ -50,6 +50,7 @@ def load(sources: Sequence[SourceFile], installed: SchemaSet = OWN) -> Catalogue
     tree = _ConfigFiles({source.path: _parse(source) for source in sources if _is_definition(source)}, schemas)
     whole = [*tree.site_problems(), *tree.workers_problems()]
     declared = cross_checked([tree.declared(path) for path in tree.mirror_paths()])
+    # A set, because a mirror has the same problem on each of its workers.
     problems = {
         *whole,
         *file_problems,
@@ -57,6 +58,7 @@ def load(sources: Sequence[SourceFile], installed: SchemaSet = OWN) -> Catalogue
         *(problem for each in declared for problem in each.problems),
     }
     if whole:
+        # Only now, so that one round reports the problems of the mirrors as well.
         raise InvalidConfigError("the configuration is invalid:", problems)
     return Catalogue(
         record_factory.site(tree.site.value),
@@ -168,6 +170,7 @@ class _ConfigFiles:
         for worker, found in full.items():
             yield from rules.mirror_problems(found, self._schemas)
             yield from judged(self._category_problems(found))
+            # A function, so that unknown windows of the worker end only the rule that reads them.
             yield from timing.timing_problems(found, functools.partial(self._hours_of, worker))
 
     def _on(self, worker: str, layers: Sequence[Layer]) -> Merged:
@@ -187,6 +190,7 @@ class _ConfigFiles:
         folders = path.split("/")[:-1]
         above = ["/".join([*folders[:depth], DEFAULTS]) for depth in range(len(folders) + 1)]
         found = [self.documents[each] for each in above[1:] if each in self.documents]
+        # Also without a file, because `_on` puts the worker's defaults right above this layer.
         top = self.documents.get(DEFAULTS, Document(DEFAULTS, {}, None, ()))
         return [Layer(each) for each in (top, *found, self.documents[path])]
 
@@ -217,6 +221,7 @@ def _examined(path: str, document: Document, schemas: SchemaSet) -> Document:
     """Return the document with the problems of its schema; an empty mirror or `_defaults.yml` is valid."""
     if path in (SITE, WORKERS):
         return examine("site" if path == SITE else "workers", document, schemas)
+    # An unexpected file has the problem of its name alone, whatever its keys are.
     if _is_empty(document) or (_stem(path).startswith("_") and _stem(path) != "_defaults"):
         return document
     return examine("defaults" if _stem(path) == "_defaults" else "mirror", document, schemas)

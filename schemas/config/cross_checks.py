@@ -94,6 +94,7 @@ class _Compared:
 
     def __init__(self, declared: Sequence[Declaration], keys: Iterable[str] = (), *, twice: bool = False) -> None:
         self._documents = {
+            # By identity, because the records of two files can be equal.
             id(partial.mirror): each.document
             for each in declared
             for partial in each.partial_mirrors
@@ -116,6 +117,7 @@ def _claims(judged: Sequence[Declaration], declared: Sequence[Declaration]) -> I
     """Yield previous names that a mirror cannot have."""
     documents = {each.name: each.document for each in declared}
     compared = _Compared(judged, ["formerly"])
+    # Reversed, so that the first record of each name stays: a mirror on several workers claims its names once.
     first = {mirror.name: mirror for mirror in reversed(compared.mirrors)}
     claiming = [mirror for mirror in compared.mirrors if first[mirror.name] is mirror]
     for name, place, what, todo in rename_rules.wrong_claims(

@@ -16,6 +16,7 @@ def bundled(name: str, schemas: SchemaSet = OWN) -> dict[str, Any]:
     missing = _names(schema(name, schemas)) - {name}
     others: dict[str, Any] = {}
     while missing:
+        # In alphabetical order, so that the result is always the same.
         other = min(missing)
         plain = {key: value for key, value in schema(other, schemas).items() if key not in ("$schema", "$id")}
         others[other] = _local(plain, name)

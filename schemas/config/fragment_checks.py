@@ -19,7 +19,9 @@ from schemas.problems import shown
 MAX_BYTES = 64 * 1024
 """Bytes of one fragment at most."""
 
+# JSON values, parts of the schema, levels of parts, and levels of JSON.
 _MAX_VALUES, _MAX_PARTS, _MAX_DEPTH, _MAX_NESTING = 4000, 300, 8, 24
+# Alternatives of an `anyOf`, entries of a list, characters of a text, and the highest number.
 _MAX_ALTERNATIVES, _MAX_ENTRIES, _MAX_TEXT, _MAX_NUMBER = 4, 100, 1000, 10**15
 _PROPERTY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _REFERENCE = re.compile(r"#/\$defs/([^/~%]{1,64})")
@@ -45,6 +47,7 @@ def read(kind: str, name: str, data: bytes) -> Fragment:
 
 def checked(kind: str, name: str, value: Any) -> Fragment:
     """Return the fragment in a parsed JSON value. Raises BadFragment with the reason."""
+    # First: all other checks recurse, and put texts of the fragment into messages.
     _check_texts(value, 0)
     if not isinstance(value, dict):
         raise BadFragment("it is not a JSON object")
@@ -100,6 +103,7 @@ class _PartChecker:
 
     def part(self, value: Any, where: str, depth: int, *, in_any_of: bool = False) -> dict[str, Any]:
         """Return one part, with a limit for the length of texts that have a pattern."""
+        # Counted with references resolved: a few that name each other could stand for millions of parts.
         self._left -= 1
         if not isinstance(value, dict):
             raise BadFragment(f"`{where}` is not a JSON object")
@@ -107,6 +111,7 @@ class _PartChecker:
             raise BadFragment(f"it has more than {_MAX_PARTS} parts, or more than {_MAX_DEPTH} levels")
         if "$ref" in value:
             return self.part(self._target(value, where), where, depth + 1, in_any_of=in_any_of)
+        # Alternatives within alternatives would multiply the work for one value.
         if in_any_of and "anyOf" in value:
             raise BadFragment(f"`{where}` has an `anyOf` in an `anyOf`")
         found = {key: self._operand(key, operand, where, depth) for key, operand in _known(value, where)}
@@ -212,6 +217,7 @@ def _is_texts(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
+    # Not isinstance, for which `true` is a number.
     return type(value) in (int, float) and abs(value) <= _MAX_NUMBER
 
 

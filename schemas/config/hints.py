@@ -42,6 +42,7 @@ def _of_mirror(mirror: Mirror) -> Iterator[str]:
     if (
         is_rsync
         and mirror.password is not None
+        # rsync(1) sends the value of `USER` if no address has a name.
         and not (mirror.username or "@" in mirror.upstream or "USER" in mirror.env)
     ):
         what = "`password` without `username`: rsync sends the name of the worker's own user."

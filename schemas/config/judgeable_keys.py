@@ -79,6 +79,7 @@ def _concerns_one_worker(path: KeyPath, plain: Mapping[str, Any]) -> bool:
 def is_known(keys: dict[str, Any], key: str) -> bool:
     """Return whether a key can be read: its value can be judged, or it is absent."""
     try:
+        # `in` raises the error for an unknown value; whether the key is there does not matter.
         return key in keys or True
     except UnknownValueError:
         return False

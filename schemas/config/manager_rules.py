@@ -24,6 +24,7 @@ def check(document: Document) -> Iterator[Problem]:
 
 def _listen(document: Document) -> Iterator[Problem]:
     port = int(document.keys.get("listen", ":0").rpartition(":")[2])
+    # The system takes such a number modulo 65536: 70000 would be port 4464.
     if port > HIGHEST_PORT:
         what = f"The port {port} is invalid: the highest port is {HIGHEST_PORT}."
         yield document.problem(("listen",), what, "Write for example `listen: 127.0.0.1:8080`.")
@@ -31,6 +32,7 @@ def _listen(document: Document) -> Iterator[Problem]:
 
 def _read_timeout(document: Document) -> Iterator[Problem]:
     value = document.at("limits").get("read_timeout")
+    # With 0 s every request would be too slow.
     if value is not None and parse_duration(value) < 1:
         todo = "Write for example `read_timeout: 30s`."
         yield document.problem(("limits", "read_timeout"), "`read_timeout` must be at least 1s.", todo)

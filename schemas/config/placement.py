@@ -15,6 +15,7 @@ _OF_ALL = ("worker", "category")
 def workers_of(merged: Merged) -> Iterator[str]:
     """Yield the workers that a mirror's keys name, in their order in the file."""
     value = merged.keys.get("worker", [])
+    # An invalid name is a problem of the schema already.
     yield from filter(is_name, [value] if isinstance(value, str) else value)
 
 

@@ -54,6 +54,7 @@ def _place(module: str) -> tuple[Path, Path]:
         raise BadFragment(f"its entry point `{shown(module)}` is not the name of a module")
     top, *rest = module.split(".")
     try:
+        # The top name alone: for a name below a package, `find_spec` would import the package.
         spec = importlib.util.find_spec(top)  # looks for the package without executing it
     except ValueError:  # a module of this process that was not imported from a file
         spec = None

@@ -83,6 +83,7 @@ def installed() -> Installed:
         except Exception as error:  # written by another program: whatever is wrong with it must not stop follow
             problems.append(f"cannot read the metadata in {folder}: {type(error).__name__}: {error}. Reinstall it.")
             continue
+        # The normal form of a distribution's name (PEP 503).
         if (name := re.sub("[-_.]+", "-", package.name).lower()) not in seen:
             seen.add(name)  # of two copies, Python imports the first one on `sys.path`
             found += [Found(*each) for each in plugin_files.plugins_of(package)]

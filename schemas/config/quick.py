@@ -17,6 +17,7 @@ from typing import Any
 Test = Callable[[Any], bool]
 Schema = Mapping[str, Any]
 
+# Keywords that reject nothing. `format` is among them: jsonschema checks it only on request.
 _PROSE = frozenset(
     {"$schema", "$id", "$defs", "title", "description", "examples", "default", "format", "x-mirror-keys", "x-required"}
 )

@@ -22,8 +22,10 @@ _FAULTS = {
     rsync_options.EXPANDED: "has `!#:+` in the value of `{}`, which rsync replaces by another word of the command line",
 }
 _SIZES = frozenset({"--max-size", "--min-size", "--max-alloc", "--bwlimit", "--block-size"})
+# As rsync(1) describes a size: a unit such as K, KB or KiB, then `+1` or `-1`.
 _SIZE = re.compile(r"[0-9]*[.,]?[0-9]*(?:[bkmgtp](?:i?b)?)?(?:[+-]1)?", re.IGNORECASE)
 _PATTERNS = frozenset("+-HPRS")
+"""Kinds of filter rules that need a pattern."""
 _QUOTED = re.compile(r"(['\"]).*\1", re.DOTALL)
 
 BUILT_IN = ("--delete-after", "--delay-updates")
@@ -31,6 +33,7 @@ BUILT_IN = ("--delete-after", "--delay-updates")
 
 _DAEMON = "rsync://rsync.example.org/all/"
 _WHEN = {"--delete-before": 0, "--delete-during": 1, "--delete-delay": 1, "--delete-after": 2}
+"""When each option deletes; rsync rejects options with different numbers together."""
 _DELAYED = ("--delay-updates", "--no-delay-updates")
 _PAIRS = (
     (("--inplace", "--no-inplace"), _DELAYED),

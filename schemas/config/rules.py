@@ -41,6 +41,7 @@ def has_time_zones() -> bool:
 def mirror_problems(merged: Merged, schemas: SchemaSet = OWN) -> list[Problem]:
     """Return the problems of one mirror's merged keys, without other mirrors. A rule ends at a key of unknown value."""
     rules: list[Iterator[Problem]] = [
+        # Not `required` in the schema, because a mirror may inherit these keys.
         *(_missing(merged, key) for key in schema("mirror")["x-required"]),
         plugin_rules.unusable(merged, schemas),
         plugin_rules.missing(merged, schemas),
@@ -119,6 +120,7 @@ def _pattern(merged: Merged, key: str) -> Iterator[Problem]:
         return
     try:
         compiled = re.compile(merged.keys[key])
+    # OverflowError: a repetition is too large. RecursionError: groups are nested too deeply.
     except (re.error, OverflowError, RecursionError) as error:
         yield merged.problem(key, f"`{key}` is not a valid regular expression: {error}.", "Correct it.")
         return
@@ -174,6 +176,7 @@ def snapshot_key(mirror: Mirror) -> PurePosixPath:
 
 
 def _nested(mirrors: Sequence[Mirror], key: Callable[[Mirror], PurePosixPath]) -> Iterator[tuple[Mirror, Mirror]]:
+    # Reversed, so that the first of several mirrors with one directory owns it.
     owners = {(mirror.worker, key(mirror)): mirror for mirror in reversed(mirrors)}
     for mirror in mirrors:
         place = key(mirror)

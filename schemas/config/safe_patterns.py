@@ -41,6 +41,7 @@ def problem(pattern: str, longest: int = LONGEST) -> str:
         return f"`maxLength` is greater than {MAX_CHOICES}"
     try:
         choices = _Parser(pattern, longest).choices()
+        # The parser accepts some patterns that Python rejects, such as `[b-a]`.
         re.compile(pattern)
     except (ValueError, OverflowError, re.error) as error:
         return str(error)
@@ -61,6 +62,7 @@ class _Parser:
         found, _least = self._alternatives()
         if self._place < len(self._pattern):
             raise ValueError("a parenthesis is closed that was not opened")
+        # Unless `^` binds the whole pattern to the start, a match may begin at each character.
         return _limited(found * (1 if self._pattern.startswith("^") and "|" not in self._pattern else self._longest))
 
     def _alternatives(self) -> tuple[int, int]:
@@ -124,6 +126,7 @@ class _Parser:
         if self._next() in tuple("*+?{") or low > _MAX_REPEAT or (high or 0) > _MAX_REPEAT:
             raise ValueError(f"`{match[0]}{self._next()}` is not supported")
         most = self._longest if high is None else min(high, self._longest)
+        # 16 is enough: with two ways each, 16 repetitions exceed MAX_CHOICES.
         return _limited(sum(_limited(ways ** min(times, 16)) for times in range(low, most + 1))), least * low
 
 

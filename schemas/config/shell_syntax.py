@@ -8,10 +8,12 @@ program may need literally, such as a pattern with `*`.
 import re
 from typing import NamedTuple
 
+# As in sh(1): nothing is escaped within single quotes, and a backslash escapes within double quotes.
 _QUOTED = r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\."""
 _WORD = re.compile(rf"(?:[^\s'\"\\]|{_QUOTED})+", re.DOTALL)
 _PART = re.compile(_QUOTED, re.DOTALL)
 
+# No value has these characters: `yaml_file` rejects them.
 _QUOTE, _ESCAPE = "\0", "\1"
 """Placeholders for a quoted part and for an escaped character in a word without its quotes."""
 
@@ -93,6 +95,7 @@ def _redirection(word: str, bare: str) -> str:
         return word
     if device := _TO_DEVICE.search(bare):
         return device[0]
+    # A pair, as in `<name>`, is text for the program.
     if re.search("<.*>", bare):
         return ""
     inside = _REDIRECTION_INSIDE.match(bare) or _REDIRECTION_IN_VALUE.match(bare)

@@ -100,6 +100,7 @@ def _read(path: Path) -> bytes | None:
     if path.is_symlink():
         return None
     try:
+        # One byte more than allowed, by which the parser sees that the file is too large.
         return read_beginning(path, MAX_BYTES + 1)
     except OSError as error:
         raise SkipjackError(f"cannot read {path}: {error.strerror}.", "Check its permissions.") from error

@@ -92,6 +92,7 @@ def _path(what: str, document: Document, *keys: str, default: str | None = None)
 
 
 def _normal(path: str) -> str:
+    # Without further slashes at the start: normpath keeps two, to which POSIX may give another meaning.
     return posixpath.normpath(f"/{path.lstrip('/')}")
 
 
@@ -103,5 +104,6 @@ def _is_closed(path: str) -> bool:
 
 
 def _is_within(path: str, folder: str) -> bool:
+    # By whole names: /srv/mirror2 does not lie in /srv/mirror.
     parts: Sequence[str] = folder.rstrip("/").split("/")
     return path.split("/")[: len(parts)] == parts

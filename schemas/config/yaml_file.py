@@ -35,6 +35,7 @@ _LITERALS: dict[str, bool | None] = {
 }
 _LITERALS |= dict.fromkeys(("", "~", "null", "Null", "NULL"))
 _WORDS_OF_1_1 = re.compile(r"(?i:y|n|yes|no|on|off)")
+# 18 digits fit into 64 bits, and Python converts no number of thousands of digits.
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"-?[0-9]{1,18}\.[0-9]{1,18}")
 _TRAPS = re.compile(
@@ -45,6 +46,7 @@ _TRAPS = re.compile(
 """Everything that some YAML parser reads as a number. Numbers on which all parsers agree are matched before."""
 
 _TAG = re.compile(r"(?:&\S+\s+)?(!\S*)")
+# The markers of git merge(1); the one with bars is of the styles diff3 and zdiff3.
 _CONFLICT = re.compile(r"^(?:<{7}|>{7}|={7}|\|{7})(?: .*)?$", re.M)
 _CONTROL = re.compile(r"[\0-\x08\x0b-\x1f\x7f]")
 _NESTING = re.compile(r"[\[{]|[-?][ \t\n]")
@@ -204,6 +206,7 @@ class _NodeConverter:
     def value(self, node: Node, path: KeyPath) -> Any:
         self._nodes += 1
         if self._nodes > MAX_NODES or len(path) > MAX_DEPTH:
+            # Reported once, however many values follow.
             if self._nodes <= MAX_NODES + 1:
                 self._nodes = MAX_NODES + 1
                 self._report(

@@ -76,6 +76,7 @@ class Checkout:
             return f"{error.filename}: {error.strerror}"
 
     def _leftovers(self, *, keep_new: bool) -> Iterator[Path]:
+        # A cut-off new repository, and damaged ones that could not be removed so far.
         yield from (path for path in self.folder.glob("repository.git.*") if not (keep_new and path == self.new))
         yield from _of_a_killed_git(self.repository)
         if keep_new:

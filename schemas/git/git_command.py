@@ -19,6 +19,7 @@ from schemas.units import setting_duration
 _TIME_IS_OVER = 124
 """Exit code of timeout(1) after a timeout."""
 
+# After `--kill-after` timeout(1) is killed as well, or exits with 128 + 9.
 _KILLED = (-9, 137)
 
 _PIPE = -1
@@ -30,6 +31,7 @@ _ENVIRONMENT = {
     "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
     "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
     "GIT_CONFIG_NOSYSTEM": "1",
+    # Skipjack looks for references as files: see `is_begun`.
     "GIT_DEFAULT_REF_FORMAT": "files",
 }
 """Never ask on a terminal, and run no transport that is a program named in an address."""
@@ -77,6 +79,7 @@ class GitResult(NamedTuple):
 
 def require_git() -> None:
     """Remove git's own variables from the environment. Raises SkipjackError if git is not installed."""
+    # A shell or a hook may have set GIT_DIR and the like, which would lead git to another repository.
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         del os.environ[name]
     if shutil.which("git") is None:
@@ -109,6 +112,7 @@ class Git:
     def fetch(self, url: str, reference: str, into: str, *options: str) -> None:
         """Fetch a reference of a remote repository into a local one, which is overwritten. Raises GitFailed."""
         self._ask(
+            # Only the branch: no tags, no submodules. `--update-shallow` accepts a shallow remote repository.
             url, "fetch", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance",
             "--update-shallow", "--quiet", *options, "{url}", f"+{reference}:{into}",
         )  # fmt: skip

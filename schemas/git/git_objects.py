@@ -15,6 +15,7 @@ from schemas.errors import SkipjackError
 from schemas.git.git_command import Git, GitFailed
 from schemas.problems import printable
 
+# Modes as trees contain them, without leading zeros.
 _FOLDER, _LINK, _SUBMODULE = "40000", "120000", "160000"
 _PIECE = 1024 * 1024
 _COMMITTED = re.compile(rb"^committer .* (\d+) [+-]\d{4}$", re.M)
@@ -99,6 +100,7 @@ class Objects:
     def _entries(self, tree: str, folder: str) -> list[_Entry]:
         _name, data = self._read(tree, "tree", _MOST)
         found = []
+        # Hashes in trees are bytes, in names two hexadecimal digits for each byte.
         place, length = 0, len(tree) // 2
         while place < len(data):
             head = data.find(b"\0", place)
@@ -115,11 +117,13 @@ class Objects:
             self._reader.stdin.write(f"{asked}\n".encode())
             self._reader.stdin.flush()
             head = self._reader.stdout.readline().decode().split()
+        # git has ended, because of its time limit or a damaged repository.
         except BrokenPipeError:
             head = []
         if len(head) != len(("name", "kind", "size")) or head[1] != kind:
             raise GitFailed(f"the {kind} {asked} is missing or damaged")
         name, size = head[0], int(head[2])
+        # A build of OpenSSL with FIPS rules refuses SHA-1 for security, but it is the name of the object here.
         proof = hashlib.new("sha1" if len(name) == len("0" * 40) else "sha256", usedforsecurity=False)
         proof.update(f"{kind} {size}\0".encode())
         kept = bytearray()

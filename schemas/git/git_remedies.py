@@ -15,6 +15,7 @@ _OWN_SIGNER = (
 _CHECK = "Check `repository.url` in the settings. "
 _TRY = "To run git as Skipjack does: `{line}`"
 
+# The first match counts, so the more general patterns follow the special ones.
 _REMEDIES = (
     ("No space left|Disk quota", "Free some space below {folder}."),
     (

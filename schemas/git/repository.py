@@ -88,6 +88,7 @@ def _locked(repository: Repository, checkout: Path, applied: str | None) -> "Ite
     try:
         folder.make()
         # git's processes inherit the descriptor, so the lock is held until the last of them has ended.
+        # A fetch in another process may take as long as this one.
         with FileLock(folder.lock, timeout=repository.timeout, on_acquired=held.append):
             yield _Fetch(repository, folder, applied, tuple(held))
     except Timeout as error:
@@ -162,6 +163,7 @@ class _Fetch:
             repo.run("update-ref", _FETCHED, _COMING)
         else:
             self._fetch(repo)
+        # Last, so that a fetch that is killed before this loses none of its steps.
         repo.run("update-ref", "-d", _COMING)
         return None
 
@@ -193,6 +195,7 @@ class _Fetch:
 
         Only a complete history proves that the applied commit is missing: damaged objects look the same to git.
         """
+        # Only the name of a commit becomes a word of git's command line, whatever a damaged plan contains.
         if _NAME.fullmatch(applied) and self._reaches(repo, commit, applied):
             return
         # Fails if an object is missing: then the checkout is damaged, and nothing is known about the history.

@@ -33,6 +33,7 @@ class FetchTimeout:
     @property
     def limit(self) -> int:
         """Seconds for this fetch."""
+        # 16 doublings exceed MOST, and a damaged file may contain any number.
         return max(self._timeout, min(self._timeout << min(self.failures, 16), MOST))
 
     @property
@@ -98,6 +99,7 @@ def in_steps(made: Callable[[float], Git], timeout: FetchTimeout, url: str, refe
                 return False
             raise
     commits, before = timeout.first_step, b""
+    # A step that moves nothing ends this: a shallow remote repository has no older commits.
     while is_shallow(folder) and (end := (folder / "shallow").read_bytes()) != before:
         began = time.monotonic()
         step(f"--deepen={commits}")
