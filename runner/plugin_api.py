@@ -269,6 +269,7 @@ class Job:
         if not host:
             return frozenset()
         places = (("", f"Archive-Update-in-Progress-{host}"), ("project/trace", host))
+        # With the names under which the trace hook writes both files first.
         names = [os.path.join(folder, name) for folder, own in places for name in (own, f".{own}.new")]
         return frozenset(os.path.join(self.directory, name) for name in names)
 
@@ -313,6 +314,7 @@ class Job:
     def write(self, lines: str) -> None:
         """Append whole lines to the attempt's log; a full disk is ignored."""
         with (
+            # Not through a link: a container can write to the folder of the logs.
             contextlib.suppress(OSError),
             open(self.log_file, "a", encoding="utf-8", errors="replace", opener=regular_itself) as log,
         ):

@@ -7,8 +7,9 @@ from runner.importing.definitions import Config
 from schemas.config.system_folders import is_mirror_root, is_system_folder
 
 _NAME = re.compile(r"\{\{-?\s*\.Name\s*-?\}\}")
+# A folder for all logs, with or without the mirror's name below it: Skipjack's own default either way.
 _OF_EACH = re.compile(r"(/[^{}]*?)/*(?:(?<=/)\{\{-?\s*\.Name\s*-?\}\}/*)?")
-_MEMORY = "memory/memory.limit_in_bytes"
+_MEMORY = "memory/memory.limit_in_bytes"  # exists only with control groups of version 1
 
 
 def mirror_root(config: Config) -> str:

@@ -1,7 +1,7 @@
 """What did earlier runs leave in a mirror's directory, and what does this run leave?
 
-The journal stores it; runs and their hooks read it. It comes from the top of the directory, or from figures that the
-run has anyway: nothing here walks a tree.
+The journal stores it; runs and their hooks read it. It comes from figures that the run has anyway, and from a look into
+the directory up to its first file: nothing here walks a whole tree.
 """
 
 import os

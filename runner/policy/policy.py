@@ -149,6 +149,7 @@ def is_covered(program: str, policy: Policy) -> bool:
 def _upstream(mirror: Mirror, paths: Paths, policy: Policy) -> Iterator[Violation]:
     """Yield why an upstream's address would let rsync read a path of the machine or start a denied program."""
     found = _transports(mirror, paths)
+    # rsync would read an address that begins with a dash as an option.
     if rsync_hosts.LOCAL in found or (found and mirror.upstream.startswith("-")):
         what = f"The upstream `{shown(mirror.upstream)}` is not an address for rsync."
         yield what, "Write for example `upstream: rsync://rsync.example.org/debian/`."
