@@ -93,9 +93,8 @@ def leave(group: str, *homes: str) -> None:
     If none does, lift the group's limit, so that it does not apply to later processes. OSError if that fails as well.
     """
     for home in homes:
-        with contextlib.suppress(
-            OSError
-        ):  # a user may have the right to enter a group and not to return to the old one
+        # A user may have the right to enter a group, and not to return to the old one.
+        with contextlib.suppress(OSError):
             enter(home)
             return remove(group)
     name = _limit_file(group)

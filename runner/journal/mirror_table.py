@@ -116,7 +116,7 @@ class MirrorTable:
     def put(self, subject: Subject, status: str, *, run: int | None = None) -> None:
         """Set a mirror's status, and its run unless that is None; adds the row if it is missing."""
         self._db.execute(
-            # Not INSERT OR REPLACE, which would delete all other columns.
+            # Not INSERT OR REPLACE, which would reset all other columns.
             "INSERT INTO mirror (name, upstream, is_master, status, run) VALUES (?1, ?2, ?3, ?4, ?5)"
             " ON CONFLICT (name) DO UPDATE SET upstream = ?2, is_master = ?3, status = ?4, run = coalesce(?5, run)",
             (subject.name, subject.upstream, subject.is_master, status, run),

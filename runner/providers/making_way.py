@@ -177,9 +177,8 @@ class Way:
                 pipe=Pipe(),
             )
             names.forget()
-            if (
-                found
-            ):  # counted before the command starts: if the run is killed, the next one subtracts what still exists
+            # Counted before the command starts: if the run is killed, the next one subtracts files that still exist.
+            if found:
                 from runner.providers import deletion_record
 
                 measured = deletion_judgement.require_trial_within_limits(self._job, trial, found)
