@@ -21,9 +21,10 @@ class TooManyValues(ValueError):  # noqa: N818 - the name says it without `Error
 
 
 def parse(data: bytes, most: int) -> Any:
-    """Parse JSON in UTF-8 with about `most` values at most. Raises ValueError for other text, NaN and infinities.
+    """Parse JSON in UTF-8 with about `most` values at most. Raises TooManyValues for more.
 
-    A list or an object counts as one value, and so does each of its items.
+    Raises ValueError for other text, NaN and infinities. A list or an object counts as one value, and so does each of
+    its items.
     """
     text = data.decode()
     # The quick count first. It is too high for texts with commas or brackets in strings, so only then all is scanned.

@@ -26,12 +26,15 @@ def named(record: tuple[Any, ...], above: str = "") -> Iterator[tuple[str, Secre
 
 
 def read_secret(secret: Secret) -> str:
-    """Return the first line of the secret's file, or of the credential that systemd gave this unit. Never log it."""
+    """Return the first line of the secret's file, or of the credential that systemd gave this unit. Never log it.
+
+    Raises SkipjackError if it cannot be read or is empty.
+    """
     return _first_line(secret.file or _own_credential(str(secret.credential)))
 
 
 def read_token(secret: Secret) -> str:
-    """Return a token. Raises SkipjackError if it is not one word, since it is sent in a header."""
+    """Return a token. Raises SkipjackError if it cannot be read or is not one word, since it is sent in a header."""
     token = read_secret(secret)
     if not is_token(token):
         what = f"the token in {secret.file or f'the credential `{secret.credential}`'} {NO_TOKEN}."
@@ -49,7 +52,10 @@ TOKEN_TODO = "Write only the token into the first line, as `skipjack-manager tok
 
 
 def read_mirror_secret(secret: Secret) -> str:
-    """Return a mirror's password, from a file or a credential for mirrors, never from one of the worker itself."""
+    """Return a mirror's password, from a file or a credential for mirrors, never from one of the worker itself.
+
+    Raises SkipjackError if it cannot be read or is empty.
+    """
     return _first_line(secret.file or _credential(f"mirror_{secret.credential}"))  # it names `mirror:FOLDER` so
 
 

@@ -108,7 +108,7 @@ class SitePublisher:
 
 
 def publish(settings: ManagerSettings, *, once: bool) -> None:
-    """Publish until a signal arrives, or once. After a lost lease, wait for the next one.
+    """Publish until a signal arrives, or once. After a lost lease, wait for the next one; SkipjackError if `once`.
 
     That may take a year, so a publisher on standby reports to the service manager that it has started.
     """

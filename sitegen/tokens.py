@@ -20,7 +20,7 @@ _SEE_LIST = "`skipjack-manager token list` shows all tokens."
 
 
 def add(settings: ManagerSettings, name: str, scope: str) -> None:
-    """Create a token for `name` and print it alone on stdout, so that it can be piped into a file."""
+    """Create a token and print it alone on stdout, so that it can be piped; SkipjackError if `name` is not valid."""
     if not is_name(name):
         raise SkipjackError(f"`{name}` is not a valid name for a token.", "Use letters, digits, `.`, `_` and `-`.")
     secret = secrets.token_urlsafe(_BYTES)
@@ -39,7 +39,10 @@ def add(settings: ManagerSettings, name: str, scope: str) -> None:
 
 
 def rotate(settings: ManagerSettings, number: int, keep: float) -> None:
-    """Create a token to replace token `number` and print it; the old one stays valid for `keep` more seconds."""
+    """Create a token that replaces token `number`, and print it; the old one stays valid for `keep` more seconds.
+
+    SkipjackError if no valid token has this number.
+    """
     secret = secrets.token_urlsafe(_BYTES)
     by = _by("token rotate")
     with Store(settings.state_dir, settings.database, settings.site_dir) as store:
@@ -70,7 +73,7 @@ def show(settings: ManagerSettings) -> None:
 
 
 def revoke(settings: ManagerSettings, number: int) -> None:
-    """Revoke a token; serve rejects it within a second."""
+    """Revoke a token, which serve rejects within a second; SkipjackError if no valid token has this number."""
     with Store(settings.state_dir, settings.database, settings.site_dir) as store:
         if not token_store.revoke(store, number, _by("token revoke")):
             raise SkipjackError(f"there is no valid token {number}.", _SEE_LIST)

@@ -1,7 +1,7 @@
 """Can visitors trust a mirror's data, and if not, why not? A pure function of times.
 
 Each reason for a stale mirror has one time from which it holds, and the earliest counts. So time alone can only make a
-verdict worse: fresh, then stale, then unknown.
+verdict worse: fresh, then stale, then unknown. Times are Unix seconds.
 """
 
 from collections.abc import Iterator

@@ -24,7 +24,7 @@ Hours = tuple[SyncWindows, ...]
 
 
 class Span(NamedTuple):
-    """A span in which syncs may start; `closes_at` is infinite if no end is known."""
+    """A span in which syncs may start, in Unix seconds; `closes_at` is infinite if no end is known."""
 
     opens_at: float
     closes_at: float
@@ -39,7 +39,7 @@ class _Window(NamedTuple):
 
 
 def opening(hours: Hours, zone: str, moment: float) -> Span | None:
-    """Return the span that contains a time, or the next one after it; None if there is none."""
+    """Return the span that contains a time (Unix seconds), or the next one after it; None if there is none."""
     if not hours:
         return Span(-math.inf, math.inf)
     # By the day, so that one cached result serves all times of it.

@@ -95,7 +95,7 @@ def _mirror_keys(value: Any) -> list[str]:
 
 
 class _PartChecker:
-    """Checks a schema part by part, and returns it without references."""
+    """Checks a schema part by part, and returns it without references. Raises BadFragment."""
 
     def __init__(self, definitions: Part) -> None:
         self._definitions = definitions

@@ -1,7 +1,8 @@
 """How a Go worker's job is shown while a command to stop or disable it is unconfirmed. No I/O.
 
 A job is marked before its worker is called, because the worker answers only after its hooks. Without a clear answer the
-mark stays, with a note, until the worker reports something that confirms or contradicts it.
+mark stays, with a note, until the worker reports something that confirms or contradicts it. Times are
+Unix seconds.
 """
 
 from datetime import UTC, datetime

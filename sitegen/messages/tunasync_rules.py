@@ -53,7 +53,7 @@ class TunasyncJob(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A body with its keys in lower case and without nulls."""
+    """A body with its keys in lower case and without nulls. Values of a wrong type are RejectedRequest when read."""
 
     plain: dict[str, Any]
 
@@ -206,7 +206,7 @@ def _not_after(at: str, now: str) -> str:
 
 
 def override_of(kind: str, since: float | None, by: str = "") -> dict[str, Any]:
-    """Return since when a job is paused or disabled, and by whom; a Go worker does not report who did it there."""
+    """Return since when (Unix seconds) a job is paused or disabled, and by whom: a Go worker does not report that."""
     return Override(kind, since, by)._asdict()
 
 

@@ -74,7 +74,7 @@ def printable(value: Any) -> Any:
 
 @lru_cache(maxsize=4096)  # a page shows most of its times twice, and many pages show the same ones
 def moment(at: float | None, zone: ZoneInfo, never: str = "never") -> Markup:
-    """Return a time in the site's zone as a `<time>` element, to which the page's script adds how long ago it was."""
+    """Return a time (Unix seconds) in the site's zone as a `<time>` element; the page's script adds its age."""
     if at is None:
         return Markup('<span class="none">{}</span>').format(never)
     text = datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M")

@@ -1,7 +1,8 @@
 """Removes stored times in the future, so that no verdict depends on them.
 
 Times are limited to the manager's clock on receipt. One in the future therefore comes from the database of an older
-release, or the manager's own clock was set back. The real time is unknown, so it is left out.
+release, or the manager's own clock was set back. The real time is unknown, so it is left out. Times
+are Unix seconds.
 """
 
 from collections.abc import Iterator

@@ -49,7 +49,7 @@ def worker_jobs(snapshot: Snapshot, worker: str) -> list[dict[str, Any]]:
 
 
 def rfc3339(at: float | None) -> str:
-    """Format a time as Go does: UTC, without trailing zeros in the fraction."""
+    """Format Unix seconds as Go does: UTC, without trailing zeros in the fraction; None as Go's zero time."""
     if at is None:
         return ZERO_RFC3339
     text = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")

@@ -70,7 +70,7 @@ def _host(definition: Worker, state: WorkerState, jobs: Iterable[MirrorStatus] |
 def worker_views(
     facts: Facts, views: Iterable[MirrorView], hosts: Mapping[str, WorkerInputs], now: float
 ) -> tuple[WorkerView, ...]:
-    """Return what pages show of each of these workers; `views` are those of all mirrors."""
+    """Return what pages show of each of these workers at `now` (Unix seconds); `views` are those of all mirrors."""
     states = {state.name: state for state in facts.workers}
     carried = [
         (copy.worker, name) for view in views for copy in view.copies for name in (view.name, *copy.definition.formerly)

@@ -123,7 +123,7 @@ def _as_of(delivery: Delivery, receipt: clocks.Receipt) -> Delivery:
 
 
 def condition(envelope: Envelope, last_seen: float) -> Condition:
-    """Return a worker's condition as its envelope has it."""
+    """Return a worker's condition as its envelope has it, with when it was last seen (Unix seconds)."""
     return Condition(
         last_seen,
         envelope.journal,

@@ -49,7 +49,7 @@ def _details(text: str) -> dict[str, Any]:
 
 
 def forget(store: Store, before: float) -> int:
-    """Delete at most STEP lines from before a moment; return how many."""
+    """Delete at most STEP lines from before a moment (Unix seconds); return how many."""
     return _forget(store, select(audit.c.id).where(audit.c.at < before))
 
 

@@ -1,4 +1,7 @@
-"""Stores commands, numbered per worker without gaps. They are committed before a worker or an operator sees them."""
+"""Stores commands, numbered per worker without gaps. They are committed before a worker or an operator sees them.
+
+Times are Unix seconds by the manager's clock.
+"""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence

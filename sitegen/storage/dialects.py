@@ -180,7 +180,10 @@ class Postgresql:
         self.place = _place(self._url)
 
     def engine(self) -> Engine:
-        """Return an engine that tests connections before use, so that a restarted server causes no errors."""
+        """Return an engine that tests connections before use, so that a restarted server causes no errors.
+
+        SkipjackError without the driver, or for an unknown option in the address.
+        """
         try:
             engine = create_engine(self._url, connect_args=self._arguments(), pool_pre_ping=True, pool_timeout=5)
         except ImportError as error:

@@ -1,6 +1,7 @@
 """Deletes runs that are too old or too many, a few at a time.
 
-The last run of a mirror stays, with its log, as long as its worker reports the mirror.
+The last run of a mirror stays, with its log, as long as its worker reports the mirror. Times are Unix
+seconds.
 """
 
 from collections.abc import Sequence

@@ -101,7 +101,7 @@ class Store:
             return found
 
     def keep_catalogue(self, declared: DeclaredConfig, now: float) -> None:
-        """Replace the configuration by a newly accepted one."""
+        """Replace the configuration by one that was accepted at `now` (Unix seconds)."""
         row = {
             "id": 1,
             "revision": declared.revision,
@@ -130,7 +130,7 @@ class Store:
             count_change(tx)
 
     def keep_unreachable(self, reason: str, now: float) -> None:
-        """Store why the repository cannot be fetched, since `now` or since the existing note. A rejection stays."""
+        """Store why the repository cannot be fetched, since `now` (Unix seconds) or the note before."""
         with self.database.writing() as tx:
             # Since when stays, whatever the reason is now: pages show how long the repository is unreachable.
             before = facts_reader.notes(tx).get(tables.UNREACHABLE)

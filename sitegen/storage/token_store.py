@@ -1,4 +1,7 @@
-"""Stores tokens: digests, never secrets. Every change adds a line to the audit log in the same transaction."""
+"""Stores tokens: digests, never secrets. Every change adds a line to the audit log in the same transaction.
+
+Times are Unix seconds.
+"""
 
 import hashlib
 from collections.abc import Set

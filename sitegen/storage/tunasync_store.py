@@ -42,7 +42,10 @@ def register(tx: Connection, name: str, url: str, now: int) -> dict[str, str]:
 def alter(
     tx: Connection, worker: str, mirror: str, changed: dict[str, str], now: int, by: AuditEntry | None = None
 ) -> dict[str, Any]:
-    """Change fields of a job; return it as stored now. `by` is who requested it, None for the worker itself."""
+    """Change fields of a job; return it as stored now. RejectedRequest if the worker or the job is unknown.
+
+    `now` is in nanoseconds. `by` is who requested it, None for the worker itself.
+    """
     _require_known(tx, worker)
     before = _job(tx, worker, mirror)
     if before is None:
@@ -101,10 +104,11 @@ def _write(tx: Connection, worker: str, now: int, jobs: list[TunasyncJob]) -> No
 
 
 def forget(tx: Connection, worker: str, by: AuditEntry) -> None:
-    """Delete a worker of either kind with its state, but not its history. A Skipjack worker that still reports returns.
+    """Delete a worker of either kind with its state, but not its history; RejectedRequest if it is unknown.
 
-    Its journals stay, because its runs refer to them. A Skipjack worker's acknowledged number is reset, so that it is
-    asked for a snapshot if it returns; a Go worker's continues, so that new runs do not replace old ones.
+    A Skipjack worker that still reports returns. The journals stay, because runs refer to them. A Skipjack worker's
+    acknowledged number is reset, so that it is asked for a snapshot if it returns; a Go worker's continues, so that new
+    runs do not replace old ones.
     """
     mine: list[tuple[Table, Any]] = [
         (tunasync_workers, tunasync_workers.c.name),

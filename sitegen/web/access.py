@@ -86,7 +86,7 @@ class Access:
         return self._of_scope(request, OPERATOR)
 
     def reader(self, request: Request) -> Token:
-        """Return the token of a request that may read what is not public: an operator's or a reader's."""
+        """Return the token of a request that may read what is not public; RejectedRequest unless its holder may."""
         token = self.token(request)
         if token.scope == WORKER:
             raise RejectedRequest(403, "the token has scope worker: this requires scope operator or read")

@@ -214,7 +214,7 @@ class _LimitedConnection(HttpToolsProtocol):
         super().resume_writing()
 
     def check_deadlines(self, now: float) -> None:
-        """Close this connection if a deadline has passed."""
+        """Close this connection if a deadline has passed; `now` is of the event loop's clock."""
         if now >= self._write_by:
             self._write_by = _NEVER
             if not self._transport().is_closed:

@@ -22,7 +22,8 @@ class Parameter(NamedTuple):
 class Endpoint(NamedTuple):
     """A route. `answer` and `body` name schemas: `report` is a whole file, `commands#state` a part of one.
 
-    `status` and `also` are the statuses of a success, `refusals` those of errors.
+    `status` and `also` are the statuses of a success, `refusals` those of errors. `handler` gets the request, and
+    returns the answer or raises RejectedRequest.
     """
 
     method: str

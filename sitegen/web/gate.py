@@ -94,6 +94,6 @@ class Gate:
         return True
 
     def check_deadlines(self, now: float) -> None:
-        """Close every connection whose deadline has passed."""
+        """Close every connection whose deadline has passed; `now` is of the event loop's clock."""
         for connection in list(self._open):  # a copy, since a closed connection leaves
             connection.check_deadlines(now)
