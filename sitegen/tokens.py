@@ -50,7 +50,9 @@ def rotate(settings: ManagerSettings, number: int, keep: float) -> None:
     if new is None:
         raise SkipjackError(f"there is no valid token {number}.", _SEE_LIST)
     _print(secret, new.id)
-    output.note(f"Token {new.id} for {new.scope} {new.name}. Token {number} ends {moment(by.at + keep)} at the latest.")
+    output.note(
+        f"Token {new.id} for {new.scope} {new.name}. Token {number} is valid until {moment(by.at + keep)} at most."
+    )
 
 
 def _print(secret: str, number: int) -> None:

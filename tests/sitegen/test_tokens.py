@@ -40,7 +40,7 @@ def test_rotation_at_the_command_line(manager: Manager, capsys: pytest.CaptureFi
     assert run("add", "ops", "--scope", "operator")[0] == 0
     code, secret, note = run("rotate", "1", "--keep", "2h")
     assert (code, len(secret)) == (0, 44)
-    assert "Token 2 for operator ops. Token 1 ends" in note
+    assert "Token 2 for operator ops. Token 1 is valid until" in note
     table = run("list")[1].splitlines()
     assert [line.split()[:3] for line in table[1:]] == [["1", "ops", "operator"], ["2", "ops", "operator"]]
     assert [line.count("Z") for line in table[1:]] == [2, 1], "the old one has a time at which it ends"
