@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from runner.base.output import log, masked
-from runner.journal import sizes, sqlite_file
+from runner.journal import last_success, sizes, sqlite_file
 from runner.journal.last_success import Past
 from runner.journal.mirror_table import MirrorTable
 from runner.journal.mirror_table import Subject as Subject
@@ -30,8 +30,6 @@ from schemas.states import ENDS, INTERRUPTED, LAUNCHING, NONE, PRE_SYNCING, QUEU
 
 KEPT_RUNS = 100
 """Ended runs kept for each mirror, once the manager knows them."""
-
-_NOTHING_DELETED = {"deleted_files": 0, "deleted_bytes": 0, "deleting": "", "uncounted_since": None}
 
 
 @contextmanager
@@ -155,17 +153,14 @@ class Journal:
 
         SkipjackError if the disk is full: then the run would have nothing to be compared with.
         """
-        seen = {"accepted_files": files, "accepted_bytes": size, "first_look": upstream, "counted": 0}
-        seen |= {"accepted_on_disk": on_disk}
+        seen = last_success.columns_of_first_look(upstream, files, size, on_disk)
         with sqlite_file.or_failed("cannot keep in the journal what a directory holds"), transaction(self._db):
             self.mirrors.update(mirror, seen)
 
     def allow_empty_start(self, mirror: str) -> None:
         """Record that the operator lets a mirror start in an empty directory, until the next success."""
-        forgotten = {"files_in": "", "emptied": None, "accepted_files": None, "accepted_bytes": None, "loss_refused": 0}
-        forgotten |= {"accepted_on_disk": None, "first_look": "", "counted": 0}
         with transaction(self._db):
-            self.mirrors.update(mirror, forgotten | _NOTHING_DELETED)
+            self.mirrors.update(mirror, last_success.columns_of_empty_start())
 
     def deleting(self, mirror: str, token: str, files: int, size: int) -> None:
         """Record files and their bytes before they are deleted, under a token that `deleted_less` needs.
@@ -376,7 +371,8 @@ class Journal:
         if ending.died and before and before["uncounted_since"] is None:
             fields["uncounted_since"] = row["started_at"]  # None if it never began
         fields |= sizes.columns_after(before, ending.status, figures, follows_success=follows)
-        self.mirrors.update(mirror, fields | _directory_after(ending))
+        fields |= last_success.columns_after(ending.left, succeeded=ending.status == SUCCESS)
+        self.mirrors.update(mirror, fields)
         # After the columns: the report is made of the rows as they are now.
         self.runs.report_end(self.outbox.report_end(mirror, now), [run])
         self.runs.delete_old(mirror, KEPT_RUNS)
@@ -398,18 +394,3 @@ def _failures_after(mirror: Mapping[str, Any] | None, ending: Ending) -> State:
     if mirror:
         before = State(mirror["status"], failures=mirror["failures"], unreached=mirror["unreached"])
     return count_failures(before, ending.status, unreached=ending.unreached)
-
-
-def _directory_after(ending: Ending) -> dict[str, Any]:
-    """Return the columns of a mirror for what the run left in its directory."""
-    left = ending.left
-    if left is None:
-        return {}
-    fields: dict[str, Any] = {"emptied": left.emptied}
-    if left.refused:
-        fields["loss_refused"] = True
-    if ending.status != SUCCESS:
-        return fields
-    accepted = {"files_in": left.files_in, "accepted_files": left.files, "accepted_bytes": left.bytes}
-    accepted |= {"accepted_on_disk": left.on_disk, "loss_refused": False, "first_look": "", "counted": left.counted}
-    return fields | accepted | _NOTHING_DELETED

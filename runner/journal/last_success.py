@@ -5,12 +5,14 @@ the directory up to its first file: nothing here walks a whole tree.
 """
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runner.base.mirror_paths import is_missing_or_empty
 
 if TYPE_CHECKING:
     from runner.plan.deletion_limits import Tree
+
+_NOTHING_DELETED = {"deleted_files": 0, "deleted_bytes": 0, "deleting": "", "uncounted_since": None}
 
 
 class Past(NamedTuple):
@@ -99,6 +101,35 @@ def left_in(
     # Not if another directory is there now: a lost mount also looks empty.
     emptied = begun_in if identity_of(directory) == begun_in else None
     return Left("", emptied, files, size, refused, counted, on_disk)
+
+
+def columns_after(left: Left | None, *, succeeded: bool) -> dict[str, Any]:
+    """Return the changed columns of a mirror after a run that left that, None if it never worked in the directory.
+
+    Later runs are compared only with a success.
+    """
+    if left is None:
+        return {}
+    fields: dict[str, Any] = {"emptied": left.emptied}
+    if left.refused:
+        fields["loss_refused"] = True
+    if not succeeded:
+        return fields
+    accepted = {"files_in": left.files_in, "accepted_files": left.files, "accepted_bytes": left.bytes}
+    accepted |= {"accepted_on_disk": left.on_disk, "loss_refused": False, "first_look": "", "counted": left.counted}
+    return fields | accepted | _NOTHING_DELETED
+
+
+def columns_of_first_look(upstream: str, files: int, size: int, on_disk: int | None) -> dict[str, Any]:
+    """Return the columns for what a mirror without an accepted success is compared with; sizes are in bytes."""
+    seen = {"accepted_files": files, "accepted_bytes": size, "accepted_on_disk": on_disk}
+    return {**seen, "first_look": upstream, "counted": 0}
+
+
+def columns_of_empty_start() -> dict[str, Any]:
+    """Return the columns of a mirror for which nothing counts that earlier runs left or deleted."""
+    forgotten = {"files_in": "", "emptied": None, "accepted_files": None, "accepted_bytes": None, "loss_refused": 0}
+    return {**forgotten, "accepted_on_disk": None, "first_look": "", "counted": 0, **_NOTHING_DELETED}
 
 
 def identity_of(path: str) -> int | None:
