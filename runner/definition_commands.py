@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.base.output import log, say
+from schemas.standard_streams import WARNING
 
 if TYPE_CHECKING:
     from runner.install.command import Commands
@@ -46,14 +47,14 @@ def _validate(arguments: argparse.Namespace) -> int:
         say(json.dumps(plain, indent=2))
         return 1 if problems else 0
     for move in moves:
-        say(f"note: {move}")
+        log(move, about="validate")
     for warning in warnings:
-        say(f"warning: {warning}")
+        log(warning, about="validate", level=WARNING)
     for problem in problems:
         say(str(problem._replace(file=str(arguments.directory / problem.file))))
     valid = "1 mirror is valid" if len(names) == 1 else f"{len(names)} mirrors are valid"
     if problems:
-        log(f"{len(problems)} problem{'s' * (len(problems) > 1)}; {valid}")
+        say(f"{len(problems)} problem{'s' * (len(problems) > 1)}; {valid}")
         return 1
     say(valid)
     return 0

@@ -56,7 +56,7 @@ def print_plugins(settings: RunnerSettings | None, name: str | None, *, as_json:
     """
     found = plugin_search.installed()
     for problem in found.problems:
-        log(problem, level=WARNING)
+        log(problem, about="plugins", level=WARNING)
     known = {**dict.fromkeys(built_in.plugins(PROVIDER)), **dict.fromkeys(built_in.plugins(HOOK))}
     known |= dict.fromkeys(each.plugin.name for each in found.plugins)
     if name is not None and name not in known:
@@ -109,7 +109,7 @@ def _machine(settings: RunnerSettings | None) -> _Known:
         with plan.opened(place) as opened:
             return _Known(policy, [each.mirror for each in opened.mirrors()])
     except SkipjackError as error:
-        log(f"the number of mirrors is unknown: {error}", level=WARNING)
+        log(f"the number of mirrors is unknown: {error}", about="plugins", level=WARNING)
         return _Known(policy, None)
 
 

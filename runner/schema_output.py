@@ -23,7 +23,7 @@ def print_schema(kind: str, directory: Path) -> None:
 def _of_files(kind: str, directory: Path, installed: Installed) -> object:
     carried = carried_fragments.with_installed(sources.read_directory(directory), installed.schemas)
     for line in (*map(str, carried.problems), *carried.warnings):
-        log(line, level=WARNING)
+        log(line, about="schema", level=WARNING)
     return editor_schema.bundled(kind, carried.schemas)
 
 

@@ -40,22 +40,18 @@ def finish_unread() -> None:
     _finishes_unread = True
 
 
-def log(text: str, *, about: str = "", level: str = INFO, has_addresses: bool = True) -> None:
-    """Log a message about a program or a mirror; without `about`, print it as an answer of the command that was typed.
+def log(text: str, *, about: str, level: str = INFO, has_addresses: bool = True) -> None:
+    """Log a message about a program, a command or a mirror, in the form of all programs' log lines.
 
     Secrets in URLs are masked, unless `has_addresses` is False: at the limit of open files or processes the module
     that masks them can no longer be loaded.
     A message that cannot be written, on a full disk or without a reader, is dropped: the work continues.
     """
     text = masked(text) if has_addresses else text
-    standard_streams.write_error(standard_streams.log_lines(level, about, text) if about else _lines(text))
+    standard_streams.write_error(standard_streams.log_lines(level, about, text))
 
 
-def _lines(text: str) -> str:
-    return "".join(f"{plain(line)}\n" for line in text.splitlines())
-
-
-def note(text: str, *, about: str = "") -> None:
+def note(text: str, *, about: str) -> None:
     """Log that something is as it should be, unless `hush` was called."""
     if not _hushed:
         log(text, about=about)

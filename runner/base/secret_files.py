@@ -44,7 +44,7 @@ def named(token: str, mirrors: Iterable[Mirror]) -> list[SecretFile]:
 
 
 def warnings(files: Iterable[SecretFile], reader: SecretReader) -> list[str]:
-    """Return a line for each file that the reader cannot read; without root's rights, none for another user."""
+    """Return a message for each file that the reader cannot read; without root's rights, none for another user."""
     found = []
     for file in files:
         if _is_hidden(file.path, reader):
@@ -59,7 +59,7 @@ def warnings(files: Iterable[SecretFile], reader: SecretReader) -> list[str]:
 
 def beginning(user: str) -> str:
     """Return the beginning of every warning about a user."""
-    return f"warning: {user} cannot read the secret "
+    return f"{user} cannot read the secret "
 
 
 def _is_hidden(path: str, reader: SecretReader) -> bool:

@@ -9,6 +9,7 @@ from runner.base.state_dir import StateLayout
 from runner.follow import trial
 from runner.subprocesses import units
 from schemas.records import RunnerSettings
+from schemas.standard_streams import WARNING
 
 
 def warn(settings: RunnerSettings) -> None:
@@ -23,4 +24,4 @@ def warn(settings: RunnerSettings) -> None:
     except KeyError:
         return  # a user ID without an account, as in containers; runs report what they cannot read
     for warning in secret_files.warnings(files, secret_files.SecretReader(user, seen)):
-        log(warning)
+        log(warning, about="follow", level=WARNING)

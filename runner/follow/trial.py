@@ -37,7 +37,7 @@ def planned(settings: RunnerSettings) -> Iterator[Plan]:
     with tempfile.TemporaryDirectory(prefix="skipjack-") as folder:
         done = draft(settings, StateLayout(folder))
         for problem in done.problems:
-            log(problem)
+            log(problem, about="follow", level=WARNING)
         log(f"this shows the plan for revision {done.revision[:12]}, which is not in force", about="follow")
         with plan.opened(StateLayout(folder).plan) as opened:
             yield opened

@@ -10,7 +10,7 @@ from runner.base.output import finish_unread, log, say
 from runner.base.state_dir import StateLayout
 from runner.install import listen_check, machine, others, render, secret_check
 from runner.install.setup import MANAGER, Setup, program
-from schemas.standard_streams import ERROR
+from schemas.standard_streams import ERROR, WARNING
 
 _STARTERS, _SOCKET = (".timer", ".path", ".socket"), "skipjack-manager.socket"
 
@@ -47,7 +47,8 @@ def install(setup: Setup) -> int:
         # Its timer has it running: only a restart brings new settings and the new release.
         machine.command(*setup.systemctl, "try-restart", "skipjack-courier.service")
     if setup.own and not os.path.exists(f"{_LINGERING}/{setup.user}"):
-        say(f"note: these units stop when you log out; to keep them, run `loginctl enable-linger {setup.user}` as root")
+        words = f"these units stop when you log out; to keep them, run `loginctl enable-linger {setup.user}` as root"
+        log(words, about="install")
     if not has_token:
         words = "the courier cannot report until it can read the token; everything else is installed and started"
         log(words, about="install", level=ERROR)
@@ -137,9 +138,11 @@ def _follow(setup: Setup) -> None:
     if fine:
         say("followed the config repository:")
     else:
-        say("warning: `skipjack follow` failed, or the configuration has problems:")
+        words = "`skipjack follow` failed, or the configuration has problems; it printed:"
+        log(words, about="install", level=WARNING)
     # Its warnings about secrets are left out: `secret_check` repeats them, and as root it can look into each folder.
-    lines = (line for line in said.splitlines() if not line.startswith(secret_files.beginning(setup.user)))
+    left_out = f"{WARNING} follow: {secret_files.beginning(setup.user)}"
+    lines = (line for line in said.splitlines() if not line.startswith(left_out))
     say("\n".join(f"  {line}" for line in lines))
 
 

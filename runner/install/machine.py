@@ -10,13 +10,14 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from runner.base import privileges
-from runner.base.output import say
+from runner.base.output import log, say
 from runner.base.secret_files import HOMES
 from runner.install import adoption
 from runner.install.setup import MANAGER, PACKAGES, Setup
 from runner.subprocesses import spawn
 from schemas.errors import SkipjackError
 from schemas.regular_files import regular
+from schemas.standard_streams import WARNING
 
 PATIENCE = 300.0
 """Seconds that a command of the system may take."""
@@ -108,25 +109,28 @@ def check_readable(setup: Setup, program: str) -> None:
 def check_writable(setup: Setup, path: str) -> None:
     """Warn if the user of the units cannot write to an existing folder."""
     if not setup.own and as_user(setup.user, "test", "-w", path)[0]:
-        say(f"warning: {setup.user} cannot write to {path}; change its owner with `chown -R {setup.user}: {path}`")
+        words = f"{setup.user} cannot write to {path}; change its owner with `chown -R {setup.user}: {path}`"
+        log(words, about="install", level=WARNING)
 
 
 def note_set_id(setup: Setup, path: str) -> None:
     """Note that an upstream's program could run as the worker's user, since rsync keeps its set-user-ID bit."""
     with contextlib.suppress(OSError):  # not mounted yet, or not visible
         if not os.statvfs(path).f_flag & os.ST_NOSUID:
-            say(
-                f"note: {path} is not mounted `nosuid`, so every account of this machine could run a set-user-ID"
+            words = (
+                f"{path} is not mounted `nosuid`, so every account of this machine could run a set-user-ID"
                 f" program of an upstream as {setup.user}; docs/systemd.md shows how to mount it"
             )
+            log(words, about="install")
 
 
 def warn_foreign(setup: Setup, path: str) -> None:
     """Warn that another user owns one of our folders. It keeps that owner, whose programs may be using it."""
-    say(
-        f"warning: {path} belongs to another user; once no other program writes to it, change the owner with"
+    words = (
+        f"{path} belongs to another user; once no other program writes to it, change the owner with"
         f" `chown -R {setup.user}: {path}` and run this command again"
     )
+    log(words, about="install", level=WARNING)
 
 
 def adopt(setup: Setup) -> None:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 
 from runner.base import secret_files
-from runner.base.output import log, say
+from runner.base.output import log
 from runner.base.secret_files import SecretFile, SecretReader
 from runner.base.state_dir import StateLayout
 from runner.follow import trial
@@ -16,6 +16,7 @@ from schemas.errors import SkipjackError
 from schemas.records import Mirror, RunnerSettings
 from schemas.regular_files import read_regular
 from schemas.secrets import NO_TOKEN, TOKEN_TODO, is_token
+from schemas.standard_streams import WARNING
 
 
 def warn(setup: Setup) -> bool:
@@ -29,11 +30,11 @@ def warn(setup: Setup) -> bool:
             with plan.opened(path) as opened:
                 mirrors = [each.mirror for each in opened.mirrors()]
         except SkipjackError as error:
-            say(f"warning: the mirrors' secrets were not checked: {error}")
+            _warn(f"the mirrors' secrets were not checked: {error}")
     found = secret_files.warnings(secret_files.named(setup.token, mirrors), _reader(setup))
     warnings = [*found, *secret_files.warnings(_credentials(setup, mirrors), _holder(setup)), *_unusable(setup)]
     for warning in warnings:
-        say(warning)
+        _warn(warning)
     return not any(f"(`{TOKEN}`)" in warning for warning in warnings)
 
 
@@ -45,10 +46,14 @@ def require(setup: Setup) -> None:
     )
     found += _unusable(setup)
     for warning in found:
-        say(warning)
+        _warn(warning)
     if found:
         what = f"the manager's units cannot read every secret that {setup.settings} names; no unit was changed."
         raise SkipjackError(what, "Follow the warnings above, and run this command again.")
+
+
+def _warn(text: str) -> None:
+    log(text, about="install", level=WARNING)
 
 
 def _reader(setup: Setup) -> SecretReader:
@@ -68,9 +73,9 @@ def _unusable(setup: Setup) -> Iterator[str]:
         with contextlib.suppress(OSError):  # the other warnings are about unreadable files
             line = read_regular(path, 64 * 1024).partition(b"\n")[0].strip()
             if not line:
-                yield f"warning: {path} (`{key}`) is empty: write the secret into its first line."
+                yield f"{path} (`{key}`) is empty: write the secret into its first line."
             elif key == TOKEN and not is_token(line.decode(errors="replace")):
-                yield f"warning: {path} (`{key}`) {NO_TOKEN}. {TOKEN_TODO}"
+                yield f"{path} (`{key}`) {NO_TOKEN}. {TOKEN_TODO}"
 
 
 def _source(setup: Setup, name: str) -> str:
@@ -79,19 +84,19 @@ def _source(setup: Setup, name: str) -> str:
 
 
 def warn_for_cron(setup: Setup, settings: RunnerSettings) -> None:
-    """Warn, on standard error, about secrets that programs started by cron cannot read."""
+    """Warn about secrets that programs started by cron cannot read."""
     mirrors: list[Mirror] = []
     try:
         with trial.planned(settings) as opened:
             mirrors = [each.mirror for each in opened.mirrors()]
     except SkipjackError as error:
-        log(f"warning: the mirrors' secrets were not checked: {error}")
+        _warn(f"the mirrors' secrets were not checked: {error}")
     for warning in secret_files.warnings(secret_files.named(setup.token, mirrors), SecretReader(setup.user)):
-        log(warning)
+        _warn(warning)
     for warning in _unusable(setup):
-        log(warning)
+        _warn(warning)
     for file in _credentials(setup, mirrors):
-        log(f"warning: cron passes no credentials, so `{file.key}` cannot be read. Set `file:` there instead.")
+        _warn(f"cron passes no credentials, so `{file.key}` cannot be read. Set `file:` there instead.")
 
 
 def _credentials(setup: Setup, mirrors: list[Mirror]) -> Iterator[SecretFile]:

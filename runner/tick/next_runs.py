@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
-from runner.base.output import say
+from runner.base.output import log, say
 from runner.base.state_dir import StateLayout
 from runner.follow import noted, trial, unenforced_limits
 from runner.journal import journal, leftover_runs, rejected_reports, rename_migration
@@ -18,6 +18,7 @@ from runner.plan.schedule import AFTER, CLOSED, DUE, HELD, LATER, RUNNING, Opera
 from runner.subprocesses import unit_health
 from schemas.clock.zones import zone
 from schemas.records import RunnerSettings
+from schemas.standard_streams import WARNING
 from schemas.states import ACTIVE, INTERRUPTED, LAUNCH_FAILED, LAUNCHING, NONE, REFUSED, STOPPED
 from schemas.units import format_duration
 
@@ -61,9 +62,9 @@ def upcoming(settings: RunnerSettings, *, as_json: bool) -> None:
         say(hold.HELD)
     _say_table(rows, zone(rules.time_zone), now)
     for problem in problems:
-        say(f"warning: {problem}")
+        log(problem, about="next", level=WARNING)
     for unit in dead:
-        say(f"warning: {unit.unit}: {unit.what} {unit.todo}")
+        log(f"{unit.unit}: {unit.what} {unit.todo}", about="next", level=WARNING)
 
 
 def _as_plain(row: Row, rules: Rules) -> dict[str, Any]:

@@ -315,6 +315,6 @@ def programs(worker: Worker) -> list[str]:
 
 
 def validate(folder: Path) -> str:
-    """Check a folder of definitions as CI does; gives what the command says."""
-    words = [str(BIN / "skipjack"), "validate", str(folder)]
-    return prepared.run(words, timeout=PATIENCE).stdout
+    """Check a folder of definitions as CI does; gives what the command says, its log lines last."""
+    done = prepared.run([str(BIN / "skipjack"), "validate", str(folder)], timeout=PATIENCE)
+    return done.stdout + done.stderr

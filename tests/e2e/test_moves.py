@@ -56,8 +56,8 @@ def test_a_renamed_mirror_keeps_its_page_its_history_and_its_files(
 
     repository.commit({"old.yml": None, "new.yml": f"{text}formerly: [old]\n"}, "Rename old to new")
     checked = validate(repository.tree)
-    assert "note: `new` was called `old`: its files belong in mirror_root/new" in checked
-    assert checked.endswith("\n1 mirror is valid\n")
+    assert "INFO validate: `new` was called `old`: its files belong in mirror_root/new" in checked
+    assert checked.startswith("1 mirror is valid\n")
     told = reporter.command("follow", check=False)
     assert told.returncode == 0
     move = f"mv -T {old} {new}"

@@ -167,7 +167,7 @@ def test_next_shows_what_the_manager_rejected(worker: Worker) -> None:
     why = "The manager answered 422: see https://u:pw@h/."
     rejected_reports.add(StateLayout(str(worker.state)), "report 7, which was given up", why, time.time())
 
-    said = worker.command("next").stdout
+    said = worker.command("next").stderr
 
-    assert "warning: manager: The manager rejected a message" in said
+    assert "WARNING next: manager: The manager rejected a message" in said
     assert "report 7, which was given up. It said: The manager answered 422: see https://h/." in said

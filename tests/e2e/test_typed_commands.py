@@ -1,12 +1,15 @@
 """A command that a person types starts what its name says, and nothing else that is due."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests import prepared
 from tests.e2e.fake_manager import FakeManager
 from tests.e2e.gate import Gate, status, upcoming
-from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker, wait_until
+from tests.e2e.parts import BIN, PATIENCE, ConfigRepository, RsyncDaemon, Worker, wait_until
 from tests.soak import truth
 
 NAMES = ("a", "b", "c", "d")
@@ -71,6 +74,24 @@ def test_next_and_a_dry_run_work_before_the_first_follow_and_leave_nothing(due: 
     assert sorted(due.folder.rglob("*")) == before
     missing = due.command("run", "nobody", "--dry-run", check=False)
     assert (missing.returncode, "has no mirror `nobody`" in missing.stderr) == (1, True)
+
+
+def test_every_line_on_standard_error_has_a_level_and_a_program(
+    repository: ConfigRepository, worker: Worker, tmp_path: Path
+) -> None:
+    secret = "upstream: rsync://127.0.0.1:9/m/\nusername: u\npassword: {file: " + f"{tmp_path}/none" + "}\n"
+    repository.commit({"bad.yml": "retry: often\n", "secret.yml": secret, "x.ymal": ""}, "Add two")
+
+    temporary = worker.command("next").stderr.splitlines()
+    followed = worker.command("follow", check=False).stderr.splitlines()
+    validated = prepared.run([str(BIN / "skipjack"), "validate", str(repository.tree)], timeout=PATIENCE)
+
+    lines = [*temporary, *followed, *validated.stderr.splitlines()]
+    assert [line for line in lines if not re.match("(INFO|WARNING|ERROR) (follow|next|validate): ", line)] == []
+    assert any(line.startswith("WARNING follow: bad.yml:1:8: ") for line in temporary)
+    assert any(re.match(f"WARNING follow: \\S+ cannot read the secret {tmp_path}/none ", line) for line in followed)
+    assert validated.stderr.startswith("WARNING validate: x.ymal is ignored: ")
+    assert validated.stdout.endswith("\n2 problems; 1 mirror is valid\n")
 
 
 @pytest.mark.parametrize("provider", ["rsync", "two-stage-rsync"])

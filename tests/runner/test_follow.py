@@ -302,8 +302,8 @@ def test_a_worker_removed_from_the_list_syncs_nothing_and_reports_it(
     assert "The worker `w1` of this machine is not listed, so it syncs nothing. Known workers: `w2`." in done.stderr
     with plan.opened(StateLayout(str(worker.state)).plan) as opened:
         assert (list(opened.mirrors()), opened.header.revision) == ([], taken)
-    shown = worker.command("next").stdout
-    assert "warning: _workers.yml:1:1: The worker `w1` of this machine" in shown
+    shown = worker.command("next").stderr
+    assert "WARNING next: _workers.yml:1:1: The worker `w1` of this machine" in shown
     assert "launched 0 runs" in worker.command("tick").stderr
     repository.commit({"_workers.yml": workers, "a.yml": "retry: 1\n"}, "Take it back")
     worker.command("follow")
@@ -401,14 +401,14 @@ def test_files_that_look_like_definitions_get_a_warning_and_the_others_apply(
     )  # fmt: skip
     followed = worker.command("follow").stderr
     assert cli.main(["validate", str(repository.tree)]) == 0
-    checked = capsys.readouterr().out
+    printed, checked = capsys.readouterr()
     for path in ("b.ymal", "d.json", "os/c.yml.bak"):
         words = f"{path} is ignored: only files that end with `.yml` are definitions. Rename it"
         assert words in followed and words in checked
     words = "os/.e.yml is ignored: its name begins with a dot. Rename it if it is a definition"
     assert words in followed and words in checked
     assert ("README" in followed, followed.count("is ignored")) == (False, 4)
-    assert "1 mirror is valid" in checked
+    assert printed == "1 mirror is valid\n"
 
 
 OPENED = """

@@ -140,7 +140,8 @@ def test_a_manager_with_an_unreadable_secret_is_not_installed(
     installed = setup.of_manager(settings, "/etc/m.yml", pwd.getpwuid(os.geteuid()).pw_name, own=False)
     with pytest.raises(SkipjackError, match="cannot read every secret"):
         secret_check.require(installed)
-    assert warning.format(path) in capsys.readouterr().out
+    said = capsys.readouterr().err
+    assert said.startswith("WARNING install: ") and warning.format(path) in said
     path.write_text("open sesame\n")
     secret_check.require(installed)
 
@@ -354,6 +355,6 @@ def test_a_mirror_root_without_nosuid_gets_a_note(
     mounted = os.statvfs_result([*found[:8], flags, *found[9:]])
     monkeypatch.setattr(os, "statvfs", lambda _path: mounted)
     machine.note_set_id(worker(), "/srv/mirror")
-    out = capsys.readouterr().out
-    assert ("note: /srv/mirror is not mounted `nosuid`" in out) is told
+    out = capsys.readouterr().err
+    assert ("INFO install: /srv/mirror is not mounted `nosuid`" in out) is told
     assert ("as mirror; docs/systemd.md shows how" in out) is told

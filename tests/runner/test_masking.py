@@ -91,11 +91,11 @@ def test_a_reason_that_an_earlier_release_kept_is_shown_without_its_secrets(
 
 def test_output_has_no_secrets_except_in_texts_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     output.say(WORDS)
-    output.log(WORDS)
+    output.log(WORDS, about="debian")
     output.say("ExecStart=x https://a.example/#part", has_addresses=False)
     said = capsys.readouterr()
     assert said.out == f"{SHOWN}\nExecStart=x https://a.example/#part\n"
-    assert said.err == f"{SHOWN}\n"
+    assert said.err == f"INFO debian: {SHOWN}\n"
 
 
 def test_a_text_without_addresses_does_not_load_the_module_that_masks() -> None:

@@ -61,7 +61,7 @@ def warnings(settings: RunnerSettings, capsys: pytest.CaptureFixture[str]) -> li
     """The warnings of `next`, without the moment since when something is so."""
     capsys.readouterr()
     next_runs.upcoming(settings, as_json=False)
-    return [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    return [line for line in capsys.readouterr().err.splitlines() if line.startswith("WARNING next: ")]
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -72,7 +72,7 @@ def test_a_rejected_token_is_shown_at_once_until_a_report_is_accepted(
     said = deliver(settings, tmp_path)
     assert f"answered {status}: the token is not valid. Create a token with `skipjack-manager token add WORKER`" in said
     [warning] = warnings(settings, capsys)
-    assert warning.startswith("warning: manager: It has accepted no reports since 20") and warning.endswith(said)
+    assert warning.startswith("WARNING next: manager: It has accepted no reports since 20") and warning.endswith(said)
     assert warnings(settings._replace(manager=None), capsys) == [], "of a manager that the settings no longer name"
     manager.answer = TAKEN
     assert deliver(settings, tmp_path) == ""
@@ -101,7 +101,7 @@ def test_an_unreachable_manager_is_shown_after_an_hour(
     assert warnings(away, capsys) == []
     now += 1
     assert warnings(away, capsys) == [
-        f"warning: manager: It has accepted no reports since 2027-01-15 08:00 UTC: {said}"
+        f"WARNING next: manager: It has accepted no reports since 2027-01-15 08:00 UTC: {said}"
     ]
     assert deliver(settings, tmp_path) == ""
     assert warnings(away, capsys) == []
@@ -118,9 +118,9 @@ def test_an_invalid_token_is_rejected_by_the_courier_and_by_install(
     assert words in warnings(settings, capsys)[0]
     installed = setup.of_worker(settings, Policy(), str(tmp_path / "runner.yml"), "root", own=True, containers=False)
     assert not secret_check.warn(installed)
-    assert f"warning: {token} (`manager.token`) {words}" in capsys.readouterr().out
+    assert f"WARNING install: {token} (`manager.token`) {words}" in capsys.readouterr().err
     secret_check.warn_for_cron(installed, settings)
-    assert f"warning: {token} (`manager.token`) {words}" in capsys.readouterr().err
+    assert f"WARNING install: {token} (`manager.token`) {words}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

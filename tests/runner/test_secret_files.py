@@ -37,7 +37,7 @@ def test_a_secret_that_can_be_read_is_not_mentioned(tmp_path: Path) -> None:
 def test_the_command_for_a_missing_secret_creates_an_empty_file_only_for_the_user(tmp_path: Path) -> None:
     path = tmp_path / "it's missing"
     [warning] = about(path)
-    assert warning.startswith(f"warning: {ME} cannot read the secret {path} (`password of debian`): no such file")
+    assert warning.startswith(f"{ME} cannot read the secret {path} (`password of debian`): no such file")
     assert warning.endswith("as root, and write the secret into it.")
     [command] = re.findall(r"Run `(.*?)` as root", warning)
     subprocess.run(["/bin/sh", "-ec", command], check=True)

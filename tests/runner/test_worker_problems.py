@@ -46,11 +46,11 @@ def shown(settings: RunnerSettings, capsys: pytest.CaptureFixture[str]) -> Calla
     def show() -> tuple[list[str], list[str]]:
         capsys.readouterr()
         next_runs.upcoming(settings, as_json=False)
-        lines = capsys.readouterr().out.splitlines()
+        lines = capsys.readouterr().err.splitlines()
         layout = StateLayout(settings.state_dir)
         with journal.opened(layout.journal) as book:
             told = delivery._envelope(settings, layout, book).problems
-        warnings = [line.removeprefix("warning: ") for line in lines if line.startswith("warning: ")]
+        warnings = [line.removeprefix("WARNING next: ") for line in lines]
         return warnings, [_line(problem) for problem in told]
 
     return show

@@ -38,11 +38,6 @@ def test_a_record_of_the_manager_is_one_line() -> None:
     assert manager_line("one\nINFO serve: forged") == "ERROR serve: one | INFO serve: forged"
 
 
-def test_an_answer_of_a_command_has_no_level(capfd: pytest.CaptureFixture[str]) -> None:
-    worker.log("debian.yml:1:1: `retry` is missing.")
-    assert capfd.readouterr().err == "debian.yml:1:1: `retry` is missing.\n"
-
-
 def test_the_journal_gets_priorities(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     found = os.fstat(2)
     monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")

@@ -131,8 +131,8 @@ def is_dead(box: Box, unit: str) -> bool:
 
 def test_a_failed_path_unit_is_shown_and_the_next_follow_restarts_it(worker: Box) -> None:
     with limited(worker, "skipjack-tick.path"):
-        said = worker.do(SKIPJACK, "next")
-        assert "warning: skipjack-tick.path: It has failed (trigger-limit-hit)." in said
+        said = worker.run(SKIPJACK, "next").stderr
+        assert "WARNING next: skipjack-tick.path: It has failed (trigger-limit-hit)." in said
         assert prop(worker, "skipjack-tick.path", "ActiveState") == "failed", "looking changes nothing"
     worker.do("systemctl", "start", "skipjack-follow.service")
     assert prop(worker, "skipjack-tick.path", "ActiveState") == "active"
@@ -150,4 +150,5 @@ def test_a_tick_restarts_units_when_the_last_check_is_old(worker: Box) -> None:
 def test_what_a_person_has_stopped_stays_stopped_and_is_shown(worker: Box) -> None:
     worker.do("systemctl", "start", "skipjack-follow.service")
     assert [prop(worker, timer, "ActiveState") for timer in TIMERS] == ["inactive"] * 2
-    assert "warning: skipjack-tick.timer: It is stopped, so it starts nothing." in worker.do(SKIPJACK, "next")
+    said = worker.run(SKIPJACK, "next").stderr
+    assert "WARNING next: skipjack-tick.timer: It is stopped, so it starts nothing." in said

@@ -278,7 +278,7 @@ def test_folders_of_other_users_stay_theirs_with_all_that_is_in_them(site: Site)
 
     said = site.install()
 
-    assert "warning: /var/log/other belongs to another user; once" in said
+    assert "WARNING install: /var/log/other belongs to another user; once" in said
     assert "`chown -R skipjack: /var/log/other`" in said
     wait_until(lambda: box.path("/var/lib/skipjack/agenda").exists(), "units were at work")
     wait_until(lambda: "a" in site.mirrors(), "a run was tried")
@@ -286,6 +286,6 @@ def test_folders_of_other_users_stay_theirs_with_all_that_is_in_them(site: Site)
     assert owners.split() == ["daemon", "daemon"]
 
     box.do("chown", "-R", "skipjack:", "/var/log/other")
-    assert "warning: /var/log/other" not in site.install()
+    assert "WARNING install: /var/log/other" not in site.install()
     box.do(SKIPJACK, "start", "a")
     site.wait_for("a", "success")

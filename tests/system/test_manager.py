@@ -61,8 +61,8 @@ def an_address_in_use_changes_nothing(box: Box) -> None:
 def a_refused_token_is_shown(box: Box) -> None:
     box.write("/etc/skipjack/credentials/token", f"{'x' * 43}\n", 0o600)
     box.do(SKIPJACK, "install")
-    words = "warning: manager: It has accepted no reports since"
-    wait_until(lambda: words in box.do(SKIPJACK, "next"), "the token is refused")
+    words = "WARNING next: manager: It has accepted no reports since"
+    wait_until(lambda: words in box.run(SKIPJACK, "next").stderr, "the token is refused")
 
 
 def is_started_again_and_stops_cleanly(box: Box, unit: str) -> None:

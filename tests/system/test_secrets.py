@@ -42,7 +42,7 @@ def test_the_printed_command_lets_the_user_read_a_secret_and_no_other(mode: int,
         folder.chmod(above)
         [warning] = about(path)
         assert warning.startswith(
-            f"warning: nobody cannot read the secret {path} (`password of debian`): permission denied. Run `"
+            f"nobody cannot read the secret {path} (`password of debian`): permission denied. Run `"
         )
         assert (path.stat().st_uid, path.stat().st_mode & 0o777, os.geteuid()) == (owner, mode, 0)
         [command] = commands(warning)
@@ -104,10 +104,10 @@ def test_a_credential_is_read_by_root_and_must_be_there(site: Site) -> None:
     site.commit({"debian.yml": PRIVATE.replace(f"file: {SECRETS}/debian", "credential: word")})
     missing = site.install(code=1)
     assert "started skipjack-tick.timer" in missing, "all else is installed"
-    dead = box.run(SKIPJACK, "next").stdout
+    dead = box.run(SKIPJACK, "next").stderr
     assert "skipjack-courier" not in dead or "systemd calls this “Protocol error”" in dead
     assert missing.count("cannot read the secret") == 2, missing
-    assert "warning: root cannot read the secret /etc/skipjack/credentials/worker (`manager.token`)" in missing
+    assert "WARNING install: root cannot read the secret /etc/skipjack/credentials/worker (`manager.token`)" in missing
     for command in commands(missing):
         box.shell(command)
     assert "/etc/skipjack/credentials/worker (`manager.token`) is empty" in site.install(code=1)
@@ -139,10 +139,13 @@ def test_units_of_a_user_report_files_that_this_user_cannot_read(site: Site) -> 
     site.box.do("chown", "-R", "ada:", "/home/ada")
     site.box.do("chown", "root:", f"{folder}/token", f"{folder}/credentials/mirrors/word")
     done = site.box.run(SKIPJACK, "install", "--user", user="ada", env=ada.env)
-    said = done.stdout
-    assert done.returncode == 1, said + done.stderr
+    said = done.stderr
+    assert done.returncode == 1, done.stdout + said
     assert set(commands(said)) == {f"chown ada {folder}/token", f"chown ada {folder}/credentials/mirrors/word"}, said
     for command in commands(said):
         site.box.shell(command)
-    wait_until(lambda: "cannot read" not in ada.do(SKIPJACK, "install", "--user"), "nothing is left to say")
+    again = (SKIPJACK, "install", "--user")
+    wait_until(
+        lambda: "cannot read" not in site.box.run(*again, user="ada", env=ada.env).stderr, "nothing is left to say"
+    )
     ada.do(SKIPJACK, "uninstall", "--user", "--stop-jobs")

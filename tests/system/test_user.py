@@ -54,8 +54,9 @@ def test_a_user_without_root_gets_mirrors_synced_by_units(site: Site, ada: User)
     site.box.do("chown", "-R", "ada:", f"{HOME}/.config")
     lingering = site.box.path("/var/lib/systemd/linger/ada")
     lingering.unlink()
-    said = ada.do(SKIPJACK, "install", "--user")
-    assert "loginctl enable-linger ada" in said
+    said = site.box.run(SKIPJACK, "install", "--user", user="ada", env=ada.env)
+    assert said.returncode == 0 and "INFO install: these units stop when you log out" in said.stderr
+    assert "loginctl enable-linger ada" in said.stderr
     lingering.touch()
     assert not site.box.path("/etc/systemd/system/skipjack-tick.service").exists()
     wait_until(lambda: site.box.path(f"{HOME}/mirror/x.y-z/hello/file.txt").exists(), "it is synced")
@@ -66,10 +67,11 @@ def test_a_user_without_root_gets_mirrors_synced_by_units(site: Site, ada: User)
     # Control groups of version 1 give a user's units no memory controller, whatever systemd shows.
     log_has = "`memory_limit` is not enforced" in site.box.do("cat", log)
     assert log_has != control_group.is_unified()
-    shown = "warning: `memory_limit` of hog is not enforced: units of a user" in ada.do(SKIPJACK, "next")
-    assert shown != control_group.is_unified()
-    again = ada.do(SKIPJACK, "install", "--user")
-    assert "wrote" not in again and "enable-linger" not in again
+    shown = site.box.run(SKIPJACK, "next", user="ada", env=ada.env).stderr
+    words = "WARNING next: `memory_limit` of hog is not enforced: units of a user"
+    assert (words in shown) != control_group.is_unified()
+    again = site.box.run(SKIPJACK, "install", "--user", user="ada", env=ada.env)
+    assert "wrote" not in again.stdout and "enable-linger" not in again.stderr
 
 
 def test_uninstalling_takes_the_users_units_away(ada: User) -> None:
