@@ -82,8 +82,10 @@ def _say_commands(planned: Planned, commands: list[Command], job: Job) -> None:
         say(f"  {number}. {shlex.join(map(without_secrets, job.wrap(command).argv))}")
     if any(command.output for command in commands):
         say("  (rsync names the files that it would delete, and Skipjack then deletes them within the limits)")
-    say("environment in the container:" if job.mirror.docker_image else "environment, in addition to the worker's own:")
     variables = commands[-1].env if commands else {}
+    if variables:
+        words = " in the container" if job.mirror.docker_image else ", in addition to the worker's own"
+        say(f"environment{words}:")
     for key, value in sorted(variables.items()):
         say(f"  {key}={'***' if key in SECRETS else without_secrets(value)}")
 

@@ -136,6 +136,7 @@ def test_a_dry_run_shows_everything_and_changes_nothing(
     assert {path: path.lstat().st_mtime_ns for path in worker.folder.rglob("*")} == before
     assert "1. rsync -aHh --no-o --no-g --stats --filter 'risk .~tmp~/' --exclude '.~tmp~/'" in said
     assert f"'--out-format=%i %n%L' --debug=del2 --outbuf=L --max-delete=0 {upstream.url('files')} {directory}/" in said
+    assert "\nenvironment, in addition to the worker's own:\n" in said
     assert "RSYNC_PASSWORD=***" in said
     assert "open sesame" not in said
     assert "USER=me" in said
@@ -158,6 +159,7 @@ def test_a_dry_run_has_the_limits_of_a_run(
     said = worker.command("run", "m", "--dry-run").stdout
     accepted = worker.command("run", "m", "--dry-run", "--max-delete", "20").stdout
 
+    assert "environment" not in said, "an rsync without a password gets no variables"
     assert "deletions 10%, 1.00 GiB\n" in said
     assert "the run would be refused: 20 of 41 files (" in said
     assert said.count("*deleting   folder-") == 20
