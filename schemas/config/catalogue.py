@@ -209,12 +209,17 @@ def _is_empty(document: Document) -> bool:
 
 def _missing(path: str, documents: Iterable[str]) -> Document:
     """Return the document of a missing file; a file with its name in another folder suggests the fix."""
-    folder = next((each.removesuffix(f"/{path}") for each in sorted(documents) if each.endswith(f"/{path}")), None)
+    folder = _folder_of(path, documents)
     todo = "Create it in the top folder of the definitions."
     if folder is not None:
         todo = f"If the definitions are in the folder `{shown(folder)}`, set `repository.path` to it in the settings."
     what = Problem(path, 1, 1, "The file is missing.", todo)
     return Document(path, None, None, (what,), WHOLE)
+
+
+def _folder_of(path: str, documents: Iterable[str]) -> str | None:
+    """Return a folder that has a file which belongs in the top folder; None if none has it."""
+    return next((each.removesuffix(f"/{path}") for each in sorted(documents) if each.endswith(f"/{path}")), None)
 
 
 def _examined(path: str, document: Document, schemas: SchemaSet) -> Document:

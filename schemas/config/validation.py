@@ -40,6 +40,10 @@ _LIMITS = {
 """Whether a value has too few, and of what."""
 
 
+_KEYS_OF_MIRRORS = "docs/configuration.md or `skipjack schema`"
+"""Where people find all keys of a mirror, which are too many for a message."""
+
+
 class Unusable(NamedTuple):
     """A plug-in whose keys are unknown here, and why: no value of its key can be judged."""
 
@@ -207,7 +211,7 @@ class _Explanation:
             known = list(cast("dict[str, Any]", error.schema)["properties"])
             for key in sorted(set(cast("dict[str, Any]", error.instance)) - set(known)):
                 what = f"Unknown key `{shown(key)}`."
-                todo = suggest(key, known)
+                todo = suggest(key, known, self._list_of_keys(path))
                 if not path and self._may_be_plugin(key, known):
                     file = f"`.skipjack/schemas/{shown(key)}.hook.schema.json`"
                     todo = f"If a plug-in has it, install that or add {file}. {todo}"
@@ -226,6 +230,11 @@ class _Explanation:
             yield _Fault(path, document.problem(path, *_unknown_provider(error)))
         else:
             yield _Fault(path, document.problem(path, _what(error, path), self._example(path)))
+
+    def _list_of_keys(self, path: Sequence[str | int]) -> str:
+        """Return where people find the keys of the mapping at `path`, if that can have all keys of a mirror."""
+        is_of_mirror = not path if self._name in ("mirror", "defaults") else self._name == "workers"
+        return _KEYS_OF_MIRRORS if is_of_mirror else ""
 
     def _may_be_plugin(self, key: str, known: Collection[str]) -> bool:
         """Return whether an unknown key of a mirror looks like the name of a hook that is not installed here."""

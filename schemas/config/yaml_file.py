@@ -19,6 +19,9 @@ from schemas.problems import Problem, shown
 
 MAX_NODES = 20_000
 MAX_DEPTH = 20
+MOST_LISTED = 20
+"""Known words that a message lists."""
+
 """Limits of one file beside its size: a small file can repeat an anchor until it fills the memory."""
 
 
@@ -137,11 +140,20 @@ def nearest(word: str, known: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
 
 
-def suggest(word: str, known: Sequence[str]) -> str:
-    """Return a sentence that names the most similar known word, or all of them if none is similar."""
+def suggest(word: str, known: Sequence[str], place: str = "") -> str:
+    """Return a sentence that names the most similar known word; if none is similar, all of them.
+
+    Of more than a reader takes in, it names the `place` with the whole list ("docs/x.md"), or else the first ones.
+    """
     if near := nearest(word, known):
         return f"Did you mean `{near[0]}`?"
-    return "Known: " + ", ".join(f"`{name}`" for name in sorted(known)) + "." if known else "None is defined yet."
+    if not known:
+        return "None is defined yet."
+    more = len(known) - MOST_LISTED
+    if more > 0 and place:
+        return f"See {place} for the {len(known)} known ones."
+    listed = ", ".join(f"`{name}`" for name in sorted(known)[:MOST_LISTED])
+    return f"Known: {listed}{f' and {more} more' if more > 0 else ''}."
 
 
 def _too_deep(text: str) -> tuple[int, int] | None:

@@ -1,7 +1,9 @@
+import re
+
 import pytest
 
 from schemas.config.validation import check
-from schemas.config.yaml_file import parse
+from schemas.config.yaml_file import parse, suggest
 
 from .kit import lines
 
@@ -108,7 +110,26 @@ def test_all_known_keys_are_listed_if_none_is_similar() -> None:
 
 def test_a_mirrors_title_cannot_be_a_default() -> None:
     (problem,) = problems("defaults", "title: Everything")
-    assert problem.startswith("f.yml:1:1: Unknown key `title`. Known: `after`, `backoff_limit`, ")
+    assert problem.startswith("f.yml:1:1: Unknown key `title`. ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("mirror", "zzzzzz: 1"), ("defaults", "zzzzzz: 1"), ("workers", "workers: {w1: {defaults: {zzzzzz: 1}}}")],
+)
+def test_keys_of_mirrors_are_too_many_for_a_list(kind: str, text: str) -> None:
+    (problem,) = problems(kind, text)
+    assert re.fullmatch(
+        r"f\.yml:1:\d+: Unknown key `zzzzzz`\. See docs/configuration\.md or `skipjack schema` for the \d+ known ones\.",
+        problem,
+    )
+
+
+def test_a_long_list_of_names_is_cut() -> None:
+    names = [f"w{number:02}" for number in range(23)]
+    assert suggest("zzzzzz", names[:20]) == "Known: " + ", ".join(f"`{name}`" for name in names[:20]) + "."
+    assert suggest("zzzzzz", names) == "Known: " + ", ".join(f"`{name}`" for name in names[:20]) + " and 3 more."
+    assert suggest("zzzzzz", []) == "None is defined yet."
 
 
 def test_a_missing_key_is_reported_with_an_example() -> None:
