@@ -135,7 +135,8 @@ class _ConfigFiles:
     def declared(self, path: str) -> Declaration:
         """Return one mirror with everything that it inherits."""
         document, name = self.documents[path], _name_of(path)
-        declared = Declaration(name, document, problems=(*_name_problems(path, name), *document.problems), sound=False)
+        of_name = () if self._is_reported(path) else _name_problems(path, name)
+        declared = Declaration(name, document, problems=(*of_name, *document.problems), sound=False)
         if name.startswith("_"):
             return declared
         layers = self._layers(path)
@@ -184,6 +185,11 @@ class _ConfigFiles:
         if category is not None and category not in known:
             what = f"The category `{shown(category)}` is not in `{SITE}`."
             yield merged.problem("category", what, suggest(category, list(known)))
+
+    def _is_reported(self, path: str) -> bool:
+        """Return whether the problem of a missing file names the folder of this one, with what to do."""
+        missing = (each for each in (SITE, WORKERS) if each not in self.documents)
+        return any(path == f"{_folder_of(each, self.documents)}/{each}" for each in missing)
 
     def _layers(self, path: str) -> list[Layer]:
         """Return every `_defaults.yml` above a file, the top one first (empty if missing), and the file itself."""

@@ -76,7 +76,7 @@ def _once_each(declared: Sequence[Declaration]) -> list[Declaration]:
     result = []
     for each in declared:
         others = [file for file in files[each.name.lower()] if file != each.document.file]
-        if others:
+        if others and not each.name.startswith("_"):  # a file whose name begins so declares no mirror
             todo = "Rename or remove one of them; upper and lower case count as equal."
             what = Problem(each.document.file, 1, 1, f"`{others[0]}` declares the mirror `{each.name}` as well.", todo)
             each = _rejected(each, [what])._replace(twice=True)

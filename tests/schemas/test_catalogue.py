@@ -101,7 +101,20 @@ def test_definitions_in_a_folder_of_the_repository_are_found_for_the_reader() ->
     with pytest.raises(InvalidConfigError) as caught:
         catalogue.load([source._replace(path=f"sites/a/{source.path}") for source in sources({"debian.yml": ""})])
     todo = "If the definitions are in the folder `sites/a`, set `repository.path` to it in the settings."
-    assert lines(caught.value.problems)[0] == f"_site.yml:1:1: The file is missing. {todo}"
+    assert lines(caught.value.problems) == [
+        f"_site.yml:1:1: The file is missing. {todo}",
+        f"_workers.yml:1:1: The file is missing. {todo}",
+    ]
+
+
+def test_another_copy_of_a_missing_file_is_reported_as_unexpected() -> None:
+    files = sources({"a/_site.yml": "title: T", "b/_site.yml": "title: T", "debian.yml": ""})
+    with pytest.raises(InvalidConfigError) as caught:
+        catalogue.load([source for source in files if source.path != "_site.yml"])
+    assert [problem.split(". ")[0] for problem in lines(caught.value.problems)] == [
+        "_site.yml:1:1: The file is missing",
+        "b/_site.yml:1:1: Unexpected file `_site.yml`",
+    ]
 
 
 def test_an_empty_repository_is_refused_with_everything_that_is_missing() -> None:
