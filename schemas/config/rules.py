@@ -18,6 +18,9 @@ _PATTERNS = ("fail_on_match", "size_pattern", "progress_pattern")
 
 _EXEC_KEYS = ("exec_on_success", "exec_on_success_extra", "exec_on_failure", "exec_on_failure_extra")
 
+_MOST_SYNTAX = 10
+"""Pieces of shell syntax that a message lists."""
+
 _LEAST_MEMORY = "16MiB"
 """A run needs more than this for its interpreter and program."""
 
@@ -90,8 +93,16 @@ def _wrong_words(line: str) -> Iterator[tuple[str, str]]:
         return
     if not words or words[0][:1] in ("", "-"):
         yield "does not name a program", "Write for example `{}`."
-    elif syntax := shell_syntax.find(line):
-        yield f"contains `{shown(syntax.found)}`, but no shell runs the line", _literal(syntax.todo)
+    elif found := shell_syntax.find(line):
+        syntax = _listed([f"`{shown(each.found)}`" for each in found])
+        yield f"contains {syntax}, but no shell runs the line", _literal(shell_syntax.remedy(found))
+
+
+def _listed(words: list[str]) -> str:
+    """Return a list for a sentence, cut if it is long."""
+    if len(words) > _MOST_SYNTAX:
+        words = [*words[:_MOST_SYNTAX], f"{len(words) - _MOST_SYNTAX} more"]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _literal(text: str) -> str:

@@ -6,6 +6,7 @@ program may need literally, such as a pattern with `*`.
 """
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 # As in sh(1): nothing is escaped within single quotes, and a backslash escapes within double quotes.
@@ -39,31 +40,59 @@ _BUILTINS = frozenset({
     "shift", "shopt", "source", "trap", "typeset", "ulimit", "umask", "unset", "until", "wait", "while",
 })  # fmt: skip
 """First words that only a shell understands: there are no programs with these names."""
-_IN_A_SHELL = "Run it in a shell with `sh -c '...'`, or put the line into a script."
-_ELSE_IN_A_SHELL = "If it is needed, run the line in a shell with `sh -c '...'`, or put it into a script."
-_REMOVE = f"Remove it: the program's output goes to the mirror's log. {_ELSE_IN_A_SHELL}"
+_NO, _IF_NEEDED, _ALWAYS = range(3)
+_SHELL = {
+    _NO: "",
+    _IF_NEEDED: "If it is needed, run the line in a shell with `sh -c '...'`, or put it into a script.",
+    _ALWAYS: "Run the line in a shell with `sh -c '...'`, or put it into a script.",
+}
+_NOT_NEEDED = "No redirection is needed: the program's output goes to the mirror's log."
 
 
 class ShellSyntax(NamedTuple):
-    """Syntax that only a shell understands, as the line has it, and what to write instead."""
+    """Syntax that only a shell understands, as the line has it.
+
+    `instead` says what to write instead, empty if only a shell helps; `shell` is whether a shell is needed.
+    """
 
     found: str
-    todo: str
+    instead: str = ""
+    shell: int = _ALWAYS
 
 
-def find(line: str) -> ShellSyntax | None:
-    """Return the first shell syntax outside of quotes; None if there is none, or if a quote is not closed."""
+def find(line: str) -> list[ShellSyntax]:
+    """Return all shell syntax outside of quotes, each kind once; nothing if a quote is not closed."""
     words, plain = split(line)
-    if not words:
-        return None
-    if assignment := _ASSIGNMENT.match(plain[0]):
-        return ShellSyntax(words[0], f"Set `{assignment[1]}` in `env`.")
-    if words[0] in _BUILTINS or plain[0].startswith("("):
-        return ShellSyntax(words[0], _IN_A_SHELL)
-    if operator := re.search(r"[;|&]+", plain[0]):
-        return ShellSyntax(operator[0], _IN_A_SHELL)
-    found = (_in_word(words[:number], word, plain[number]) for number, word in enumerate(words))
-    return next((syntax for syntax in found if syntax), None)
+    return list({syntax.found: syntax for syntax in _all(words, plain)}.values())
+
+
+def remedy(found: Iterable[ShellSyntax]) -> str:
+    """Return what to do about all that `find` returned for a line: in a shell, all of it works."""
+    found = list(found)
+    shell = max(syntax.shell for syntax in found)
+    instead = dict.fromkeys(syntax.instead for syntax in found if shell != _ALWAYS)
+    return " ".join(filter(None, [*instead, _SHELL[shell]]))
+
+
+def _all(words: list[str], plain: list[str]) -> Iterator[ShellSyntax]:
+    program = 0
+    while program < len(words) and (assignment := _ASSIGNMENT.match(plain[program])):
+        yield ShellSyntax(words[program], f"Set `{assignment[1]}` in `env`.", _NO)
+        program += 1
+    for number in range(program, len(words)):
+        word, bare = words[number], plain[number]
+        if number == program and (syntax := _as_program(word, bare)):
+            yield syntax
+        else:
+            yield from _in_word(words[:number], word, bare)
+
+
+def _as_program(word: str, bare: str) -> ShellSyntax | None:
+    """Return the shell syntax in the first word, which names the program."""
+    if word in _BUILTINS or bare.startswith("("):
+        return ShellSyntax(word)
+    operator = re.search(r"[;|&]+", bare)
+    return ShellSyntax(operator[0]) if operator else None
 
 
 def split(line: str) -> tuple[list[str], list[str]]:
@@ -74,20 +103,20 @@ def split(line: str) -> tuple[list[str], list[str]]:
     return words, [_PART.sub(lambda part: _ESCAPE if part[0].startswith("\\") else _QUOTE, word) for word in words]
 
 
-def _in_word(before: list[str], word: str, bare: str) -> ShellSyntax | None:
+def _in_word(before: list[str], word: str, bare: str) -> Iterator[ShellSyntax]:
     if (operator := _operator(word, bare)) and not (word == ";" and _is_in_action(before)):
-        return ShellSyntax(operator, _IN_A_SHELL)
+        yield ShellSyntax(operator)
     if redirection := _redirection(word, bare):
-        return ShellSyntax(redirection, _IN_A_SHELL if "<" in redirection else _REMOVE)
-    if expansion := _EXPANSION.search(bare if _is_script(before) else bare + _in_double_quotes(word)):
-        return ShellSyntax(expansion[0].replace(_QUOTE, "'"), f"Write the value itself. {_ELSE_IN_A_SHELL}")
+        is_input = "<" in redirection
+        yield ShellSyntax(redirection) if is_input else ShellSyntax(redirection, _NOT_NEEDED, _IF_NEEDED)
+    for expansion in _EXPANSION.finditer(bare if _is_script(before) else bare + _in_double_quotes(word)):
+        yield ShellSyntax(expansion[0].replace(_QUOTE, "'"), "Write the value itself.", _IF_NEEDED)
     if home := _HOME.match(word):
-        return ShellSyntax(home[0], "Write the whole path.")
+        yield ShellSyntax(home[0], "Write the whole path.", _NO)
     if "\\\n" in _PART.findall(word):
-        return ShellSyntax("\\", "Remove the backslash at the end of the line.")
+        yield ShellSyntax("\\", "Remove the backslash at the end of the line.", _NO)
     if before and re.fullmatch("#+", word):
-        return ShellSyntax(word, "Remove the comment, or write it on a separate line above the key.")
-    return None
+        yield ShellSyntax(word, "Remove the comment, or write it on a separate line above the key.", _NO)
 
 
 def _redirection(word: str, bare: str) -> str:

@@ -98,9 +98,7 @@ def reported(text: str, **files: str) -> list[str]:
     ],
 )
 def test_shell_syntax_is_found(line: str, found: str) -> None:
-    syntax = find(line)
-    assert syntax is not None
-    assert syntax.found == found
+    assert find(line)[0].found == found
 
 
 @pytest.mark.parametrize(
@@ -134,7 +132,7 @@ def test_shell_syntax_is_found(line: str, found: str) -> None:
     ],
 )
 def test_words_that_reach_the_program_unchanged_are_accepted(line: str) -> None:
-    assert find(line) is None
+    assert find(line) == []
 
 
 @pytest.mark.parametrize(
@@ -164,7 +162,7 @@ def test_words_that_reach_the_program_unchanged_are_accepted(line: str) -> None:
     ],
 )
 def test_ambiguous_words_are_doubtful(line: str, doubt: str) -> None:
-    assert find(line) is None
+    assert find(line) == []
     found = find_doubtful(line)
     assert found is not None
     assert found[0] == doubt
@@ -218,13 +216,18 @@ def test_a_doubt_is_one_warning_for_all_that_inherit_it() -> None:
 def test_such_words_do_reach_the_program(line: str) -> None:
     run = subprocess.run(shlex.split(line), capture_output=True, text=True, check=True)
     assert run.stdout == line.removeprefix("/bin/echo ") + "\n"
-    assert find(line) is not None
+    assert find(line)
 
 
 def test_a_problem_names_the_syntax_and_the_remedy() -> None:
     assert reported("command: wget -m https://h/ > /dev/null 2>&1 || true", _defaults=COMMAND) == [
-        "debian.yml:1:10: `command` contains `>`, but no shell runs the line. Remove it: the program's output goes "
-        "to the mirror's log. If it is needed, run the line in a shell with `sh -c '...'`, or put it into a script."
+        "debian.yml:1:10: `command` contains `>`, `2>&1` and `||`, but no shell runs the line. "
+        "Run the line in a shell with `sh -c '...'`, or put it into a script."
+    ]
+    assert reported("command: wget -m https://h/$A > $B 2>&1", _defaults=COMMAND) == [
+        "debian.yml:1:10: `command` contains `$A`, `>`, `$B` and `2>&1`, but no shell runs the line. "
+        "Write the value itself. No redirection is needed: the program's output goes to the mirror's log. "
+        "If it is needed, run the line in a shell with `sh -c '...'`, or put it into a script."
     ]
     assert reported("command: FOO=1 /x.sh", _defaults=COMMAND) == [
         "debian.yml:1:10: `command` contains `FOO=1`, but no shell runs the line. Set `FOO` in `env`."
@@ -235,10 +238,29 @@ def test_a_problem_names_the_syntax_and_the_remedy() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("foo | bar > $x", ["|", ">", "$x"]),
+        ("A=1 B=2 cd /x; ls ~/y # note", ["A=1", "B=2", "cd", ";", "~", "#"]),
+        ("make $A/${B} $A `date` >log", ["$A", "${B}", "`", ">log"]),
+        ("~/x.sh $HOME", ["~", "$HOME"]),
+        ("a|b && c", ["|", "&&"]),
+    ],
+)
+def test_all_shell_syntax_of_a_line_is_found(line: str, found: list[str]) -> None:
+    assert [syntax.found for syntax in find(line)] == found
+
+
+def test_a_long_list_of_syntax_is_cut() -> None:
+    (problem,) = reported(f"command: x {' '.join(f'$v{n:02}' for n in range(12))}", _defaults=COMMAND)
+    assert "`$v08`, `$v09` and 2 more, but no shell" in problem
+
+
+@pytest.mark.parametrize(
     "key", ["exec_on_success", "exec_on_success_extra", "exec_on_failure", "exec_on_failure_extra"]
 )
 def test_exec_lines_are_judged_like_commands(key: str) -> None:
     assert reported(f"{key}: [/bin/true, 'say {{}} && say more']", _defaults=COMMAND) == [
         f"debian.yml:1:{len(key) + 3}: `say {{}} && say more` in `{key}` contains `&&`, but no shell runs the line. "
-        "Run it in a shell with `sh -c '...'`, or put the line into a script."
+        "Run the line in a shell with `sh -c '...'`, or put it into a script."
     ]
