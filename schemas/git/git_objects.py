@@ -18,7 +18,10 @@ from schemas.problems import printable
 # Modes as trees contain them, without leading zeros.
 _FOLDER, _LINK, _SUBMODULE = "40000", "120000", "160000"
 _PIECE = 1024 * 1024
-_COMMITTED = re.compile(rb"^committer .* (\d+) [+-]\d{4}$", re.M)
+_COMMITTED = re.compile(rb"^committer .* (\d+) [+-]\d+$", re.M)
+_LATEST = 253402214400.0
+"""The last day of the year 9999, in seconds UTC: no later time has a date in every time zone."""
+
 _TREE = re.compile(rb"tree ([0-9a-f]{40,64})\n")
 _MOST = 64 * 1024 * 1024
 """Bytes of a commit or folder at most; no real one has a tenth of that."""
@@ -28,7 +31,10 @@ _MOST_ENTRIES = 500_000
 
 
 class Commit(NamedTuple):
-    """A commit, its tree, and when it was made (seconds UTC)."""
+    """A commit, its tree, and when it was made (seconds UTC).
+
+    Everyone who can push chooses that time. For git a time that it cannot read is 1970, and so it is here.
+    """
 
     name: str
     tree: str
@@ -62,9 +68,9 @@ class Objects:
         """Return the commit of a reference."""
         name, data = self._read(f"{reference}^{{commit}}", "commit", _MOST)
         tree, committed = _TREE.match(data), _COMMITTED.search(data)
-        if tree is None or committed is None:
+        if tree is None:
             raise GitFailed(f"the commit {name} cannot be read")
-        return Commit(name, tree[1].decode(), float(committed[1]))
+        return Commit(name, tree[1].decode(), min(float(committed[1]), _LATEST) if committed else 0.0)
 
     def folder(self, tree: str, path: str) -> str | None:
         """Return the tree of the folder at a path below a tree; None if there is none."""

@@ -3,7 +3,9 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -32,6 +34,32 @@ def test_the_newest_revision_is_read(origin: Origin) -> None:
     assert revision.commit == commit
     assert revision.committed_at == float(origin.git("log", "-1", "--format=%ct"))
     assert [(file.path, file.data) for file in revision.files] == [("debian.yml", b"retry: 1\n")]
+
+
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        ("1700000000 +0100", 1700000000.0),
+        ("253402300800 +0000", 253402214400.0),
+        ("9223372036854775807 +0000", 253402214400.0),
+        (f"{'9' * 400} +0000", 253402214400.0),
+        ("0 +99999", 0.0),
+        ("-5 +0000", 0.0),
+        ("1700000000", 0.0),
+        ("yesterday", 0.0),
+    ],
+)
+def test_a_commit_may_have_any_date_and_gets_one_that_can_be_shown(origin: Origin, date: str, seconds: float) -> None:
+    tree, head = origin.git("rev-parse", "HEAD^{tree}"), origin.git("rev-parse", "HEAD")
+    content = f"tree {tree}\nparent {head}\nauthor T <t@x> 0 +0000\ncommitter T <t@x> {date}\n\nA change\n"
+    path = origin.work.parent / "commit"
+    path.write_text(content)
+    commit = origin.git("hash-object", "-t", "commit", "-w", "--literally", str(path))
+    origin.git("update-ref", "refs/heads/main", commit)
+    revision = fetch(origin.record, origin.checkout, applied=head)
+    assert (revision.commit, revision.committed_at) == (commit, seconds)
+    for zone in ("Pacific/Kiritimati", "Etc/GMT+12"):
+        assert datetime.fromtimestamp(revision.committed_at, ZoneInfo(zone)).year in (1969, 1970, 2023, 9999)
 
 
 def test_a_new_commit_is_read_the_next_time(origin: Origin) -> None:
