@@ -26,8 +26,12 @@ def leave(layout: StateLayout, request: str) -> None:
 
 def take(layout: StateLayout, request: str) -> bool:
     """Remove a request before it is served; return whether there was one."""
+    path = layout.start_request(request)
     try:
-        os.unlink(layout.start_request(request))
+        try:
+            os.unlink(path)
+        except IsADirectoryError:
+            os.rmdir(path)
     except FileNotFoundError:
         return False
     except OSError:  # a read-only disk: it is served again and again, but not hundreds of times a minute

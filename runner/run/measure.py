@@ -10,11 +10,11 @@ from functools import partial
 from runner.base import contents, locks, start_requests
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
-from runner.error_boundary import guarded
+from runner.error_boundary import EXPECTED, guarded
 from runner.journal import journal
 from runner.plan import plan
 from schemas import wakeup
-from schemas.standard_streams import WARNING
+from schemas.standard_streams import ERROR, WARNING
 
 
 def measure(layout: StateLayout, name: str) -> int:
@@ -41,11 +41,19 @@ def measure(layout: StateLayout, name: str) -> int:
 
 
 def measure_wanted(layout: StateLayout) -> int:
-    """Measure all requested mirrors, one after the other; return the exit code, 1 if one could not be measured."""
+    """Measure all requested mirrors, one after the other; return the exit code, 1 if one could not be measured.
+
+    A request that cannot be removed, as on a read-only disk, ends this with 1: else its mirror would be measured
+    without end. The service tries again after a pause.
+    """
     worst = 0
     while names := start_requests.pending(layout, "measure"):
         for name in names:
             # Before the walk, so that a run that ends during it requests another one.
-            start_requests.take(layout, f"measure/{name}")
+            request = f"measure/{name}"
+            if not start_requests.take(layout, request) and os.path.lexists(layout.start_request(request)):
+                what = f"cannot remove the request {layout.start_request(request)}"
+                log(f"{what}. Check its owner, and whether the disk is read-only.", about=name, level=ERROR)
+                return EXPECTED
             worst = max(worst, guarded(partial(measure, layout, name), layout.state_dir))
     return worst

@@ -1,10 +1,12 @@
 """Start requests: files with which one program asks systemd to start another."""
 
+import subprocess
 import time
 from pathlib import Path
 
 from runner.base import start_requests
 from runner.base.state_dir import StateLayout
+from runner.subprocesses import spawn
 
 
 def test_a_request_stays_until_it_is_taken(tmp_path: Path) -> None:
@@ -19,7 +21,26 @@ def test_a_request_stays_until_it_is_taken(tmp_path: Path) -> None:
 
 def test_a_request_that_cannot_be_removed_slows_its_program_down(tmp_path: Path) -> None:
     layout = StateLayout(str(tmp_path))
-    Path(layout.start_request("tick")).mkdir(parents=True)
+    (Path(layout.start_request("tick")) / "x").mkdir(parents=True)
     began = time.monotonic()
     start_requests.take(layout, "tick")
     assert time.monotonic() - began >= start_requests.UNTAKEN_PAUSE
+
+
+def test_a_folder_in_the_place_of_a_request_is_removed(tmp_path: Path) -> None:
+    layout = StateLayout(str(tmp_path))
+    Path(layout.start_request("tick")).mkdir(parents=True)
+    assert start_requests.take(layout, "tick")
+    assert not start_requests.take(layout, "tick")
+
+
+def test_a_mirror_whose_request_cannot_be_removed_is_not_measured_without_end(tmp_path: Path) -> None:
+    path = Path(StateLayout(str(tmp_path)).start_request("measure/debian"))
+    (path / "x").mkdir(parents=True)
+    done = subprocess.run(
+        spawn.lean("measure", str(tmp_path)), timeout=300, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"ERROR debian: cannot remove the request {path}. Check its owner, and whether the disk is read-only.\n"
+    )
