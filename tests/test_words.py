@@ -66,6 +66,8 @@ def texts() -> Iterator[Text]:
         for kind in ("*.json", "*.html", "*.j2", "*.js"):
             for path in sorted((ROOT / room).rglob(kind)):
                 yield from _lines(path)
+    for path in sorted((ROOT / "runner/install/templates").iterdir()):
+        yield from _lines(path)
     for path in sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "mirrors").glob("*.*")]):
         yield from _lines(path)
 
@@ -121,7 +123,7 @@ def test_docstrings_and_comments_keep_to_the_terms_of_the_field() -> None:
 
 def test_all_kinds_of_texts_are_looked_at() -> None:
     suffixes = {Path(text.place.rpartition(":")[0]).suffix for text in texts()}
-    assert {".py", ".json", ".md", ".yml", ".html", ".js"} <= suffixes
+    assert {".py", ".json", ".md", ".yml", ".html", ".js", ".service", ".path"} <= suffixes
 
 
 @pytest.mark.parametrize(
