@@ -24,7 +24,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
 from schemas import VERSION
-from schemas.regular_files import require_regular
+from schemas.regular_files import LARGEST_PEM, require_regular
 
 LARGEST = 64 * 1024
 """Bytes of a body that are read at most, unless the caller expects more."""
@@ -148,7 +148,7 @@ def trusted(ca_cert: str | None) -> ssl.SSLContext:
     """Return a TLS context that trusts the authorities in a file, or those of the system; ValueError if unusable."""
     try:
         if ca_cert is not None:
-            require_regular(ca_cert)
+            require_regular(ca_cert, LARGEST_PEM)
         return ssl.create_default_context(cafile=ca_cert)
     except OSError as error:
         raise ValueError(f"the certificates in {ca_cert} cannot be used: {error.strerror or error}") from error

@@ -10,6 +10,10 @@ import stat
 
 _MOST = 1024**2
 
+LARGEST_PEM = 16 * 1024**2
+"""Bytes of certificates or a key at most; all public authorities together need less than one megabyte. OpenSSL reads
+whatever it gets, which can take minutes."""
+
 _KINDS = {
     stat.S_IFDIR: "it is a directory",
     stat.S_IFIFO: "it is a named pipe",
@@ -37,9 +41,16 @@ def read_beginning(path: str | os.PathLike[str], most: int) -> bytes:
         return file.read(most)
 
 
-def require_regular(path: str | os.PathLike[str]) -> None:
-    """Check a file that another program will read. Raises OSError like `read_regular`."""
-    os.close(regular(path, os.O_RDONLY))
+def require_regular(path: str | os.PathLike[str], most: int | None = None) -> None:
+    """Check a file that another program or a library will read; `most` bytes at most, None for any size.
+
+    Raises OSError like `read_regular`.
+    """
+    descriptor = regular(path, os.O_RDONLY)
+    size = os.fstat(descriptor).st_size
+    os.close(descriptor)
+    if most is not None and size > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most} bytes", os.fspath(path))
 
 
 def regular(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from schemas.errors import SkipjackError
 from schemas.records import Tls
-from schemas.regular_files import require_regular
+from schemas.regular_files import LARGEST_PEM, require_regular
 
 _log = logging.getLogger(__name__)
 
@@ -41,9 +41,9 @@ class Certificate:
     def _load(self, context: ssl.SSLContext) -> None:
         tls = self._tls
         try:
-            # A named pipe in the place of a file would block the event loop.
+            # A named pipe or a huge file in the place of one would block the event loop.
             for path in tls:
-                require_regular(path)
+                require_regular(path, LARGEST_PEM)
             # Without a password OpenSSL would ask for that of an encrypted key on the terminal.
             context.load_cert_chain(tls.certificate, tls.key, password="")
         except OSError as error:

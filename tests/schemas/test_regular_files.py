@@ -10,6 +10,7 @@ import pytest
 from schemas.config.settings import load_manager, load_policy, load_runner
 from schemas.config.sources import read_directory
 from schemas.errors import SkipjackError
+from schemas.http_client import trusted
 from schemas.records import Secret
 from schemas.regular_files import read_regular, require_regular
 from schemas.secrets import read_secret
@@ -40,6 +41,25 @@ def test_an_irregular_file_is_reported_without_waiting(
     for read in (read_regular, require_regular):
         with pytest.raises(OSError, match=words):
             read(path)
+
+
+def test_a_file_for_a_library_may_have_a_limit(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"12345")
+    require_regular(path)
+    require_regular(path, 5)
+    for read in (read_regular, require_regular):
+        with pytest.raises(OSError, match="it is larger than 4 bytes"):
+            read(path, 4)
+
+
+def test_no_library_reads_a_huge_file_of_authorities(tmp_path: Path) -> None:
+    """It is as good as endless, and OpenSSL would read all of it."""
+    path = tmp_path / "huge"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(ValueError, match="it is larger than 16777216 bytes"):
+        trusted(str(path))
 
 
 def test_a_socket_is_refused(tmp_path: Path) -> None:

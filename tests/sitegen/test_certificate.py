@@ -168,6 +168,17 @@ def test_a_named_pipe_as_certificate_is_an_error_and_does_not_block(
     )
 
 
+@pytest.mark.parametrize("key", ["certificate", "key"])
+def test_a_huge_file_as_certificate_is_an_error_and_is_not_read(
+    tmp_path: Path, first: dict[str, str], key: str
+) -> None:
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(2**40)
+    done = secured(tmp_path, first | {key: str(tmp_path / "huge")}).command("serve")
+    assert done.returncode == 1
+    assert "cannot use the certificate" in done.stderr and "it is larger than 16777216 bytes" in done.stderr
+
+
 def silent_connections(address: tuple[str, int], stack: ExitStack) -> list[socket.socket]:
     """Return three connections that do not shake hands."""
     silent = [stack.enter_context(socket.create_connection(address, timeout=PATIENCE)) for _ in range(3)]
