@@ -7,7 +7,7 @@ import pytest
 
 from tests import prepared
 from tests.e2e.gate import Gate
-from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker
+from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
 from tests.e2e.plugin_parts import Environment, GitDaemon, copied_example, push
 
 
@@ -61,8 +61,12 @@ def repository(tmp_path: Path) -> ConfigRepository:
 
 @pytest.fixture
 def manager(tmp_path: Path, repository: ConfigRepository) -> Iterator[Manager]:
-    """A running manager that follows the repository."""
+    """A running manager whose pages show the first revision of the repository.
+
+    Before that it would show each reported mirror without its definition, for example without its title.
+    """
     with Manager(tmp_path / "m", repository.url) as manager:
+        wait_until(lambda: (manager.published() or {}).get("revision"), "the manager has the first revision")
         yield manager
 
 

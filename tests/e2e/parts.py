@@ -232,6 +232,11 @@ class Manager(Server):
         """What tunasync's clients see, by mirror."""
         return {job["name"]: job for job in requests.get(f"{self.url}/jobs", timeout=300).json()}
 
+    def job(self, mirror: str) -> dict[str, Any]:
+        """What tunasync's clients see of a mirror, once the manager has fetched its definition in the background."""
+        wait_until(lambda: mirror in self.jobs(), f"the manager knows {mirror}")
+        return self.jobs()[mirror]
+
     def published(self, name: str = "status.json") -> Any:
         """A JSON file of the site, or None while it is not there."""
         path = self.site / name

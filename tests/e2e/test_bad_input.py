@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from runner import cli
-from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
+from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker
 
 
 def failure(worker: Worker, *words: str, code: int = 1) -> str:
@@ -161,8 +161,7 @@ def test_a_wrong_token_is_reported_and_nothing_is_lost(
     (reporter.folder / "token").write_text(manager.token("w1"))
     reporter.command("courier")
     assert reporter.pending() == 0
-    wait_until(lambda: "m" in manager.jobs(), "the manager has followed, too")
-    assert manager.jobs()["m"]["status"] == "failed"
+    assert manager.job("m")["status"] == "failed"
 
 
 def test_a_wrong_address_is_reported(reporter: Worker, upstream: RsyncDaemon) -> None:

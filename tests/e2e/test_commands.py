@@ -295,6 +295,7 @@ def test_a_courier_of_cron_prints_only_what_is_wrong(
     order = {"kind": "disable", "mirrors": ["m"], "worker": "w1"}
     for what in ("reports", "nothing", "a command"):
         if what == "a command":
+            manager.job("m")
             url = f"{manager.url}/api/v1/commands"
             assert requests.post(url, json=order, headers=manager.operator(), timeout=300).ok
         done = quietly()

@@ -35,6 +35,6 @@ def test_progress_of_a_run_reaches_the_page_and_leaves_it_with_the_run(
     assert 'value="45"' in (manager.site / "mirrors/m.html").read_text()
     wait_until(lambda: 'value="45"' in (manager.site / "index.html").read_text(), "so does the overview")
     reporter.command("courier")
-    wait_until(lambda: shown(manager) is None, "the page no longer shows it")
-    assert manager.published("mirrors/m.json")["status"] == "success"
+    wait_until(lambda: manager.published("mirrors/m.json")["status"] == "success", "the page shows the end")
+    assert shown(manager) is None
     wait_until(lambda: "<progress" not in (manager.site / "index.html").read_text(), "nor does the overview")

@@ -127,6 +127,7 @@ def test_only_the_operator_on_the_machine_accepts_deletions_and_the_site_shows_w
         reporter.command(kind, "m", *words)
         wait_until(lambda before=before: reporter.run_of("m").id > before, "it ran")  # type: ignore[misc]
         status(reporter, "m", "refused")
+    manager.job("m")
     order = {"kind": "start", "mirrors": ["m"], "force": True}
     answer = requests.post(f"{manager.url}/api/v1/commands", json=order, headers=manager.operator(), timeout=300)
     assert answer.ok

@@ -116,7 +116,7 @@ def test_the_manager_shows_when_a_mirror_is_tried_again(
 
     reporter.command("once", check=False)
 
-    job = manager.jobs()["m"]
+    job = manager.job("m")
     assert job["status"] == "failed"
     assert abs(job["next_schedule_ts"] - job["last_ended_ts"] - 10 * MINUTE) <= 1
 

@@ -25,7 +25,7 @@ def test_without_its_run_folder_a_worker_syncs_and_reports_and_prints_a_warning(
     assert f"cannot use the run folder {reporter.folder}/run: File exists." in done.stderr
     assert "`skipjack install --cron`" in done.stderr
     assert reporter.states() == {"a": "success"} and reporter.pending() == 0
-    assert manager.jobs()["a"]["status"] == "success"
+    assert manager.job("a")["status"] == "success"
     wait_until(lambda: [each["place"] for each in problems(manager)] == ["run_dir"], "the page shows it")
     (reporter.folder / "run").unlink()
     assert reporter.command("once").returncode == 0

@@ -31,9 +31,7 @@ def test_a_commit_becomes_files_on_disk_and_a_line_on_the_page(
     reporter.command("once")
 
     assert same_tree(tree, reporter.root / "debian")
-    # The manager fetches the revision in the background. Until then it does not know the mirror, or not its title.
-    wait_until(lambda: "debian" in manager.jobs(), "the manager has the definition and the report")
-    job = manager.jobs()["debian"]
+    job = manager.job("debian")
     size = sum(path.lstat().st_size for path in tree.rglob("*") if path.is_file() or path.is_symlink())
     assert job["status"] == "success"
     assert job["upstream"] == upstream.url("files")
