@@ -4,21 +4,18 @@ import http.server
 import json
 import threading
 import time
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from schemas.config.validation import validator
+from tests.e2e.background_server import BackgroundServer
 
 
-class FakeManager(http.server.ThreadingHTTPServer):
+class FakeManager(BackgroundServer):
     """Gives the commands in `commands`, keeps results and reports; `fault` names the path that answers 500."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        super().__init__(_Handler)
         self.changed = threading.Condition()
         self.commands: list[dict[str, Any]] = []
         self.results: dict[int, dict[str, Any]] = {}
@@ -28,7 +25,6 @@ class FakeManager(http.server.ThreadingHTTPServer):
         self.known = 0
         self.revision: str | None = None
         self.fault, self.forgetful, self.old = "", False, False
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
 
     def give(self, kind: str, *mirrors: str, force: bool = False, **more: str) -> int:
         """Give a command, and return its number."""
@@ -53,21 +49,6 @@ class FakeManager(http.server.ThreadingHTTPServer):
         """Count a mirror's runs that were reported as successes; several reports may contain the same run."""
         found = [status for report in self.reports for status in report["statuses"] if status["mirror"] == mirror]
         return len({status["run"]["id"] for status in found if status["run"] and status["run"]["status"] == "success"})
-
-    def handle_error(self, *_words: object) -> None:
-        """Print nothing about a courier that closed its connection."""
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None = None, _value: BaseException | None = None,
-        _trace: TracebackType | None = None,
-    ) -> None:  # fmt: skip
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

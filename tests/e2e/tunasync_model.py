@@ -3,41 +3,34 @@
 import http.server
 import json
 import re
-import threading
 import time
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from tests.e2e.background_server import BackgroundServer
 
 ZERO = "0001-01-01T00:00:00Z"
 STATUSES = {"none", "failed", "success", "syncing", "pre-syncing", "paused", "disabled"}
 TIMES = ("last_update", "last_started", "last_ended", "next_schedule")
 
 
-class Model(http.server.ThreadingHTTPServer):
+class Model(BackgroundServer):
     """Its routes for workers; `broken` makes it answer 500 to everything.
 
     `told` holds every status as it came, and `heard` every request: its method, path, type and body.
     """
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        super().__init__(_Handler)
         self.workers: dict[str, dict[str, Any]] = {}
         self.jobs: dict[tuple[str, str], dict[str, Any]] = {}
         self.told: list[tuple[str, str]] = []
         self.heard: list[tuple[str, str, str | None, str | None]] = []
         self.broken = False
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
 
     def words(self, mirror: str) -> list[str]:
         """The statuses that came of a mirror, in order."""
         return [status for name, status in self.told if name == mirror]
-
-    def handle_error(self, *_words: object) -> None:
-        """Print nothing about a courier that closed its connection."""
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         """What it answers; None is JSON's null."""
@@ -89,18 +82,6 @@ class Model(http.server.ThreadingHTTPServer):
         after |= {"upstream": body.get("upstream", ""), "size": kept, "error_msg": body.get("error_msg", "")}
         self.jobs[key] = after
         return (200 if body["status"] in STATUSES else 400), after
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None = None, _value: BaseException | None = None,
-        _trace: TracebackType | None = None,
-    ) -> None:  # fmt: skip
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
 
 
 def _now() -> str:

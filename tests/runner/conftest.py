@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from runner.journal import journal
+from runner.journal.journal import Journal
 from tests import prepared
 
 from .importing import Bench
@@ -23,6 +25,19 @@ def prepared_commands() -> Iterator[None]:
     """Let each start of one of our commands be a fork."""
     with prepared.in_use():
         yield
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """The path of a journal that does not exist yet."""
+    return str(tmp_path / "journal.db")
+
+
+@pytest.fixture
+def book(path: str) -> Iterator[Journal]:
+    """An open, empty journal."""
+    with journal.opened(path) as opened:
+        yield opened
 
 
 @pytest.fixture

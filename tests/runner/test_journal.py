@@ -4,7 +4,6 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,17 +21,6 @@ from schemas.report import HIGHEST, PROTOCOL, Probe, Run
 
 SUBJECT = Subject("debian", "rsync://rsync.example.org/debian/", True, "a" * 40)
 MANY = 10_000_000
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "journal.db")
-
-
-@pytest.fixture
-def book(path: str) -> Iterator[Journal]:
-    with journal.opened(path) as opened:
-        yield opened
 
 
 def one_run(book: Journal, status: str = "success", now: float = 100.0, **fields: int) -> int:

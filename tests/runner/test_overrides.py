@@ -1,8 +1,6 @@
 """Overrides and requested starts in the journal, and what `skipjack next` makes of them."""
 
 import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,17 +19,6 @@ from schemas.report import Override
 
 SUBJECT = Subject("debian", "rsync://rsync.example.org/debian/", True, "a" * 40)
 OTHER = SUBJECT._replace(name="ubuntu")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "journal.db")
-
-
-@pytest.fixture
-def book(path: str) -> Iterator[Journal]:
-    with journal.opened(path) as opened:
-        yield opened
 
 
 def begun(book: Journal, now: float = 100.0) -> int:

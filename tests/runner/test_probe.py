@@ -1,7 +1,6 @@
 """Which of the mirror's own files are looked at, and which mirrors are probed when."""
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from hypothesis import strategies as st
 
 from runner.base.mirror_paths import Paths
 from runner.courier.upstream_probe import NEWEST_LASTS, NotRead, _own, continued, is_probed, probe
-from runner.journal import journal
 from runner.journal.journal import Ending, Journal, Subject
 from runner.overrides import override_store
 from runner.plan.plan import Planned
@@ -159,12 +157,6 @@ def test_the_last_comparison_holds_for_a_while_when_the_upstream_does_not_answer
     assert continued(kept, late) == late._replace(even_at=10.0)
     assert continued(None, failed) == failed
     assert continued(failed, failed._replace(at=30.0)) == failed._replace(at=30.0)
-
-
-@pytest.fixture
-def book(tmp_path: Path) -> Iterator[Journal]:
-    with journal.opened(str(tmp_path / "journal.db")) as opened:
-        yield opened
 
 
 def test_mirrors_are_probed_after_a_success_and_hourly_but_not_during_a_run(book: Journal) -> None:

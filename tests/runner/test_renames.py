@@ -1,7 +1,6 @@
 """A renamed mirror continues its history: state, overrides, runs, logs, directory."""
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from runner.base.mirror_paths import Paths
 from runner.follow import rename_detection
 from runner.hooks import previous_name
-from runner.journal import journal, rename_migration
+from runner.journal import rename_migration
 from runner.journal.journal import Ending, Journal, Subject
 from runner.journal.last_success import Left, Past
 from runner.journal.outbox import Outbox
@@ -23,12 +22,6 @@ from schemas.records import Mirror
 OLD = Subject("old", "rsync://up.example.org/old/", True, "a" * 40)
 NEW = OLD._replace(name="new")
 MANY = 10_000_000
-
-
-@pytest.fixture
-def book(tmp_path: Path) -> Iterator[Journal]:
-    with journal.opened(str(tmp_path / "journal.db")) as opened:
-        yield opened
 
 
 def planned(tmp_path: Path, name: str = "new", formerly: tuple[str, ...] = ("old",), **fields: str) -> Planned:
