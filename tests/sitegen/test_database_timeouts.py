@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
@@ -18,7 +18,7 @@ from sitegen.web.db_timeout import NotAnswered, in_thread
 from sitegen.web.ingest import Ingest
 from sitegen.web.pending_reports import NotKept
 from sitegen.web.token_cache import TokenCache
-from tests.sitegen.kit import delivery_of, new_token, report_of, status_of
+from tests.sitegen.kit import PATIENCE, delivery_of, new_token, report_of, status_of
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +29,17 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """What sets timeouts that no busy machine reaches, once nothing hangs any more."""
+
+    def wait() -> None:
+        monkeypatch.setattr(db_timeout, "PATIENCE", PATIENCE)
+        monkeypatch.setattr(ingest, "PATIENCE", PATIENCE)
+
+    return wait
+
+
+@pytest.fixture
 def hanging() -> Iterator[threading.Event]:
     """What hangs until this is set."""
     event = threading.Event()
@@ -36,7 +47,9 @@ def hanging() -> Iterator[threading.Event]:
     event.set()
 
 
-def test_a_query_times_out_and_its_thread_is_busy_until_it_ends(hanging: threading.Event) -> None:
+def test_a_query_times_out_and_its_thread_is_busy_until_it_ends(
+    hanging: threading.Event, late: Callable[[], None]
+) -> None:
     begun: list[int] = []
 
     def ask(number: int) -> None:
@@ -46,17 +59,18 @@ def test_a_query_times_out_and_its_thread_is_busy_until_it_ends(hanging: threadi
     async def main() -> None:
         asked = await asyncio.gather(*(in_thread(ask, number) for number in range(10)), return_exceptions=True)
         assert [type(answer) for answer in asked] == [NotAnswered] * 10
-        assert len(begun) == 3, "the others waited for a thread"
+        late()
         hanging.set()
         assert await in_thread(str, 1) == "1"
-        assert len(begun) == 3, "what was given up before it began is never done"
+        assert len(begun) == 3, "the others waited for a thread; what was given up before it began is never done"
 
     asyncio.run(main())
 
 
 def test_a_token_that_expires_from_the_cache_is_never_queried_in_the_event_loop(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch, late: Callable[[], None]
 ) -> None:
+    late()
     asking: list[str] = []
     find_all = token_store.find_all
 
@@ -85,7 +99,9 @@ def test_an_exception_in_a_thread_is_raised_to_the_caller() -> None:
         asyncio.run(in_thread(int, "x"))
 
 
-def test_a_delivery_that_timed_out_is_skipped_unless_its_commit_has_begun(store: Store) -> None:
+def test_a_delivery_that_timed_out_is_skipped_unless_its_commit_has_begun(
+    store: Store, late: Callable[[], None]
+) -> None:
     async def main(opened: Ingest) -> None:
         sent = [delivery_of(report_of(1, status_of(f"m{number}")), worker=f"w{number}") for number in range(3)]
         with store.database.writing():  # every other writer has to wait
@@ -93,6 +109,7 @@ def test_a_delivery_that_timed_out_is_skipped_unless_its_commit_has_begun(store:
             refused += await asyncio.gather(*map(opened.keep, sent[1:]), return_exceptions=True)
         assert [type(answer) for answer in refused] == [NotKept] * 3
         assert "it has not answered for 0.2 s. Send the report again" in str(refused[0])
+        late()
         assert (await opened.keep(sent[2])).acknowledged == 1
         assert (await opened.keep(sent[0])).acknowledged == 1
 
