@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+RSYNC_PROVIDERS = ("rsync", "two-stage-rsync")
+"""The built-in providers that run rsync themselves, with the keys of a mirror as its options."""
+
 NO_ENTRIES: Mapping[str, str] = MappingProxyType({})
 """The default of keys with mappings."""
 

@@ -13,6 +13,7 @@ from runner.base import pattern_files, private_paths
 from runner.base.mirror_paths import lies_in
 from runner.base.private_paths import Private
 from schemas.config.upstreams import daemon_host, plain_host
+from schemas.mirror_record import RSYNC_PROVIDERS
 from schemas.problems import shown
 from schemas.records import Bound, Mirror, Policy, RunnerSettings
 
@@ -103,7 +104,7 @@ def could_divert(mirror: Mirror) -> list[str]:
     # RSYNC_CONNECT_PROG and RSYNC_PROXY decide which program or host rsync sends the password to.
     if "env" not in found and any(name.upper().startswith("RSYNC_") for name in mirror.env):
         found.append("env")
-    if mirror.provider not in ("rsync", "two-stage-rsync"):
+    if mirror.provider not in RSYNC_PROVIDERS:
         found.append("provider")
     return found
 

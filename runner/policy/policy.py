@@ -17,13 +17,13 @@ from runner.providers import PROVIDERS
 from runner.subprocesses import spawn
 from schemas.config import system_folders
 from schemas.config.upstreams import is_remote
+from schemas.mirror_record import RSYNC_PROVIDERS
 from schemas.problems import shown
 from schemas.records import Mirror, Policy, RunnerSettings
 from schemas.rsync import rsync_hosts
 
 _ASK = "Ask the administrator of this machine to allow it in the policy, or remove it."
 
-_RSYNC = ("rsync", "two-stage-rsync")
 
 SSH = "/usr/bin/ssh"
 """The entry of `programs` that lets rsync start ssh, also one at another path."""
@@ -63,7 +63,7 @@ def _only_shows_exclude_file(mirror: Mirror) -> bool:
 
     The key may be inherited from a file for many mirrors.
     """
-    is_unread = mirror.provider == "command" or (mirror.provider in _RSYNC and mirror.rsync_override_only)
+    is_unread = mirror.provider == "command" or (mirror.provider in RSYNC_PROVIDERS and mirror.rsync_override_only)
     return bool(mirror.docker_image) and is_unread
 
 
@@ -136,7 +136,7 @@ def program_lines(mirror: Mirror) -> Iterator[tuple[str, list[str]]]:
     # A command in a container is not a program of the machine; `container_policy` checks the image.
     if mirror.command and not mirror.docker_image:
         # The rsync providers use the whole text as the name of a program.
-        yield "command", [mirror.command] if mirror.provider in _RSYNC else shlex.split(mirror.command)
+        yield "command", [mirror.command] if mirror.provider in RSYNC_PROVIDERS else shlex.split(mirror.command)
     for key in EXEC_KEYS:
         yield from ((key, shlex.split(line)) for line in getattr(mirror, key))
 

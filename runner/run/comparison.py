@@ -18,11 +18,11 @@ from runner.journal.last_success import Past
 from runner.plan.deletion_limits import EVERYTHING, Loss, Tree, refusal, refusal_of_bytes, with_remedy
 from runner.plugin_api import Job
 from runner.providers import deletion_baseline
-from schemas.mirror_record import Mirror
+from schemas.mirror_record import RSYNC_PROVIDERS, Mirror
 from schemas.units import format_size
 
 # These providers count the directory themselves before they delete; a second walk would cost as much again.
-_LOOK_THEMSELVES = ("rsync", "two-stage-rsync")
+_LOOK_THEMSELVES = RSYNC_PROVIDERS
 _NOTHING_LEFT = "no file is left"
 
 

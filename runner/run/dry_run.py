@@ -25,13 +25,13 @@ from runner.run.run import machine_of, parts_of
 from runner.subprocesses import spawn, supervisor, units
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
+from schemas.mirror_record import RSYNC_PROVIDERS
 from schemas.names import is_name
 from schemas.records import RunnerSettings
 from schemas.units import format_duration, format_size
 
 _STDOUT, _STDERR = 1, 2
 _FAILED = frozenset({1, 23})  # see rsync(1): a wrong option, and an incomplete transfer
-_RSYNC = ("rsync", "two-stage-rsync")
 _MOST_COMMANDS = 100
 """Commands of a plug-in that are shown: it may go on for as long as they fail."""
 
@@ -60,7 +60,7 @@ def dry_run(
     if planned.mirror.docker_image:
         job.wrap = partial(container.enclosed, job)
     # A dry run has no log of a first pass, which the deletion guard would read.
-    is_rsync, is_plugin = planned.mirror.provider in _RSYNC, planned.mirror.provider not in PROVIDERS
+    is_rsync, is_plugin = planned.mirror.provider in RSYNC_PROVIDERS, planned.mirror.provider not in PROVIDERS
     job.log_file = os.devnull if is_rsync or is_plugin else os.path.join(job.log_dir, f"{name}_DATE_01.log")
     provider, _hooks = parts_of(planned.mirror, header.plugins)
     try:

@@ -28,7 +28,7 @@ from runner.run.run_locks import Locks
 from runner.subprocesses import launch, supervisor
 from schemas import wakeup
 from schemas.errors import SkipjackError
-from schemas.mirror_record import Mirror
+from schemas.mirror_record import RSYNC_PROVIDERS, Mirror
 from schemas.names import is_name
 from schemas.standard_streams import ERROR, INFO, WARNING
 from schemas.states import INTERRUPTED, LAUNCHING, REFUSED, STOPPED, SUCCESS, SYNCING
@@ -42,7 +42,7 @@ UMASK = 0o022
 _BEYOND = 1000
 """Slots beyond the worker's own for forced runs: more than an operator starts by hand, so that no forced run waits."""
 
-_IN_PLACE = ("rsync", "two-stage-rsync")
+_IN_PLACE = RSYNC_PROVIDERS
 """Providers that never put another directory in the place of the mirror's."""
 
 

@@ -12,9 +12,9 @@ from schemas.config.inheritance import Merged
 from schemas.config.judgeable_keys import judged
 from schemas.config.upstreams import is_remote, is_web, password_apart
 from schemas.config.yaml_file import Document
+from schemas.mirror_record import RSYNC_PROVIDERS
 from schemas.problems import Problem, shown
 
-_RSYNC = ("rsync", "two-stage-rsync")
 _CONTACTS = ("http", "https", "mailto", "tel", "xmpp", "irc", "ircs", "matrix")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):\S*")
 _HOMEPAGE = "Write for example `homepage: https://www.debian.org/`."
@@ -35,7 +35,7 @@ def _homepage(merged: Merged) -> Iterator[Problem]:
 
 def _any_upstream(merged: Merged) -> Iterator[Problem]:
     if "upstream" in merged.keys:
-        yield from _rsync_upstream(merged) if merged.keys.get("provider") in _RSYNC else _upstream(merged)
+        yield from _rsync_upstream(merged) if merged.keys.get("provider") in RSYNC_PROVIDERS else _upstream(merged)
 
 
 def _freshness(merged: Merged) -> Iterator[Problem]:

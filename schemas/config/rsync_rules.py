@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from schemas.config import rsync_mistakes
 from schemas.config.inheritance import Merged, PlainKeys
 from schemas.config.judgeable_keys import judged
+from schemas.mirror_record import RSYNC_PROVIDERS
 from schemas.problems import Problem, shown
 from schemas.rsync import rsync_options
 from schemas.rsync.rsync_options import Reading
@@ -37,7 +38,7 @@ def mirror_problems(merged: Merged) -> Iterator[Problem]:
 
 
 def _mistakes(merged: Merged) -> Iterator[Problem]:
-    if merged.keys.get("provider") not in ("rsync", "two-stage-rsync"):
+    if merged.keys.get("provider") not in RSYNC_PROVIDERS:
         return
     names = in_force(merged.keys)
     found = [
