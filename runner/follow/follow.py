@@ -9,7 +9,7 @@ whatever a follow finds.
 import hashlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -114,7 +114,7 @@ def _follow(local: LocalConfig, layout: StateLayout, *, again: bool, accept_rewr
     if old and not header.held:
         _queue_moved(layout, mirrors, set(old.header.unmoved) - set(header.unmoved))
     kept = {name for each in mirrors for name in (each.mirror.name, *each.mirror.formerly)}
-    layout.forget_deletions(kept.union(_running_leftovers(layout, mirrors)))
+    layout.forget_deletions(kept.union(_leftovers(layout, mirrors, kept)))
     return _result(header, changed=True, mirrors=len(mirrors))._replace(fetched=not failure)
 
 
@@ -138,12 +138,16 @@ def _queue_moved(layout: StateLayout, mirrors: list[Planned], moved: set[str]) -
         book.launch([], [Subject.of(each) for each in planned if each.mirror.name in refused], time.time())
 
 
-def _running_leftovers(layout: StateLayout, mirrors: list[Planned]) -> list[str]:
-    """Return the mirrors that left this worker's plan and are still being synced, after a warning for each."""
+def _leftovers(layout: StateLayout, mirrors: list[Planned], kept: Collection[str]) -> list[str]:
+    """Return the mirrors that left this worker's plan and are still being synced, after a warning for each.
+
+    The journal then has no next run of a mirror whose name is not `kept`.
+    """
     if not os.path.exists(layout.journal):
         return []
     with journal.opened(layout.journal) as book:
         left = leftover_runs.among(mirrors, [each.mirror for each in book.active()])
+        book.unschedule(kept, time.time())
     for name in left:
         log(" ".join(leftover_runs.problem(name)), about="follow", level=WARNING)
     return left

@@ -6,7 +6,7 @@ and never misses a change. `runner/overrides/override_store.py` adds what operat
 
 import _sqlite3 as sqlite3  # without dates and times, which each run and tick would load
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -323,6 +323,13 @@ class Journal:
             probe = probe._replace(problem=masked(probe.problem))
             self.mirrors.update(mirror, {"probe": json.dumps(probe._asdict()), "probed_at": now})
             self.outbox.report(mirror, now)
+
+    def unschedule(self, besides: Collection[str], now: float) -> None:
+        """Report for all mirrors `besides` these, which are planned, that they have no next run."""
+        with transaction(self._db):
+            for mirror in sorted(self.mirrors.with_next_run().difference(besides)):
+                self.mirrors.update(mirror, {"next_run_at": None})
+                self.outbox.report(mirror, now)
 
     def give_back(self) -> None:
         """Return disk space that delivered reports no longer use."""

@@ -90,6 +90,10 @@ class MirrorTable:
             if name in files and status not in _NOT_PROBED and (is_due or file not in (None, files[name]))
         ]
 
+    def with_next_run(self) -> set[str]:
+        """Return the mirrors whose reports have the time of their next run."""
+        return {row[0] for row in self._db.execute("SELECT name FROM mirror WHERE next_run_at IS NOT NULL")}
+
     def count_waiting(self) -> int:
         """Return how many runs are between two attempts without a slot."""
         return self._count_active("next_attempt_at IS NOT NULL")

@@ -277,7 +277,8 @@ def _supervise(
         judged = {"refused": job.loss_refused, "counted": job.counted}
         left = left_in(job.directory, identity, *job.found, **judged, on_disk=job.on_disk)
     ending = ending._replace(left=left, unreached=ending.unreached and job.mirror.retry_after_failure > 0)
-    ending = ending._replace(next_run_at=_next_run_at(job.mirror, book, header, ending, now))
+    if _is_planned(StateLayout(job.machine.state_dir), name):
+        ending = ending._replace(next_run_at=_next_run_at(job.mirror, book, header, ending, now))
     book.end(number, name, ending, now)
     for complaint in job.complaints:
         log(complaint, about=name, level=WARNING)
@@ -285,6 +286,19 @@ def _supervise(
     level = INFO if ended.status in (SUCCESS, STOPPED) else ERROR
     log(ended.status + (f": {ended.reason}" if ended.reason else ""), about=name, level=level)
     return ending
+
+
+def _is_planned(layout: StateLayout, name: str) -> bool:
+    """Return whether the plan still has the mirror, also under another name: a follow may have removed it meanwhile."""
+    try:
+        with plan.opened(layout.plan) as opened:
+            if opened.has(name):
+                return True
+            from runner.journal import leftover_runs  # loaded here, since few mirrors leave their worker during a run
+
+            return not leftover_runs.find(opened, [name])
+    except SkipjackError:
+        return True
 
 
 def _next_run_at(mirror: Mirror, book: Journal, header: Header, ending: Ending, now: float) -> float | None:

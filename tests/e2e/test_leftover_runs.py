@@ -5,8 +5,10 @@ import json
 import pytest
 import requests
 
+from runner.base.state_dir import StateLayout
+from runner.journal import journal
 from tests.e2e.gate import Gate, status, syncing, upcoming
-from tests.e2e.parts import ConfigRepository, Manager, Worker, alive, wait_until
+from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, alive, wait_until
 
 TWO = "workers:\n  w1: {slots: 5}\n  w2: {slots: 5}\n"
 BOTH, OTHER = "worker: {w1: {}, w2: {}}\n", "worker: w2\n"
@@ -68,10 +70,39 @@ def test_runs_of_mirrors_that_left_the_worker_are_shown_and_can_be_stopped_or_fi
     gate.open.touch()
     status(at_work, "changed", "success")
     assert set(upcoming(at_work)) == {"other"}
+    assert next_run(at_work, "changed") is None
     repository.commit({"moved.yml": gate.mirror()}, "Give one back")
     at_work.command("follow", "--start")
     at_work.command("start", "moved")
     status(at_work, "moved", "success")
+
+
+def next_run(worker: Worker, mirror: str) -> float | None:
+    """When the worker reports that a mirror runs next."""
+    with journal.opened(StateLayout(str(worker.state)).journal) as book:
+        return book.outbox.status(mirror).next_run_at
+
+
+def test_a_mirror_that_left_the_plan_has_no_next_run_on_the_page(
+    repository: ConfigRepository, manager: Manager, reporter: Worker, gate: Gate, upstream: RsyncDaemon
+) -> None:
+    gate.open.touch()
+    kept = f"upstream: {upstream.url('files')}\nmeasure_size: false\n"
+    repository.commit({"denied.yml": gate.mirror(), "kept.yml": kept}, "Begin")
+    reporter.command("once")
+    assert next_run(reporter, "denied") is not None
+    with (reporter.folder / "policy.yml").open("a") as policy:
+        policy.write("providers: [rsync]\n")
+
+    reporter.command("once", check=False)
+
+    def shown() -> dict[str, bool]:
+        mirrors = (manager.published() or {"mirrors": []})["mirrors"]
+        return {each["name"]: each["copies"][0]["next_run_at"] is not None for each in mirrors}
+
+    wait_until(lambda: shown() == {"denied": False, "kept": True}, "the page shows no next run")
+    assert "not scheduled" in (manager.site / "mirrors/denied.html").read_text()
+    assert next_run(reporter, "kept") is not None
 
 
 def test_a_worker_whose_name_left_the_list_shows_and_stops_its_runs(
