@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import functools
 import io
 import re
 import shlex
@@ -12,7 +13,8 @@ import sitegen.cli
 
 from .pages import PAGES, inline
 
-PARSERS = {"skipjack": runner.cli._parser, "skipjack-manager": sitegen.cli._parser}
+PARSERS = {"skipjack": functools.cache(runner.cli._parser), "skipjack-manager": functools.cache(sitegen.cli._parser)}
+"""What makes the parser of each program, once: it has more than a hundred options, and each page asks many times."""
 
 _ENDS = {"|", "||", "&&", ";", "&", ">", ">>"}
 
