@@ -66,6 +66,16 @@ class Tree:
         """Every name with dots that is used, such as `os.fork`, and every bare one, with its module and line."""
         return [found for module, parsed in self.parsed.items() for found in _uses(module, parsed)]
 
+    @functools.cached_property
+    def touched(self) -> dict[str, set[tuple[str, int, str]]]:
+        """All uses and imports by what they touch: that of `os.path.join` counts for `os` and `os.path` as well."""
+        found: dict[str, set[tuple[str, int, str]]] = {}
+        for module, line, name in (*self.uses, *((each.module, each.line, each.target) for each in self.imports)):
+            parts = name.split(".")
+            for end in range(1, len(parts) + 1):
+                found.setdefault(".".join(parts[:end]), set()).add((module, line, name))
+        return found
+
     def _imports(self, module: str, parsed: ast.Module) -> Iterator[Import]:
         later = {node for function in _functions(parsed) for node in ast.walk(function)}
         for node in ast.walk(parsed):
@@ -207,13 +217,12 @@ ALONE = [
 
 def trespassers(tree: Tree, things: tuple[str, ...], allowed: set[str]) -> list[str]:
     """Uses and imports of the things outside of the modules that may touch them."""
-    touched = set(tree.uses) | {(found.module, found.line, found.target) for found in tree.imports}
+    packages = tuple(each for each in allowed if each.endswith("."))
     return sorted(
         f"{module}:{line} touches {name}"
-        for module, line, name in touched
-        if module not in allowed
-        and not module.startswith(tuple(each for each in allowed if each.endswith(".")))
-        and any(name == thing or name.startswith(f"{thing}.") for thing in things)
+        for thing in things
+        for module, line, name in tree.touched.get(thing, ())
+        if module not in allowed and not module.startswith(packages)
     )
 
 
