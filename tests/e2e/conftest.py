@@ -9,6 +9,7 @@ from tests import prepared
 from tests.e2e.gate import Gate
 from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
 from tests.e2e.plugin_parts import Environment, GitDaemon, copied_example, push
+from tests.shared import made_once
 
 
 @pytest.fixture
@@ -44,19 +45,23 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
     gate.open.touch()
 
 
+@pytest.fixture(scope="session")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a config repository that each test gets a copy of: to make it takes git ten processes."""
+    files = {
+        "_site.yml": "title: Test Mirrors\ncategories: {os: Operating systems}\n",
+        "_workers.yml": "workers:\n  w1: {slots: 2}\n",
+        "_defaults.yml": "worker: w1\nprovider: rsync\ninterval: 1h\nretry: 1\njitter: 0s\nretry_delay: 0s\n",
+    }
+    folder = tmp_path_factory.mktemp("repository")
+    ConfigRepository(folder).commit(files, "Begin")
+    return folder
+
+
 @pytest.fixture
-def repository(tmp_path: Path) -> ConfigRepository:
+def repository(tmp_path: Path, begun: Path) -> ConfigRepository:
     """A config repository with a site, a worker `w1` of two slots, and no mirror yet."""
-    repository = ConfigRepository(tmp_path)
-    repository.commit(
-        {
-            "_site.yml": "title: Test Mirrors\ncategories: {os: Operating systems}\n",
-            "_workers.yml": "workers:\n  w1: {slots: 2}\n",
-            "_defaults.yml": "worker: w1\nprovider: rsync\ninterval: 1h\nretry: 1\njitter: 0s\nretry_delay: 0s\n",
-        },
-        "Begin",
-    )
-    return repository
+    return ConfigRepository(tmp_path, begun)
 
 
 @pytest.fixture
@@ -85,10 +90,11 @@ def reporter(tmp_path: Path, repository: ConfigRepository, manager: Manager) -> 
 @pytest.fixture(scope="session")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """An environment with the example plug-in, which no test changes; pip takes seconds to install it."""
-    folder = tmp_path_factory.mktemp("example")
-    environment = Environment(folder / "venv")
-    environment.install(copied_example(folder))
-    return environment
+
+    def make(folder: Path) -> None:
+        Environment(folder / "venv").install(copied_example(folder))
+
+    return Environment(made_once(tmp_path_factory, "example", make) / "venv")
 
 
 @pytest.fixture

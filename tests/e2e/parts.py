@@ -4,6 +4,7 @@ repository, a worker and a manager, each with its files below one folder and its
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -159,14 +160,21 @@ class RsyncDaemon(Server):
 class ConfigRepository:
     """A config repository: a work tree that people commit in, and the bare remote that workers follow."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, begun: Path | None = None) -> None:
+        """Create one, or copy the one that was created in the folder `begun`."""
         self.tree, self.remote = folder / "config", folder / "config.git"
+        if begun is not None:
+            for each in (self.tree, self.remote):
+                shutil.copytree(begun / each.name, each)
+            config = self.tree / ".git/config"
+            config.write_text(config.read_text().replace(str(begun / "config.git"), str(self.remote)))
+            return
         self.tree.mkdir(parents=True)
         create = ["git", "init", "-q", "-b", "main", "--template="]  # no folder of example hooks
         subprocess.run([*create, "--bare", str(self.remote)], check=True)
         subprocess.run([*create, str(self.tree)], check=True)
-        with (self.tree / ".git/config").open("a") as config:
-            config.write(SETTINGS_OF_GIT.format(self.remote))
+        with (self.tree / ".git/config").open("a") as settings:
+            settings.write(SETTINGS_OF_GIT.format(self.remote))
 
     @property
     def url(self) -> str:

@@ -24,7 +24,9 @@ class Environment:
     """A virtual environment with Skipjack, its dependencies and pip, which takes them from ours."""
 
     def __init__(self, folder: Path) -> None:
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+        """Make it, unless it is there already."""
+        if not folder.exists():
+            subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
         self.bin = folder / "bin"
         (self.site_packages,) = folder.glob("lib/python*/site-packages")
         (self.site_packages / "skipjack.pth").write_text(f"{REPOSITORY}\n{sysconfig.get_path('purelib')}\n")

@@ -1,5 +1,6 @@
 """Real git repositories for the tests that follow one."""
 
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -13,10 +14,14 @@ from schemas.records import Repository
 class Origin:
     """A git repository to follow, and the checkout that follows it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, begun: Path | None = None) -> None:
+        """Create one, or copy the work tree `begun`."""
         self.work = folder / "origin"
         self.checkout = folder / "checkout"
-        self.git("init", "--quiet", "--initial-branch=main", str(self.work), inside=False)
+        if begun is not None:
+            shutil.copytree(begun, self.work)
+        else:
+            self.git("init", "--quiet", "--initial-branch=main", str(self.work), inside=False)
 
     @property
     def record(self) -> Repository:
@@ -40,12 +45,18 @@ class Origin:
         return self.git("rev-parse", "HEAD")
 
 
-@pytest.fixture
-def origin(tmp_path: Path) -> Origin:
-    """A repository of one commit with one file."""
-    made = Origin(tmp_path)
+@pytest.fixture(scope="session")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work tree of a repository that each test gets a copy of: to make it takes git four processes."""
+    made = Origin(tmp_path_factory.mktemp("origin"))
     made.commit({"debian.yml": "retry: 1\n"})
-    return made
+    return made.work
+
+
+@pytest.fixture
+def origin(tmp_path: Path, begun: Path) -> Origin:
+    """A repository of one commit with one file."""
+    return Origin(tmp_path, begun)
 
 
 @pytest.fixture
