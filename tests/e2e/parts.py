@@ -250,6 +250,11 @@ class Manager(Server):
         path = self.site / name
         return json.loads(path.read_text()) if path.exists() else None
 
+    def page(self, name: str = "index.html") -> str:
+        """A page of the site, which may come later than the JSON about the same; empty while it is not there."""
+        path = self.site / name
+        return path.read_text() if path.exists() else ""
+
 
 class Worker:
     """A worker: its settings, and the commands that a person or a timer would give."""

@@ -220,8 +220,8 @@ def test_the_pages_show_a_held_worker_and_tunasync_lists_stay_unchanged(reporter
     reporter.command("courier")
 
     wait_until(lambda: (page(manager) or {}).get("held") is True, "the page shows that it is held")
-    html = (manager.site / "workers.html").read_text()
-    assert '<span class="verdict unknown">held</span>' in html and "<b>Held.</b>" in html
+    mark = '<span class="verdict unknown">held</span>'
+    wait_until(lambda: mark in (html := manager.page("workers.html")) and "<b>Held.</b>" in html, "so does the page")
     metrics = requests.get(f"{manager.url}/metrics", timeout=300).text
     assert 'skipjack_worker_held{worker="w1"} 1.0' in metrics
     assert listed(manager.jobs()) == listed(jobs)

@@ -101,7 +101,7 @@ def test_a_mirror_that_left_the_plan_has_no_next_run_on_the_page(
         return {each["name"]: each["copies"][0]["next_run_at"] is not None for each in mirrors}
 
     wait_until(lambda: shown() == {"denied": False, "kept": True}, "the page shows no next run")
-    assert "not scheduled" in (manager.site / "mirrors/denied.html").read_text()
+    wait_until(lambda: "not scheduled" in manager.page("mirrors/denied.html"), "the page shows it")
     assert next_run(reporter, "kept") is not None
 
 

@@ -32,9 +32,9 @@ def test_progress_of_a_run_reaches_the_page_and_leaves_it_with_the_run(
     wait_until(lambda: reporter.states()["m"] == "success", "the run has ended")
     assert (progress["percent"], progress["bytes"]) == (45.0, None)
     assert progress["at"] >= (reporter.run_of("m").launched_at or 0)
-    assert 'value="45"' in (manager.site / "mirrors/m.html").read_text()
-    wait_until(lambda: 'value="45"' in (manager.site / "index.html").read_text(), "so does the overview")
+    wait_until(lambda: 'value="45"' in manager.page("mirrors/m.html"), "the page shows it")
+    wait_until(lambda: 'value="45"' in manager.page("index.html"), "so does the overview")
     reporter.command("courier")
     wait_until(lambda: manager.published("mirrors/m.json")["status"] == "success", "the page shows the end")
     assert shown(manager) is None
-    wait_until(lambda: "<progress" not in (manager.site / "index.html").read_text(), "nor does the overview")
+    wait_until(lambda: "<progress" not in manager.page("index.html"), "nor does the overview")

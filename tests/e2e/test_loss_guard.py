@@ -141,7 +141,7 @@ def test_only_the_operator_on_the_machine_accepts_deletions_and_the_site_shows_w
     page = manager.published("mirrors/m.json")
     assert page["last_success_at"] == success
     assert page["runs"][0]["reason"].startswith("no file is left: 80 of 80 files")
-    assert "no file is left: 80 of 80 files" in (manager.site / "mirrors/m.html").read_text()
+    wait_until(lambda: "no file is left: 80 of 80 files" in manager.page("mirrors/m.html"), "the page shows it")
     assert manager.jobs()["m"]["status"] == "failed"
     assert m.lines()[0] == 1
 

@@ -68,4 +68,4 @@ def test_a_full_disk_of_the_site_leaves_the_old_one_whole(manager: Manager) -> N
             assert all(f"mirrors/{name}.html" in after for name in linked)
             (manager.site / "filler").unlink()
             wait_for(lambda: len(manager.status()["mirrors"]) == 51, "the site is up to date again")
-            assert "no luck" in (manager.site / "mirrors/debian.html").read_text()
+            wait_for(lambda: "no luck" in (manager.site / "mirrors/debian.html").read_text(), "so is the page")

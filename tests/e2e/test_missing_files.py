@@ -150,7 +150,7 @@ def test_a_scheduled_run_fails_early_and_the_page_shows_why(
     wait_until(is_shown, "the page shows it")
     [newest, *_earlier] = manager.published("mirrors/m.json")["runs"]
     assert (newest["status"], "is missing, but the last success" in newest["reason"]) == ("refused", True)
-    assert "is missing, but the last success" in (manager.site / "mirrors/m.html").read_text()
+    wait_until(lambda: "is missing, but the last success" in manager.page("mirrors/m.html"), "the page shows it")
 
 
 def test_after_a_commit_that_moves_a_mirror_a_message_shows_where_its_files_are(

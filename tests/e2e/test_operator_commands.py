@@ -187,8 +187,8 @@ def test_the_pages_show_who_switched_a_mirror_off_and_why(
         "kind": "disabled", "by": who, "reason": "the disk is being replaced",
     }  # fmt: skip
     assert upcoming(reporter)["m"]["why"] == f"disabled by {who}: the disk is being replaced"
-    page = (manager.site / "mirrors/m.html").read_text()
-    assert f"by <bdi>{who}</bdi>" in page and "Reason: <bdi>the disk is being replaced</bdi>" in page
+    words = f"by <bdi>{who}</bdi>", "Reason: <bdi>the disk is being replaced</bdi>"
+    wait_until(lambda: all(each in manager.page("mirrors/m.html") for each in words), "so does the page")
     reporter.command("enable", "m")
     reporter.command("courier")
     wait_until(lambda: shown() is None, "the site shows that it is switched on")

@@ -101,8 +101,7 @@ def test_a_mirror_of_a_plug_in_is_synced_reported_and_shown(
         lambda: [each["status"] for each in (manager.published() or {"mirrors": []})["mirrors"]] == ["success"],
         "the page shows the success",
     )
-    page = (manager.site / "mirrors/project.html").read_text()
-    assert "project" in page
+    wait_until(lambda: "project" in manager.page("mirrors/project.html"), "the mirror has a page")
 
 
 def test_the_page_does_not_claim_that_a_mirror_without_its_plug_in_keeps_a_definition(

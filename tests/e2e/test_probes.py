@@ -221,8 +221,8 @@ def test_a_stuck_upstream_is_the_cause_until_it_moves_although_every_sync_succee
         moved_at,
         True,
     )
-    assert "The upstream is not updated." in (manager.site / "mirrors/m.html").read_text()
-    assert "upstream not updated" in (manager.site / "index.html").read_text()
+    wait_until(lambda: "The upstream is not updated." in manager.page("mirrors/m.html"), "the page shows it")
+    wait_until(lambda: "upstream not updated" in manager.page("index.html"), "the page shows it")
     assert [mirror["cause"] for mirror in manager.published()["mirrors"]] == ["upstream"]
     assert manager.jobs()["m"]["skipjack"]["cause"] == "upstream"
 
@@ -248,7 +248,7 @@ def test_a_sync_that_fetches_nothing_is_caused_by_this_site_even_while_the_upstr
     page = shown(manager, reporter, "stale", "lag")
     assert (page["status"], page["lag"], page["copies"][0]["probe"]["even_at"]) == ("success", 2 * DAY, now - 2 * DAY)
     words = "This mirror is behind its upstream by 2d.</b> The last run succeeded, but did not catch up."
-    assert words in (manager.site / "mirrors/m.html").read_text()
+    wait_until(lambda: words in manager.page("mirrors/m.html"), "the page shows it")
     figures = requests.get(f"{manager.url}/metrics", timeout=300).text
     assert f'skipjack_mirror_lag_seconds{{mirror="m",worker="w1"}} {2 * DAY}.0\n' in figures
     assert 'skipjack_mirror_not_fresh{mirror="m",worker="w1",cause="lag"} 1\n' in figures
@@ -281,7 +281,10 @@ def test_a_new_timestamp_file_replaces_the_probe_of_the_previous_one_at_once(
 
     (copy,) = shown(manager, reporter, "fresh", None)["copies"]
     assert (copy["probe"]["file"], copy["probe"]["counts"], copy["lag"]) == ("old", False, None)
-    assert "Not compared yet (file <code><bdi>new</bdi></code>)" in (manager.site / "mirrors/m.html").read_text()
+    wait_until(
+        lambda: "Not compared yet (file <code><bdi>new</bdi></code>)" in manager.page("mirrors/m.html"),
+        "the page shows it",
+    )
     reporter.command("follow")
     reporter.command("courier")
     (copy,) = shown(manager, reporter, "fresh", None)["copies"]

@@ -45,7 +45,7 @@ def test_a_commit_becomes_files_on_disk_and_a_line_on_the_page(
     run = manager.published("mirrors/debian.json")["runs"][0]
     assert (run["exit_code"], run["attempts"], run["revision"], run["files"]) == (0, 1, commit, 40)
     assert abs(run["size"] - size) < 100  # rsync counts a link by the length of its target
-    assert "debian" in (manager.site / "index.html").read_text()
+    wait_until(lambda: "debian" in manager.page("index.html"), "the page shows it")
 
 
 def test_tunasyncs_clients_find_the_same_list_as_a_file(
