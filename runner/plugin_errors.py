@@ -1,20 +1,13 @@
-"""How messages name a plug-in and what its code raised."""
+"""How messages describe what the code of a plug-in raised."""
 
 import contextlib
 import os
 
 from schemas.addresses import without_secrets
-from schemas.plugins import Plugin
 from schemas.terminal import plain
 
 _LONGEST = 400
 """Characters of an error that a message shows."""
-
-
-def named(plugin: Plugin) -> str:
-    """Return the words for a plug-in in messages, such as: the provider plug-in `git` (skipjack_git.provider, 1.2)."""
-    version = f", {plugin.version}" if plugin.version else ""
-    return f"the {plugin.kind} plug-in `{plugin.name}` ({plugin.module}{version})"
 
 
 def described(error: BaseException) -> str:

@@ -18,7 +18,7 @@ GROUPS = {
 
 
 class Plugin(NamedTuple):
-    """One plug-in: its kind and name, the module to import, and the version of its distribution.
+    """One plug-in: its kind and name, the module to import, and its distribution with the version.
 
     `path` is the folder to add to `sys.path` so that the module can be imported; empty for what is built in.
     """
@@ -28,3 +28,15 @@ class Plugin(NamedTuple):
     module: str
     path: str
     version: str
+    distribution: str = ""
+
+
+def origin(plugin: Plugin) -> str:
+    """Return where a plug-in comes from, such as: skipjack_git.provider of skipjack-git 1.2."""
+    package = " ".join(filter(None, (plugin.distribution, plugin.version)))
+    return f"{plugin.module} of {package}" if package else plugin.module
+
+
+def named(plugin: Plugin) -> str:
+    """Return the words for a plug-in in messages: the provider plug-in `git` (skipjack_git.provider of …)."""
+    return f"the {plugin.kind} plug-in `{plugin.name}` ({origin(plugin)})"

@@ -7,9 +7,8 @@ import os
 import sys
 
 from runner.base import environment
-from runner.plugin_errors import named
 from runner.subprocesses import spawn
-from schemas.plugins import Plugin
+from schemas.plugins import Plugin, named
 from schemas.terminal import plain
 
 LIMIT = 10.0

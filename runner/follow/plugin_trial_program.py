@@ -1,7 +1,7 @@
 """The processes of a plug-in's trial, without site packages, as runs are started:
 
-    plugin_trial_program.py watch SECONDS KIND NAME MODULE PATH VERSION
-    plugin_trial_program.py import DESCRIPTOR KIND NAME MODULE PATH VERSION
+    plugin_trial_program.py watch SECONDS KIND NAME MODULE PATH VERSION DISTRIBUTION
+    plugin_trial_program.py import DESCRIPTOR KIND NAME MODULE PATH VERSION DISTRIBUTION
 
 The first one starts the second one, ends all that this leaves behind, and prints why the plug-in cannot be used.
 """

@@ -7,7 +7,7 @@ from runner.follow import plugin_trial
 from runner.providers import PROVIDERS
 from schemas.config.plugin_search import Installed
 from schemas.mirror_record import Mirror
-from schemas.plugins import HOOK, PROVIDER, Plugin
+from schemas.plugins import HOOK, PROVIDER, Plugin, named
 
 _INSTALL = "Install it into Skipjack's environment on this machine, or do not use it."
 _CORRECT = "Correct that or reinstall the plug-in; each follow tries it again."
@@ -27,9 +27,9 @@ class PluginsInUse:
             if found is None:
                 yield f"The {kind} plug-in `{name}` is not installed on this machine.", _INSTALL
             elif found.problem:
-                yield f"The {kind} plug-in `{name}` cannot be used: {found.problem}.", _CORRECT
+                yield f"{_beginning(named(found.plugin))} cannot be used: {found.problem}.", _CORRECT
             elif why := self._why_broken(found.plugin):
-                yield f"{why[0].upper()}{why[1:]}.", _CORRECT
+                yield f"{_beginning(why)}.", _CORRECT
 
     def _why_broken(self, plugin: Plugin) -> str:
         if plugin not in self._tried:
@@ -45,6 +45,11 @@ class PluginsInUse:
         """Return the plug-ins that some mirrors use, sorted by kind and name."""
         names = {each for mirror in mirrors for each in used_by(mirror)}
         return tuple([found.plugin for each in sorted(names) if (found := self._installed.find(*each))])
+
+
+def _beginning(text: str) -> str:
+    """Return a text for the beginning of a sentence."""
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def used_by(mirror: Mirror) -> list[tuple[str, str]]:

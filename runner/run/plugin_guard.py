@@ -19,7 +19,7 @@ from runner.plugin_loader import load
 from runner.subprocesses import spawn
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror
-from schemas.plugins import HOOK, PROVIDER, Plugin
+from schemas.plugins import HOOK, PROVIDER, Plugin, named
 from schemas.standard_streams import WARNING, flush
 from schemas.states import FAILED, INTERRUPTED, REFUSED, TIMED_OUT
 
@@ -55,8 +55,6 @@ class _Guard:
     @property
     def name(self) -> str:
         """Return the words for the plug-in in messages."""
-        from runner.plugin_errors import named  # only after a failure, as below
-
         return named(self.plugin)
 
     def module(self) -> ModuleType:
@@ -70,7 +68,7 @@ class _Guard:
             # Also SystemExit: a plug-in must not end the run before its end is recorded.
             except BaseException as error:
                 what = f"{self.name} cannot be imported: {_described(error)}"
-                raise Abort(FAILED, f"{what}. Reinstall it, or run `skipjack follow`") from error
+                raise Abort(FAILED, f"{what}. Reinstall it; `skipjack follow --again` tries it again") from error
         return self._module
 
     def call(self, job: Job, function: Callable[[], _Result]) -> _Result:

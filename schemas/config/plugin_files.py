@@ -1,6 +1,9 @@
 """Find the module and the schema of a plug-in that an entry point names, without executing any of its code."""
 
+import contextlib
+import hashlib
 import importlib.util
+import os
 import re
 from collections.abc import Iterator
 from importlib.machinery import all_suffixes
@@ -14,6 +17,12 @@ from schemas.config.fragments import Fragment
 from schemas.plugins import GROUPS, HOOK, PROVIDER, Plugin
 from schemas.problems import shown
 from schemas.regular_files import read_regular
+
+_CODE = tuple(all_suffixes())
+"""Endings of files that Python imports."""
+
+_MOST_FILES = 2000
+"""Files of a package whose changes are noticed."""
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
@@ -34,22 +43,60 @@ def package(folder: str) -> Package:
     return Package(str(found.metadata["Name"]), str(found.version), tuple(entries))
 
 
-def plugins_of(found: Package) -> Iterator[tuple[Plugin, str, Fragment | None, str]]:
-    """Yield the plug-ins of a distribution, each with the distribution's name, and its keys or why it has none."""
+def plugins_of(found: Package) -> Iterator[tuple[Plugin, Fragment | None, str, str]]:
+    """Yield the plug-ins of a distribution, each with its keys or why it has none, and the state of its code."""
     for kind, entry in found.entries:
-        plugin = Plugin(kind, entry.name, entry.value, "", found.version)
+        plugin, state = Plugin(kind, entry.name, entry.value, "", found.version, found.name), ""
         try:
             if why := plugin_names.problem(entry.name):
                 raise BadFragment(why)
-            path, folder = _place(entry.value)
-            plugin = plugin._replace(path=str(path))
-            yield plugin, found.name, _fragment(kind, entry.name, folder), ""
+            place = _place(entry.value)
+            plugin, state = plugin._replace(path=str(place.path)), _state(place.code)
+            yield plugin, _fragment(kind, entry.name, place.folder), "", state
         except BadFragment as error:
-            yield plugin, found.name, None, str(error)
+            yield plugin, None, str(error), state
 
 
-def _place(module: str) -> tuple[Path, Path]:
-    """Return the folder for `sys.path` from which a module can be imported, and the folder of the module's files."""
+class _Place(NamedTuple):
+    """A module: the folder for `sys.path` from which it can be imported, that of its files, and all of its code.
+
+    `code` is the folder of its top package, or its only file.
+    """
+
+    path: Path
+    folder: Path
+    code: Path
+
+
+def _state(code: Path) -> str:
+    """Return a text that changes whenever a file of a package does: its content, by time and size, or its name.
+
+    Nothing is imported or read, and of a package with very many files only some count: follow needs this each time.
+    """
+    found = []
+    for number, (path, status) in enumerate(_files(code)):
+        if number == _MOST_FILES:
+            break
+        found.append((path, status.st_mtime_ns, status.st_size))
+    return hashlib.sha256(repr(sorted(found)).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _files(code: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the files with the code of a package, without what Python compiles from them."""
+    with contextlib.suppress(OSError):  # removed meanwhile: the next follow finds another state
+        if not code.is_dir():
+            yield str(code), code.stat()
+            return
+        with os.scandir(code) as entries:
+            for entry in sorted(entries, key=lambda each: each.name):
+                if entry.is_dir(follow_symlinks=False) and entry.name != "__pycache__":
+                    yield from _files(Path(entry.path))
+                elif entry.name.endswith(_CODE):
+                    yield entry.path, entry.stat()
+
+
+def _place(module: str) -> _Place:
+    """Return the place of a module; BadFragment if it cannot be imported from a folder of `sys.path`."""
     if not _MODULE.fullmatch(module):
         raise BadFragment(f"its entry point `{shown(module)}` is not the name of a module")
     top, *rest = module.split(".")
@@ -61,9 +108,9 @@ def _place(module: str) -> tuple[Path, Path]:
     for package in map(Path, (spec.submodule_search_locations or ()) if spec else ()):
         # An editable installation may map the name to another folder, which no folder of `sys.path` can express.
         if package.name == top and (folder := _folder(package.joinpath(*rest))):
-            return package.parent, folder
+            return _Place(package.parent, folder, package)
     if spec and spec.origin and not rest and (file := Path(spec.origin)).is_file() and file.name.startswith(f"{top}."):
-        return file.parent, file.parent
+        return _Place(file.parent, file.parent, file)
     raise BadFragment(f"its module `{module}` is not a file below a folder of `sys.path`")
 
 

@@ -12,11 +12,11 @@ from schemas.problems import Problem
 
 def unusable(merged: Merged, schemas: SchemaSet) -> Iterator[Problem]:
     """Report a plug-in that the mirror uses although its keys are unknown here."""
-    for kind, name, reason in schemas.unusable:
+    for kind, name, reason, origin in schemas.unusable:
         key = "provider" if kind == PROVIDER else name
         value = merged.keys.get(key, False) if is_known(merged.keys, key) else False
         if value is not False and (kind != PROVIDER or value == name):
-            yield merged.problem(key, f"The {kind} plug-in `{name}` cannot be used: {reason}.", _TODO)
+            yield merged.problem(key, f"The {kind} plug-in `{name}`{origin} cannot be used: {reason}.", _TODO)
 
 
 _TODO = "Correct that first, or do not use the plug-in."

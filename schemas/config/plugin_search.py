@@ -21,15 +21,21 @@ _MAX_ENTRY_POINTS = 1024**2
 
 
 class Found(NamedTuple):
-    """One plug-in that is installed: the name of its distribution, its keys, and why it cannot be used.
+    """One plug-in that is installed: its keys, and why it cannot be used.
 
-    The fragment is None if there is a `problem`. `plugin.path` is empty if its module was not found.
+    The fragment is None if there is a `problem`. `plugin.path` is empty if its module was not found. `state` changes
+    whenever a file of its code does.
     """
 
     plugin: Plugin
-    distribution: str
     fragment: Fragment | None
     problem: str = ""
+    state: str = ""
+
+    @property
+    def distribution(self) -> str:
+        """The name of its distribution."""
+        return self.plugin.distribution
 
 
 class Installed(NamedTuple):
@@ -55,7 +61,9 @@ class Installed(NamedTuple):
 
         names = {fragment.name for fragment in self.fragments}
         broken = {
-            each.plugin.name: Unusable(each.plugin.kind, each.plugin.name, each.problem)
+            each.plugin.name: Unusable(
+                each.plugin.kind, each.plugin.name, each.problem, f" ({plugins.origin(each.plugin)})"
+            )
             for each in self.plugins
             if each.plugin.name not in names and not plugin_names.problem(each.plugin.name)
         }
@@ -87,7 +95,7 @@ def installed() -> Installed:
         if (name := re.sub("[-_.]+", "-", package.name).lower()) not in seen:
             seen.add(name)  # of two copies, Python imports the first one on `sys.path`
             found += [Found(*each) for each in plugin_files.plugins_of(package)]
-    each_once = sorted(_once_each(found), key=lambda each: (each.plugin, each.distribution))
+    each_once = sorted(_once_each(found), key=lambda each: each.plugin)
     return Installed(tuple(each_once), tuple(problems))
 
 

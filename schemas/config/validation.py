@@ -45,11 +45,15 @@ _KEYS_OF_MIRRORS = "docs/configuration.md or `skipjack schema`"
 
 
 class Unusable(NamedTuple):
-    """A plug-in whose keys are unknown here, and why: no value of its key can be judged."""
+    """A plug-in whose keys are unknown here, and why: no value of its key can be judged.
+
+    `origin` is its module and distribution as a remark in brackets, empty if it is not installed.
+    """
 
     kind: str
     name: str
     reason: str
+    origin: str = ""
 
 
 class SchemaSet(NamedTuple):

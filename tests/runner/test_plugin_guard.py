@@ -45,7 +45,7 @@ class Plugged:
         """Install a plug-in; its module has a name that no other test uses."""
         module = f"{self.folder.parent.name}_{self.folder.name}_{name}".replace("-", "_")
         (self.packages / f"{module}.py").write_text(HEAD + textwrap.dedent(source))
-        plugin = Plugin(kind, name, module, str(self.packages), "1.2")
+        plugin = Plugin(kind, name, module, str(self.packages), "1.2", "example")
         self.plugins.append(plugin)
         if kind == HOOK:
             self.mirror = self.mirror._replace(plugins={**self.mirror.plugins, name: {}})
@@ -150,7 +150,7 @@ def test_whatever_commands_raise_ends_the_run_as_failed_and_names_the_plug_in(
     )
     ending = plugged.run()
     assert ending.status == "failed"
-    assert ending.reason.startswith(f"the provider plug-in `git` ({plugin.module}, 1.2) failed: {shown}")
+    assert ending.reason.startswith(f"the provider plug-in `git` ({plugin.module} of example 1.2) failed: {shown}")
     assert len(ending.reason) < 700 and "\x1b" not in ending.reason
     assert plugged.reports == []
 
@@ -247,8 +247,10 @@ def test_a_plug_in_that_is_gone_fails_the_runs_of_its_mirror_with_the_reason(plu
     (plugged.packages / f"{plugin.module}.py").unlink()
     ending = plugged.run()
     assert ending.status == "failed"
-    what = f"the provider plug-in `git` ({plugin.module}, 1.2) cannot be imported: ModuleNotFoundError: "
-    assert ending.reason.startswith(what) and ending.reason.endswith("Reinstall it, or run `skipjack follow`")
+    what = f"the provider plug-in `git` ({plugin.module} of example 1.2) cannot be imported: ModuleNotFoundError: "
+    assert ending.reason.startswith(what) and ending.reason.endswith(
+        "Reinstall it; `skipjack follow --again` tries it again"
+    )
     plugged.plugins.clear()
     missing = "the plan does not have the hook plug-in `announce`. Run `skipjack follow --again`"
     assert plugged.run(provider="command", plugins={"announce": {}}).reason == missing
@@ -365,7 +367,7 @@ def test_a_hook_that_fails_ends_the_run_as_failed(plugged: Plugged, stage: str, 
     plugin = plugged.add(HOOK, "announce", f"def {stage}(job):\n    raise {raised}\n")
     ending = plugged.run()
     assert ending.status == "failed"
-    assert ending.reason.startswith(f"the hook plug-in `announce` ({plugin.module}, 1.2) failed: {shown}")
+    assert ending.reason.startswith(f"the hook plug-in `announce` ({plugin.module} of example 1.2) failed: {shown}")
     assert plugged.reports == []
 
 
@@ -378,7 +380,8 @@ def test_a_hook_that_fails_once_the_result_is_known_is_shown_beside_it(plugged: 
     assert ending.status == ("success" if stage == "post_success" else "failed")
     assert plugged.job is not None
     assert [line.partition(" (announce")[0] for line in plugged.job.complaints] == [
-        f"the hook plug-in `announce` ({plugin.module}, 1.2) failed: ValueError: no bus ({plugin.module}.py, line 4)"
+        f"the hook plug-in `announce` ({plugin.module} of example 1.2) failed:"
+        f" ValueError: no bus ({plugin.module}.py, line 4)"
     ]
     assert plugged.reports == []
 

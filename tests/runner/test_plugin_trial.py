@@ -20,7 +20,7 @@ def plugin(folder: Path, source: str, kind: str = PROVIDER, name: str = "git") -
     packages.mkdir(parents=True, exist_ok=True)
     (packages / "__init__.py").touch()
     (packages / "module.py").write_text(textwrap.dedent(source))
-    return Plugin(kind, name, "example_plugin.module", str(packages.parent), "1.2")
+    return Plugin(kind, name, "example_plugin.module", str(packages.parent), "1.2", "example")
 
 
 def is_alive(pid: int) -> bool:
@@ -54,7 +54,7 @@ BAD = {
     "import sys; sys.exit('no')": "cannot be imported: SystemExit: no",
     "raise KeyboardInterrupt": "cannot be imported: KeyboardInterrupt",
     "def f(): f()\nf()": "cannot be imported: RecursionError: maximum recursion depth exceeded",
-    "raise BaseException('x\\ny\\x1b[1m' * 10**6)": "cannot be imported: BaseException: x y\\x1b[1m",
+    "raise BaseException('x\\ny\\x1b[1m' * 10**5)": "cannot be imported: BaseException: x y\\x1b[1m",
     "import os; os._exit(0)": "cannot be imported: its import ended the process with exit code 0",
     "import os; print('last words', flush=True); os._exit(7)": (
         "cannot be imported: its import ended the process with exit code 7; it printed: last words"
@@ -80,14 +80,14 @@ BAD = {
 @pytest.mark.parametrize(("source", "shown"), BAD.items())
 def test_each_fault_of_a_module_has_its_reason(tmp_path: Path, source: str, shown: str) -> None:
     why = why_broken(plugin(tmp_path, source))
-    assert why.startswith(f"the provider plug-in `git` (example_plugin.module, 1.2) {shown}"), why
+    assert why.startswith(f"the provider plug-in `git` (example_plugin.module of example 1.2) {shown}"), why
     assert len(why) < 700 and why.isprintable()
 
 
 def test_a_hook_needs_one_of_the_functions_of_hooks(tmp_path: Path) -> None:
     why = why_broken(plugin(tmp_path, COMMANDS, HOOK, "announce"))
     assert why.startswith(
-        "the hook plug-in `announce` (example_plugin.module, 1.2) cannot be used: its module has none"
+        "the hook plug-in `announce` (example_plugin.module of example 1.2) cannot be used: its module has none"
     )
 
 

@@ -314,6 +314,27 @@ def test_an_upstream_of_a_plug_in_is_no_file_of_the_machine_where_the_policy_lis
     assert done.returncode == 1 and "which this machine does not allow" in done.stderr, "it starts sh"
 
 
+def test_a_plug_in_that_breaks_or_changes_after_the_plan_is_noticed_by_the_next_follow(
+    packages: Packages, repository: ConfigRepository, machine: Machine
+) -> None:
+    module = packages.install(PROVIDER, "git", FETCHES, depth=DEPTH)
+    repository.commit({"a.yml": GIT, "b.yml": COMMAND}, "1")
+    assert machine.follow() == 0
+    module.write_text("1 // 0\n")
+    assert machine.follow() == 1
+    assert machine.mirrors == {"b": "command"}
+    [what] = machine.problems
+    assert what.startswith("The provider plug-in `git` (") and " of skipjack-git 1.0) cannot be imported: Zero" in what
+    module.write_text(textwrap.dedent(FETCHES))
+    assert machine.follow() == 0
+    module.unlink()
+    assert machine.follow() == 1
+    assert " of skipjack-git 1.0) cannot be used: its module `" in machine.problems[0]
+    packages.install(PROVIDER, "git", FETCHES, depth=DEPTH)
+    assert machine.follow() == 0
+    assert machine.mirrors == {"a": "git", "b": "command"}
+
+
 def test_a_dry_run_shows_the_commands_and_starts_none(
     packages: Packages, repository: ConfigRepository, machine: Machine
 ) -> None:
@@ -381,7 +402,8 @@ def test_the_list_shows_the_state_of_each_provider_and_hook(
     ):
         assert line.replace("0.1.0", VERSION) in lines, line
     assert [line.partition(" cannot")[0] for line in lines if line.startswith("announce")] == [
-        f"announce hook 1.0 broken: the hook plug-in `announce` ({packages.folder.parent.name}_announce.main, 1.0)"
+        "announce hook 1.0 broken: the hook plug-in `announce`"
+        f" ({packages.folder.parent.name}_announce.main of skipjack-announce 1.0)"
     ]
     assert any(line.startswith("Wrong hook 1.0 broken: `Wrong` is not a valid name") for line in lines)
 

@@ -62,7 +62,7 @@ def test_the_plug_ins_of_a_folder_are_included(tmp_path: Path, capsys: pytest.Ca
 def test_the_schema_of_an_installed_plug_in_is_that_of_a_repository(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = Found(Plugin(PROVIDER, "git", "skipjack_git", "/opt", "1.0"), "skipjack-git", INSTALLED)
+    found = Found(Plugin(PROVIDER, "git", "skipjack_git", "/opt", "1.0", "skipjack-git"), INSTALLED)
     monkeypatch.setattr(plugin_search, "installed", lambda: Installed((found,)))
     print_schema("git", tmp_path)
     assert checked(PROVIDER, "git", json.loads(capsys.readouterr().out)) == INSTALLED

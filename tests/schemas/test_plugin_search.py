@@ -55,13 +55,44 @@ def only(found: Installed) -> Found:
 def test_a_plug_in_is_found_with_its_keys(site: Path) -> None:
     install(site, "skipjack-git", provider(), PACKAGE)
     found = only(installed())
-    assert found.plugin == Plugin(PROVIDER, "git", "skipjack_git.provider", str(site), "1.2")
+    assert found.plugin == Plugin(PROVIDER, "git", "skipjack_git.provider", str(site), "1.2", "skipjack-git")
     assert (found.distribution, found.problem) == ("skipjack-git", "")
     assert found.fragment is not None and found.fragment.defaults == {"depth": 5}
     assert installed().fragments == (found.fragment,)
     assert installed().find(PROVIDER, "git") == found
     assert installed().find(HOOK, "git") is None
     assert "skipjack_git" not in sys.modules
+
+
+def test_the_state_of_a_plug_in_changes_with_each_file_of_its_code(site: Path) -> None:
+    install(site, "skipjack-git", provider(), PACKAGE | {"skipjack_git/below/helper.py": LOUD})
+    states = [only(installed()).state]
+
+    def changes() -> bool:
+        states.append(only(installed()).state)
+        return states[-1] not in states[:-1]
+
+    (site / "skipjack_git/__pycache__").mkdir()
+    (site / "skipjack_git/__pycache__/provider.cpython-311.pyc").write_text("compiled")
+    (site / "other.py").write_text("of another package")
+    assert only(installed()).state == states[0]
+    (site / "skipjack_git/provider.py").write_text(f"{LOUD}\n")
+    assert changes()
+    os.utime(site / "skipjack_git/below/helper.py", ns=(1, 1))
+    assert changes()
+    (site / "skipjack_git/more.py").touch()
+    assert changes()
+    (site / "skipjack_git/below/helper.py").unlink()
+    assert changes()
+
+
+def test_the_state_of_a_module_without_a_package_is_that_of_its_file(site: Path) -> None:
+    install(site, "skipjack-git", provider(module="one_file"), {"one_file.py": LOUD})
+    before = only(installed())
+    (site / "other.py").touch()
+    assert only(installed()) == before
+    os.utime(site / "one_file.py", ns=(1, 1))
+    assert only(installed()).state != before.state
 
 
 def test_no_plug_in_is_a_part_of_skipjack() -> None:
@@ -171,7 +202,9 @@ def test_a_bad_schema_makes_a_plug_in_unusable(site: Path) -> None:
     found = only(installed())
     assert found.problem.startswith(f"{site}/skipjack_git/git.schema.json: it is not valid JSON")
     assert found.plugin.path == str(site)
-    assert installed().schemas.unusable == (Unusable(PROVIDER, "git", found.problem),)
+    assert installed().schemas.unusable == (
+        Unusable(PROVIDER, "git", found.problem, " (skipjack_git.provider of skipjack-git 1.2)"),
+    )
 
 
 def test_a_schema_that_is_not_a_regular_file_is_not_waited_for(site: Path) -> None:
