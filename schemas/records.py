@@ -140,6 +140,7 @@ class Policy(NamedTuple):
     forbidden_rsync_options: tuple[str, ...] | None = None
     images: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    # None of these gives a container rights on the machine, as `--privileged`, `--device` or `--user` would.
     docker_options: tuple[str, ...] = (
         "--add-host",
         "--cap-drop",
@@ -227,7 +228,7 @@ class History(NamedTuple):
 class ManagerSettings(NamedTuple):
     """The settings of the manager's machine."""
 
-    listen: str = "127.0.0.1:8080"
+    listen: str = "127.0.0.1:8080"  # behind a web server with a certificate
     state_dir: str = "/var/lib/skipjack-manager"
     run_dir: str = "/run/skipjack-manager"
     site_dir: str = "/var/www/skipjack"

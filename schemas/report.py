@@ -217,6 +217,7 @@ def encode_content(statuses: tuple[MirrorStatus, ...], runs: tuple[tuple[str, Ru
 def encode_envelope(envelope: Envelope, reports: list[dict[str, Any]]) -> dict[str, Any]:
     """Return an envelope as a JSON object, with `reports` (JSON objects from the outbox) instead of its records."""
     plain = bounded(envelope._asdict(), ENVELOPE_BOUNDS)
+    # A manager rejects an envelope with more of them.
     plain["problems"] = [_encode_problem(problem) for problem in envelope.problems[:MOST_ITEMS]]
     progress = envelope.progress[:MOST_ITEMS]
     plain["progress"] = [bounded(each._asdict(), PROGRESS_BOUNDS) for each in progress]

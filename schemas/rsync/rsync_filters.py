@@ -85,6 +85,7 @@ def rules_that_read(content: str, modifiers: str) -> Iterator[str]:
 
 def _kind(text: str) -> tuple[str, str]:
     """Return the kind's letter and the rest, without a `,` before the modifiers."""
+    # No long name of a kind begins like this, so the character is the kind itself.
     if text[:1] not in _INITIALS:
         return text[:1], text[1:].removeprefix(",")
     name = next((name for name in _NAMES if text.startswith(name)), "")

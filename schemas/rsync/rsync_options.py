@@ -187,6 +187,7 @@ class _OptionParser:
             if word == "--":
                 self.operands += range(self._next, len(self._words))
                 return
+            # For popt a `-` alone is not an option.
             if word == "-" or not word.startswith("-"):
                 self.operands.append(number)
             elif word.startswith("--"):
@@ -216,6 +217,7 @@ class _OptionParser:
                     raise _Faulty(UNWANTED_VALUE, spelling, number)
                 self._add(Option(name, spelling, None, number, start, start + 1))
             elif rest:
+                # popt drops one `=` between a letter and its value.
                 self._add(Option(name, spelling, rest.removeprefix("="), number, start, len(word)))
                 return
             else:
@@ -258,6 +260,7 @@ def _is_number(text: str) -> bool:
     if not digits:
         return not sign and not text  # an empty text counts as 0; for blanks or a sign alone strtoll leaves a rest
     base = 16 if digits[:2] in ("0x", "0X") else 8 if digits.startswith("0") else 10
+    # The digits of the base, for 16 in both cases.
     allowed = "0123456789abcdefABCDEF"[: 22 if base == 16 else base]
     digits = digits[2:] if base == 16 else digits
     if not digits or digits.strip(allowed) or len(digits.lstrip("0")) > _DIGITS:
