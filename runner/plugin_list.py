@@ -13,6 +13,7 @@ from runner.base.state_dir import StateLayout
 from runner.follow import plugin_trial
 from runner.follow.plugins_in_use import used_by
 from runner.plan import plan
+from runner.policy import policy_names
 from schemas import VERSION
 from schemas.config import built_in, plugin_search
 from schemas.config.fragments import Fragment
@@ -57,12 +58,15 @@ def print_plugins(settings: RunnerSettings | None, name: str | None, *, as_json:
     found = plugin_search.installed()
     for problem in found.problems:
         log(problem, about="plugins", level=WARNING)
+    machine = _machine(settings)
+    for line in policy_names.warnings(machine.policy, found) if machine.policy else ():
+        log(line, about="plugins", level=WARNING)
     known = {**dict.fromkeys(built_in.plugins(PROVIDER)), **dict.fromkeys(built_in.plugins(HOOK))}
     known |= dict.fromkeys(each.plugin.name for each in found.plugins)
     if name is not None and name not in known:
         names = ", ".join(f"`{shown(each)}`" for each in known)
         raise SkipjackError(f"no provider or hook `{shown(name)}` is installed here.", f"Known: {names}.")
-    rows = list(_rows(found.plugins, _machine(settings), known if name is None else {name}))
+    rows = list(_rows(found.plugins, machine, known if name is None else {name}))
     if as_json:
         say(json.dumps([row._asdict() for row, _fragment in rows], indent=2), has_addresses=False)
     elif name is None:

@@ -25,7 +25,7 @@ from runner.journal import journal, leftover_runs, sqlite_file
 from runner.journal.journal import Subject
 from runner.plan import plan
 from runner.plan.plan import Due, Header, Planned, PlanProblem
-from runner.policy import policy_lists
+from runner.policy import policy_lists, policy_names
 from schemas.config import hints, plugin_search
 from schemas.config.settings import load_policy
 from schemas.errors import SkipjackError
@@ -102,7 +102,8 @@ def _follow(local: LocalConfig, layout: StateLayout, *, again: bool, accept_rewr
     if old and is_current and old.header.seen == revision.commit:
         noted.limits(settings, layout, (each.mirror for each in old.mirrors.values()))
         return _result(old.header, changed=False, mirrors=len(old.mirrors))
-    for line in (*installed.problems, *(f"{what} {todo}" for what, todo in policy_lists.warnings(policy))):
+    of_policy = (f"{what} {todo}" for what, todo in policy_lists.warnings(policy))
+    for line in (*installed.problems, *of_policy, *policy_names.warnings(policy, installed)):
         log(line, about="follow", level=WARNING)
     header, mirrors = planning.make(local, fingerprint, revision, old)
     for line in hints.of_mirrors(each.mirror for each in mirrors):

@@ -4,18 +4,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from runner.base.output import say
+from runner.base.output import log, say
 from runner.base.state_dir import StateLayout
 from runner.importing.allowance import PolicyExtension, as_plain, decide
 from runner.importing.yaml_text import item
 from runner.plan import plan
-from runner.policy import policy_lists
+from runner.policy import policy_lists, policy_names
 from schemas.config import catalogue, plugin_search
 from schemas.config.settings import load_policy
 from schemas.errors import SkipjackError
 from schemas.git import repository
 from schemas.problems import printable
 from schemas.records import DEFAULT, Bound, Mirror, Policy, RunnerSettings
+from schemas.standard_streams import WARNING
 
 _NAMED = 5
 """Most mirrors that a comment names."""
@@ -27,6 +28,8 @@ def suggest(settings: RunnerSettings) -> int:
     Changes nothing. SkipjackError when the policy or the repository cannot be read.
     """
     policy = load_policy(Path(settings.policy))
+    for line in policy_names.warnings(policy, plugin_search.installed()):
+        log(line, about="policy", level=WARNING)
     for line in _lines(_decided(_definitions(settings), settings, policy), policy, settings):
         say(line, has_addresses=False)
     return 0

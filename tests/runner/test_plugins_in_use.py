@@ -335,6 +335,29 @@ def test_a_plug_in_that_breaks_or_changes_after_the_plan_is_noticed_by_the_next_
     assert machine.mirrors == {"a": "git", "b": "command"}
 
 
+def test_a_policy_with_a_misspelt_provider_or_hook_gets_a_warning(
+    packages: Packages, repository: ConfigRepository, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packages.install(HOOK, "announce", WRITES, text=TEXT)
+    machine.allow("providers: [rsnyc, command, later-plugin]\nhooks: [anounce, announce]")
+    repository.commit({"b.yml": COMMAND}, "1")
+    wrong = [
+        "`providers` in the policy has `rsnyc`: no provider of this name is installed here. Did you mean `rsync`?",
+        "`providers` in the policy has `later-plugin`: no provider of this name is installed here."
+        " Install it, or remove the name.",
+        "`hooks` in the policy has `anounce`: no hook of this name is installed here. Did you mean `announce`?",
+    ]
+
+    assert machine.follow() == 0
+    assert capsys.readouterr().err.splitlines()[:3] == [f"WARNING follow: {line}" for line in wrong]
+    assert machine.mirrors == {"b": "command"}
+    for words, program in ((["plugins"], "plugins"), (["policy", "suggest"], "policy")):
+        assert cli.main([*words, "--settings", str(machine.settings)]) == 0
+        assert [line for line in capsys.readouterr().err.splitlines() if "in the policy" in line] == [
+            f"WARNING {program}: {line}" for line in wrong
+        ]
+
+
 def test_a_dry_run_shows_the_commands_and_starts_none(
     packages: Packages, repository: ConfigRepository, machine: Machine
 ) -> None:
