@@ -6,7 +6,7 @@ last good definition in the place of a quarantined one, and detects renames. It 
 the trial of plug-ins (`plugins_in_use`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from runner.base import environment, file_policy, private_paths
@@ -122,7 +122,13 @@ def _planned(
 ) -> tuple[list[Planned], Problems]:
     """Return the mirrors of this worker: as declared where that is valid and allowed, else as they were `before`."""
     settings, policy = local.settings, local.policy
-    problems = list(_shown(declared.problems, {name: name for name in declared.quarantined}))
+    # The definition in force of a mirror that is moved to another worker stays here until the new one is valid.
+    shown = [
+        each
+        for each in declared.problems
+        if _stem(each.file) in before or not declared.is_elsewhere(each.file, settings.worker)
+    ]
+    problems = list(_shown(shown, {name: name for name in declared.quarantined}))
     own = [mirror for mirror in declared.mirrors if mirror.worker == settings.worker]
     placed = [Planned(mirror, paths_of(mirror, settings, policy), commit) for mirror in own]
     allowed, denied = _allowed(local, placed)
@@ -174,7 +180,7 @@ def _unknown_worker(settings: RunnerSettings, declared: Catalogue) -> InvalidCon
     return InvalidConfigError("the configuration cannot be used on this machine:", [problem])
 
 
-def _shown(problems: tuple[Problem, ...], names: Mapping[str, str]) -> Problems:
+def _shown(problems: Iterable[Problem], names: Mapping[str, str]) -> Problems:
     return tuple((names.get(_stem(each.file)), each.place, each.what, each.todo) for each in problems)
 
 

@@ -7,6 +7,7 @@ step continues with the keys that can be judged, so that one problem does not hi
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from schemas.clock import windows, zones
@@ -29,7 +30,8 @@ class Catalogue(NamedTuple):
 
     `mirrors` has one record for each mirror and worker, sorted by both names. `quarantined` has the names of mirrors
     with `problems`. `passed_over` are files that are not read, but whose names are similar to those of configuration.
-    `warnings` are about the schemas of plug-ins.
+    `warnings` are about the schemas of plug-ins. `owners` has the workers of each quarantined mirror by its file, if
+    they are known.
     """
 
     site: Site
@@ -39,6 +41,11 @@ class Catalogue(NamedTuple):
     quarantined: frozenset[str]
     passed_over: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    owners: Mapping[str, frozenset[str]] = MappingProxyType({})
+
+    def is_elsewhere(self, file: str, worker: str) -> bool:
+        """Return whether a file declares a quarantined mirror that certainly is not one of this worker."""
+        return file in self.owners and worker not in self.owners[file]
 
 
 def load(sources: Sequence[SourceFile], installed: SchemaSet = OWN) -> Catalogue:
@@ -68,7 +75,14 @@ def load(sources: Sequence[SourceFile], installed: SchemaSet = OWN) -> Catalogue
         frozenset(each.name for each in declared if not each.sound and is_name(each.name)),
         tuple(source.path for source in sources if source.passed_over),
         warnings,
+        {each.document.file: owners for each in declared if not each.sound and (owners := _owners(each))},
     )
+
+
+def _owners(declared: Declaration) -> frozenset[str]:
+    """Return the workers of a mirror; empty if not all are known."""
+    workers = frozenset(each.mirror.worker for each in declared.partial_mirrors)
+    return frozenset() if "" in workers else workers
 
 
 def _is_definition(source: SourceFile) -> bool:

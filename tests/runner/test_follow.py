@@ -285,6 +285,30 @@ def test_a_damaged_checkout_of_a_rewritten_history_keeps_the_plan(repository: Co
         assert {each.mirror.name: each.mirror.retry for each in opened.mirrors()} == {"debian": 1, "gnu": 2}
 
 
+def test_a_worker_shows_the_problems_of_its_own_mirrors_and_of_those_that_may_be_its_own(
+    repository: ConfigRepository, worker: Worker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {
+        "_workers.yml": "workers:\n  w1: {slots: 2}\n  w2: {slots: 2}\n",
+        "other.yml": "worker: w2\nretry: often\n",
+        "both.yml": "worker: {w1: {}, w2: {}}\nretry: often\n",
+        "moved.yml": "retry: 1\n",
+    }
+    repository.commit({**files, "both.yml": "worker: {w1: {}, w2: {}}\n"}, "Begin")
+    assert worker.command("follow").returncode == 0, "the problem of another worker's mirror"
+    repository.commit({**files, "any.yml": "worker: [w2\n", "moved.yml": "worker: w2\nretry: often\n"}, "Break more")
+    worker.command("follow", check=False)
+
+    with plan.opened(StateLayout(str(worker.state)).plan) as opened:
+        shown = {place.partition(":")[0] for _mirror, place, _what, _todo in opened.header.problems}
+        assert {each.mirror.name for each in opened.mirrors()} == {"both", "moved"}, "it keeps the last definition"
+    assert shown == {"both.yml", "any.yml", "moved.yml"}
+    assert "other.yml" not in worker.command("next").stderr
+    assert cli.main(["validate", str(repository.tree)]) == 1
+    printed = capsys.readouterr().out
+    assert [name in printed for name in ("other.yml:2:8", "both.yml:2:8", "any.yml", "moved.yml:2:8")] == [True] * 4
+
+
 def test_a_worker_removed_from_the_list_syncs_nothing_and_reports_it(
     repository: ConfigRepository, worker: Worker
 ) -> None:
