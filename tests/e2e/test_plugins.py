@@ -207,7 +207,7 @@ def test_a_broken_plug_in_quarantines_only_its_mirrors_until_it_works(
     answer = said(worker, "follow")
 
     [problem] = [line for line in answer.splitlines() if "broken.yml" in line]
-    assert "The provider plug-in `probe` (probe_module, 1.0) " in problem and named in problem
+    assert "The provider plug-in `probe` (probe_module of skipjack-probe 1.0) " in problem and named in problem
     assert "Traceback" not in answer
     assert planned(worker) == {"other"}
     reason = problem.partition("broken.yml: ")[2]
