@@ -53,7 +53,7 @@ def _table(name: str, pointer: str) -> str:
 
 
 def _default(name: str, value: Any) -> str:
-    """A default, or where it is told in whole when it is a long list."""
+    """A default, or where it is described if it is a long list."""
     is_long = isinstance(value, list) and len(value) > _LONG
     return f"[{len(value)} entries](../schemas/files/{name}.schema.json)" if is_long else _code(value)
 

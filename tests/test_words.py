@@ -1,4 +1,4 @@
-"""Texts keep to the field's terms: messages, help, descriptions of keys, pages, documents, docstrings and comments.
+"""Texts keep to the field's terms: messages, help, descriptions of keys, pages, documents, docstrings, comments, names.
 
 The list has phrases of which a reader had to guess the meaning, and what to write instead. It has no single words that
 also have a plain use.
@@ -47,8 +47,17 @@ PHRASES = {
 }
 """What no text may contain, and what to write instead."""
 
-WIRE = ("sitegen/messages/tunasync_", "sitegen/web/tunasync_")
-"""Answers to tunasync's programs: recorded exchanges fix their words."""
+_ANY = re.compile("|".join(PHRASES), re.IGNORECASE)
+
+ROOMS = ("runner", "schemas", "sitegen", "tests", "docs")
+"""The folders with Python files."""
+
+LEFT_OUT = {
+    "sitegen/messages/tunasync_": "answers to tunasync's programs: recorded exchanges fix their words",
+    "sitegen/web/tunasync_": "the same",
+    "tests/test_words.py": "this file has the phrases themselves",
+}
+"""Beginnings of the paths of files that may contain phrases, and why."""
 
 
 class Text:
@@ -60,16 +69,29 @@ class Text:
 
 def texts() -> Iterator[Text]:
     """All that people read."""
-    for room in ("runner", "schemas", "sitegen"):
-        for path in sorted((ROOT / room).rglob("*.py")):
-            yield from _strings(path)
-        for kind in ("*.json", "*.html", "*.j2", "*.js"):
+    for path in modules():
+        yield from _strings(path)
+    for room in ROOMS:
+        for kind in ("*.json", "*.html", "*.j2", "*.js", "*.md"):
             for path in sorted((ROOT / room).rglob(kind)):
                 yield from _lines(path)
     for path in sorted((ROOT / "runner/install/templates").iterdir()):
         yield from _lines(path)
-    for path in sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "mirrors").glob("*.*")]):
+    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "mirrors").rglob("*.*")]):
         yield from _lines(path)
+
+
+def modules() -> list[Path]:
+    """Return all Python files."""
+    return [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+def names() -> Iterator[Text]:
+    """Yield the names of functions and classes as words; those of tests are sentences."""
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                yield Text(f"{path.relative_to(ROOT)}:{node.lineno}", node.name.replace("_", " "))
 
 
 def _strings(path: Path) -> Iterator[Text]:
@@ -85,16 +107,15 @@ def _strings(path: Path) -> Iterator[Text]:
 
 def notes() -> Iterator[Text]:
     """Yield the docstrings and comments of the source."""
-    for room in ("runner", "schemas", "sitegen"):
-        for path in sorted((ROOT / room).rglob("*.py")):
-            source = path.read_text("utf-8")
-            place = path.relative_to(ROOT)
-            for node in ast.walk(ast.parse(source)):
-                if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-                    yield Text(f"{place}:{node.lineno}", " ".join(str(node.value.value).split()))
-            for token in tokenize.generate_tokens(io.StringIO(source).readline):
-                if token.type == tokenize.COMMENT:
-                    yield Text(f"{place}:{token.start[0]}", token.string)
+    for path in modules():
+        source = path.read_text("utf-8")
+        place = path.relative_to(ROOT)
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                yield Text(f"{place}:{node.lineno}", " ".join(str(node.value.value).split()))
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.COMMENT:
+                yield Text(f"{place}:{token.start[0]}", token.string)
 
 
 def _lines(path: Path) -> Iterator[Text]:
@@ -107,7 +128,7 @@ def faults(found: Iterator[Text]) -> list[str]:
     return [
         f"{text.place}: {match[0]!r}, say: {instead}"
         for text in found
-        if not text.place.startswith(WIRE)
+        if _ANY.search(text.text) and not text.place.startswith(tuple(LEFT_OUT))
         for phrase, instead in PHRASES.items()
         if (match := re.search(phrase, text.text, re.IGNORECASE))
     ]
@@ -119,6 +140,10 @@ def test_texts_keep_to_the_terms_of_the_field() -> None:
 
 def test_docstrings_and_comments_keep_to_the_terms_of_the_field() -> None:
     assert faults(notes()) == []
+
+
+def test_names_of_tests_keep_to_the_terms_of_the_field() -> None:
+    assert faults(names()) == []
 
 
 def test_all_kinds_of_texts_are_looked_at() -> None:
@@ -135,6 +160,7 @@ def test_all_kinds_of_texts_are_looked_at() -> None:
         "gone without a last word",
         "This is not ours to mend",
         "the run goes on to its end",
+        "test a name that is no mirror is reported",
     ],
 )
 def test_a_phrase_is_found(text: str) -> None:

@@ -152,6 +152,6 @@ def test_a_command_of_several_rows_is_one() -> None:
     assert list(commands(block)) == ["VERSION=1", 'curl -d \'{"a": 1, "b": 2}\'   https://x/#top', "a |     b"]
 
 
-def test_what_a_command_reads_from_its_block_is_no_command() -> None:
+def test_the_input_of_a_command_in_its_block_is_not_a_command() -> None:
     text = "cat > x <<'EOF'\nskipjack it's\nEOF\nskipjack next\ncat > y <<'EOF'\nz\nEOF"
     assert list(commands(Block("x.md", 1, "sh", text))) == ["cat > x <<'EOF'", "skipjack next", "cat > y <<'EOF'"]

@@ -276,7 +276,7 @@ def test_the_real_manager_gives_commands_accepts_results_and_names_its_revision(
     with lingering(reporter):
         assert give("ping")["state"] == "done"
         assert give("disable", "a")["state"] == "done"
-        wait_until(lambda: manager.jobs()["a"]["status"] == "disabled", "its pages say so")
+        wait_until(lambda: manager.jobs()["a"]["status"] == "disabled", "its pages show it")
         assert give("enable", "a")["state"] == "done"
         repository.commit({"b.yml": gate.mirror()}, "Add b")
         manager.stop()

@@ -160,7 +160,7 @@ def without_directory_locks(worker: Worker) -> list[str]:
     return [sys.executable, "-I", "-c", code]
 
 
-def test_where_a_directory_cannot_be_locked_the_lock_files_alone_protect_it_and_the_run_says_so(
+def test_where_a_directory_cannot_be_locked_the_lock_files_alone_protect_it_and_the_run_logs_this(
     repository: ConfigRepository, worker: Worker, gate: Gate
 ) -> None:
     repository.commit({"m.yml": gate.mirror("cron: 0 0 1 1 *\n")}, "Add m, due at New Year")

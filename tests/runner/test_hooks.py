@@ -174,7 +174,7 @@ def test_all_logs_but_the_newest_are_compressed_at_the_end_of_a_run(job: Job, en
     assert job.complaints == []
 
 
-def test_logs_stay_plain_if_the_definition_says_so(job: Job) -> None:
+def test_logs_stay_plain_if_the_definition_turns_compression_off(job: Job) -> None:
     put(job, old(0))
     change(job, log_compress=False)
     log_keeper.pre_exec(job)

@@ -102,7 +102,7 @@ def test_no_more_files_make_way_than_may_go(site: Site, fields: dict[str, Any], 
     for _again in range(2):
         refused = sync(site, max_delete=limit, **fields)
         assert refused.status == "refused"
-        size = format_size((FILES - gone(site)) * 100)  # of those that are gone nobody knows it
+        size = format_size((FILES - gone(site)) * 100)  # that of the ones that are gone is unknown
         assert refused.reason.startswith(f"80 of 80 files ({size}) would make way for directories of the upstream")
         assert refused.reason.endswith(f"; `max_delete: {limit}` allows {most}. {ACCEPT}")
         assert gone(site) <= most

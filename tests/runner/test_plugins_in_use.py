@@ -296,7 +296,7 @@ def test_a_plug_in_that_only_the_repository_describes_quarantines_its_mirrors_he
     assert machine.problems == ["The provider plug-in `git` is not installed on this machine."]
 
 
-def test_an_upstream_of_a_plug_in_is_no_file_of_the_machine_where_the_policy_lists_programs(
+def test_an_upstream_of_a_plug_in_cannot_be_a_file_where_the_policy_lists_programs(
     packages: Packages, repository: ConfigRepository, machine: Machine
 ) -> None:
     packages.install(PROVIDER, "git", FETCHES, depth=DEPTH)

@@ -1,4 +1,4 @@
-"""The lists of an earlier release's policy: what its deny lists allowed, and what becomes of them."""
+"""The lists of an earlier release's policy: what its deny lists allowed, and what the new lists allow."""
 
 import pytest
 

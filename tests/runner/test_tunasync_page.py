@@ -100,7 +100,7 @@ SAMPLES: dict[tuple[str, str], tuple[str, Any]] = {
     ("", "mirrors"): ("[{}]", None),
     ("include", "include_mirrors"): ("'worker*.nothing'", None),
 }
-"""For each option a value in TOML, and what becomes of it where it is kept."""
+"""For each option a value in TOML, and its value after the import where it is kept."""
 
 BESIDE = {
     ("", "size_pattern"): "provider = 'command'\ncommand = '/x'\n",
@@ -131,7 +131,7 @@ IN_SECTION = {
 DEBIAN_UPSTREAM = "upstream: rsync://up.example.org/debian/"
 
 ENABLED = ("cgroup", "docker", "zfs", "btrfs_snapshot")
-"""The sections that do nothing unless they say so."""
+"""The sections that do nothing unless they enable it."""
 
 SECTION_KIND = {"text": "'x'", "texts": "['x']", "number": "1", "flag": "true", "size": "'1G'"}
 

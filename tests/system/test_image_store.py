@@ -1,4 +1,4 @@
-"""How an image gets into the store of the worker's podman, and what becomes of a store that a login session made."""
+"""How an image gets into the store of the worker's podman, and how a store that a login session made is used."""
 
 import re
 
