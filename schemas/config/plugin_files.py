@@ -57,7 +57,7 @@ def plugins_of(found: Package) -> Iterator[tuple[Plugin, Fragment | None, str, s
             yield plugin, None, str(error), state
 
 
-class _Place(NamedTuple):
+class _ModulePlace(NamedTuple):
     """A module: the folder for `sys.path` from which it can be imported, that of its files, and all of its code.
 
     `code` is the folder of its top package, or its only file.
@@ -95,7 +95,7 @@ def _files(code: Path) -> Iterator[tuple[str, os.stat_result]]:
                     yield entry.path, entry.stat()
 
 
-def _place(module: str) -> _Place:
+def _place(module: str) -> _ModulePlace:
     """Return the place of a module; BadFragment if it cannot be imported from a folder of `sys.path`."""
     if not _MODULE.fullmatch(module):
         raise BadFragment(f"its entry point `{shown(module)}` is not the name of a module")
@@ -108,9 +108,9 @@ def _place(module: str) -> _Place:
     for package in map(Path, (spec.submodule_search_locations or ()) if spec else ()):
         # An editable installation may map the name to another folder, which no folder of `sys.path` can express.
         if package.name == top and (folder := _folder(package.joinpath(*rest))):
-            return _Place(package.parent, folder, package)
+            return _ModulePlace(package.parent, folder, package)
     if spec and spec.origin and not rest and (file := Path(spec.origin)).is_file() and file.name.startswith(f"{top}."):
-        return _Place(file.parent, file.parent, file)
+        return _ModulePlace(file.parent, file.parent, file)
     raise BadFragment(f"its module `{module}` is not a file below a folder of `sys.path`")
 
 
