@@ -1,6 +1,7 @@
 """Plug-ins in an environment of their own: from an installed distribution to files on disk and a line on the page."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -285,7 +286,9 @@ def test_two_plug_ins_of_one_name_are_both_unusable(
     repository.commit({"m.yml": "provider: probe\nupstream: https://x.example/\n", "other.yml": COMMAND}, "Add both")
     answer = said(worker, "follow")
     both = "the provider of skipjack-one and the provider of skipjack-two have the same name"
-    assert f"The provider plug-in `probe` cannot be used: {both}" in answer
+    assert re.search(
+        rf"The provider plug-in `probe` \(probe_(one|two) of skipjack-\1 \S+\) cannot be used: {both}", answer
+    )
     assert planned(worker) == {"other"}
 
 
