@@ -7,8 +7,8 @@ LOWEST := build/lowest
 # Expanded when it is used, so that a Python that .ci/packages has just installed is found.
 PYTHON = $(firstword $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do command -v $$p; done))
 
-# Tests wait for something half of their time, so more of them than cores run at once.
-WORKERS = -n $$(( $$(nproc) * 5 / 2 )) --dist worksteal
+# Tests wait for something much of their time, so more processes than cores run them. Each costs seconds to start.
+WORKERS = -n $$(( $$(nproc) * 2 )) --dist worksteal
 PYTEST = $(BIN)/pytest $(WORKERS)
 UNIT_TESTS = tests/test_architecture.py tests/test_prepared.py tests/schemas tests/runner tests/sitegen
 

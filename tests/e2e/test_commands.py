@@ -19,6 +19,7 @@ from schemas.config.settings import load_runner
 from tests.e2e.fake_manager import FakeManager
 from tests.e2e.gate import Gate, status, syncing
 from tests.e2e.parts import ConfigRepository, Manager, Worker, alive, wait_until
+from tests.soak import truth
 
 
 @pytest.fixture
@@ -273,6 +274,8 @@ def test_the_real_manager_gives_commands_accepts_results_and_names_its_revision(
         return wait_until(ended, f"{kind} has ended")[0]
 
     wait_until(lambda: "a" in manager.jobs(), "the manager knows the mirror")
+    # The manager may have named its older revision, and a follow that starts late would find the next commit by itself.
+    wait_until(lambda: not truth.processes(str(reporter.folder)), "nothing is at work")
     with lingering(reporter):
         assert give("ping")["state"] == "done"
         assert give("disable", "a")["state"] == "done"

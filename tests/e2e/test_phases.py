@@ -267,8 +267,9 @@ def test_all_die_at_once_at_every_phase(site: Site) -> None:
     wait_until(lambda: not list(truth.differences(site.worker, site.manager, list(MIRRORS))), "the pages tell it all")
 
 
-def test_random_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("deaths", [5, pytest.param(20, marks=pytest.mark.release)])
+def test_random_kills_lose_nothing_and_repeat_nothing(tmp_path: Path, deaths: int) -> None:
     """`make soak` does the same for longer."""
-    result = soak(tmp_path, deaths=12, seed=6, tell=lambda _text: None)
+    result = soak(tmp_path, deaths=deaths, seed=6, tell=lambda _text: None)
 
-    assert (result.problems, result.deaths.total()) == ([], 12)
+    assert (result.problems, result.deaths.total()) == ([], deaths)

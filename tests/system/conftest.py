@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import manager, reporter, repository, tree, upstream, worker
+from tests.e2e.conftest import begun, manager, reporter, repository, tree, upstream, worker
 from tests.system.box import Box, copy_image, make_image
 from tests.system.postgresql import Server
 from tests.system.site import Site
 
-__all__ = ["manager", "reporter", "repository", "tree", "upstream", "worker"]
+__all__ = ["begun", "manager", "reporter", "repository", "tree", "upstream", "worker"]
 
 CHECKOUT = Path(__file__).parents[2]
 PYTHON = "/usr/bin/python3"

@@ -92,7 +92,7 @@ def test_the_managers_units_open_postgresql_with_a_credential(site: Site) -> Non
     box.do("rm", "-rf", "/etc/skipjack/credentials")
     refused = box.run(SKIPJACK, "install", "--manager")
     assert refused.returncode == 1 and "cannot read every secret" in refused.stderr
-    assert f"root cannot read the secret {PASSWORD} (`database.password`): no such file" in refused.stdout
+    assert f"root cannot read the secret {PASSWORD} (`database.password`): no such file" in refused.stderr
     assert not box.path("/etc/systemd/system/skipjack-manager.service").exists()
 
     box.write(PASSWORD, "correct horse\n", 0o600)
