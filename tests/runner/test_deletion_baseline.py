@@ -1,6 +1,7 @@
 """What is a loss compared with? With the files that the last success or the first look counted."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -239,7 +240,8 @@ def test_files_that_make_way_for_directories_are_deletions(site: Site, inside: d
     for _again in range(3):
         refused = sync(site, max_delete="10%")
         assert refused.status == "refused"
-        assert "20 of 21 files (36 B) " in refused.reason, "the sizes of the 18 that are still there"
+        # None to two of them are gone when rsync is stopped; the sizes are of those that are still there.
+        assert re.search(r"\b20 of 21 files \((36|38|40) B\) ", refused.reason), refused.reason
         assert refused.reason.endswith(f"`max_delete: 10%` allows 2. {ACCEPT}")
     assert past(site).deleted_files <= 2
 
