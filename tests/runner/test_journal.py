@@ -393,7 +393,7 @@ def test_16_processes_write_at_once_while_the_courier_drains(path: str) -> None:
                 drained += came
                 book.outbox.acknowledge(came[-1])
             else:
-                time.sleep(0.01)  # SQLite gives the lock to whoever asks first, so one that always asks starves others
+                time.sleep(0.01)  # SQLite does not queue writers: one that always asks starves the others
 
     assert [writer.communicate()[1] for writer in writers] == [b""] * 16
     assert drained == list(range(1, 16 * 20 * 3 + 1))
