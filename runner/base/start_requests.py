@@ -40,6 +40,11 @@ def take(layout: StateLayout, request: str) -> bool:
     return True
 
 
+def is_open(layout: StateLayout, request: str) -> bool:
+    """Return whether there is a request that no program has taken."""
+    return os.path.lexists(layout.start_request(request))
+
+
 def pending(layout: StateLayout, kind: str) -> list[str]:
     """Return the names of the open requests of a kind that has many, such as `measure`."""
     try:

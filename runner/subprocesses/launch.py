@@ -50,6 +50,13 @@ def want_tick(layout: StateLayout, *, only_requested: bool = False) -> None:
         _want(layout, "tick", "tick")
 
 
+def is_tick_wanted(layout: StateLayout) -> bool:
+    """Return whether another tick waits for the active one to end, or was requested since that one began."""
+    return any(_is_about_to_begin(layout, only_requested=kind) for kind in (False, True)) or any(
+        start_requests.is_open(layout, request) for request in ("tick", "start")
+    )
+
+
 def _is_about_to_begin(layout: StateLayout, *, only_requested: bool) -> bool:
     """Return whether such a tick already waits for the active one to end: it will see all changes up to then."""
     try:

@@ -23,13 +23,15 @@ AT_ONCE = 500
 class CycleResult(NamedTuple):
     """The number of launched runs, the mirrors that have a run, those with orphans, and the time of the next wake.
 
-    `wake_at` is in seconds since 1970 UTC, None when nothing is known to become due.
+    `wake_at` is in seconds since 1970 UTC, None when nothing is known to become due. `finished` is False when queued
+    mirrors were left to the next tick.
     """
 
     launched: int
     active: list[str]
     orphans: list[str]
     wake_at: float | None
+    finished: bool = True
 
 
 def work(layout: StateLayout, now: float, *, only_requested: bool = False) -> CycleResult:
@@ -41,6 +43,8 @@ def work(layout: StateLayout, now: float, *, only_requested: bool = False) -> Cy
         held = _is_held(opened, book)
         mirrors, world = schedule.world(opened, states, book.operator_requests(), held=held)
         decision = schedule.decide(mirrors, world, now, only_requested=only_requested)
+        # Without those that were queued before: thousands may wait for hours, and writing them again would cost each
+        # tick as much as there are mirrors.
         waiting = [name for name in decision.wait if name not in states or states[name].status != QUEUED]
         decision = decision._replace(wait=waiting)
         launched = _launch(layout, opened, book, decision, now, by_request=only_requested)
@@ -50,11 +54,14 @@ def work(layout: StateLayout, now: float, *, only_requested: bool = False) -> Cy
             ended = [aliases.get(name, name) for name in decision.stop]  # locks keep the names of the start
             book.give_reason_to_stop(ended, "its sync window is over")
             stopping.stop(layout, ended)
+        finished = _queue(layout, opened, book, decision.wait, now)
         if book.outbox.pending():
             wakeup.send(opened.header.run_dir, wakeup.COURIER)
         # Read again after the launches: the next-wake cache must have all runs whose supervisors have to live.
         active = [each.mirror for each in book.active()]
-        return CycleResult(launched, active, crash_recovery.mirrors_with_orphans(layout, book), decision.wake_at)
+        return CycleResult(
+            launched, active, crash_recovery.mirrors_with_orphans(layout, book), decision.wake_at, finished
+        )
 
 
 def _is_held(opened: Plan, book: Journal) -> bool:
@@ -79,10 +86,9 @@ def _states(opened: Plan, book: Journal, now: float) -> tuple[dict[str, State], 
 def _launch(
     layout: StateLayout, opened: Plan, book: Journal, decision: Decision, now: float, *, by_request: bool
 ) -> int:
-    """Record and start the runs that are due, then record the newly queued mirrors. Return the number of runs.
+    """Record and start the runs that are due; return their number.
 
-    A run is recorded before it is started, so that one that dies at once is known. Mirrors that were queued before are
-    left out: thousands may wait for hours, and writing them again would cost each tick as much as there are mirrors.
+    A run is recorded before it is started, so that one that dies at once is known.
     """
     planned = _planned(opened, decision.launch)
     runs = book.launch([Subject.of(each) for each in planned], [], now, by_request=by_request)
@@ -90,10 +96,20 @@ def _launch(
     for name, reason in launch.launch(layout, opened.header.run_dir, runs, mirrors).items():
         ending = Ending(LAUNCH_FAILED, reason, next_run_at=now + schedule.RECOVERY_DELAY)
         book.recover(Active(runs[name], name, LAUNCHING, now), ending, now)  # no effect once it has started
-    for first in range(0, len(decision.wait), AT_ONCE):
-        waiting = _planned(opened, decision.wait[first : first + AT_ONCE])
-        book.launch([], [Subject.of(each) for each in waiting], now)
     return len(runs)
+
+
+def _queue(layout: StateLayout, opened: Plan, book: Journal, names: list[str], now: float) -> bool:
+    """Record the newly queued mirrors; return False if the rest of them was left to another tick.
+
+    Thousands take a while, in which runs end. The tick that such a run requests fills its slot, and records the rest.
+    """
+    for first in range(0, len(names), AT_ONCE):
+        if first and launch.is_tick_wanted(layout):
+            return False
+        waiting = _planned(opened, names[first : first + AT_ONCE])
+        book.launch([], [Subject.of(each) for each in waiting], now)
+    return True
 
 
 def _planned(opened: Plan, names: list[str]) -> list[Planned]:

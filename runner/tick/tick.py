@@ -4,12 +4,19 @@ No HTTP, no git, no YAML. When the next-wake cache shows that there is nothing t
 """
 
 import time
+from typing import TYPE_CHECKING
 
 from runner.base import locks, next_wake, start_requests
 from runner.base.state_dir import StateLayout
 
+if TYPE_CHECKING:  # an idle tick does without
+    from runner.tick.cycle import CycleResult
+
 LOCK_TIMEOUT = 20.0
 """Seconds to wait for another tick."""
+
+LET_IN = 0.1
+"""Seconds without the lock, so that a tick that waits gets it: it tries every 20 ms."""
 
 HORIZON = 3600.0
 """Seconds after which a tick looks at everything again, whatever the next-wake cache says."""
@@ -24,9 +31,34 @@ def tick(layout: StateLayout, *, only_requested: bool = False, patient: bool = T
     """
     if not only_requested:
         start_requests.take(layout, "tick")
+    launched, orphans = _tick(layout, only_requested, patient)
+    # without the tick's lock, since it may take the grace period of SIGTERM, and other mirrors must not wait for that
+    if orphans:
+        with locks.Held(layout.lock("program", "orphans")) as held:
+            if held:
+                from runner.tick.crash_recovery import end_orphans
+
+                end_orphans(layout, orphans)
+        launched += _tick(layout, only_requested, patient)[0]
+    return launched
+
+
+def _tick(layout: StateLayout, only_requested: bool, patient: bool) -> tuple[int, list[str]]:
+    """Do what is due, in several turns if others want one; return the number of runs, and the mirrors with orphans."""
+    done = _in_turn(layout, only_requested, patient)
+    launched = done.launched if done else 0
+    while done is not None and not done.finished:
+        only_requested = _let_others_go_first(layout, only_requested)
+        done = _in_turn(layout, only_requested, patient)
+        launched += done.launched if done else 0
+    return launched, done.orphans if done else []
+
+
+def _in_turn(layout: StateLayout, only_requested: bool, patient: bool) -> "CycleResult | None":
+    """Do what is due once no other tick is active; None if another one does it, or if there is nothing to do."""
     turn = _turn(layout, only_requested, patient)
     if turn is None:
-        return 0
+        return None
     with turn as held:
         if not held:
             from schemas.errors import SkipjackError
@@ -35,20 +67,17 @@ def tick(layout: StateLayout, *, only_requested: bool = False, patient: bool = T
             who = described(layout.lock("program", "tick"))
             todo = "Check what it is waiting for. The next tick tries again."
             raise SkipjackError(f"another tick has been running for {LOCK_TIMEOUT:g} s: {who}.", todo)
-        if next_wake.is_idle(layout, time.time()):
-            return 0
-        launched, orphans = _work(layout, only_requested=only_requested)
-    # without the tick's lock, since it may take the grace period of SIGTERM, and other mirrors must not wait for that
-    if orphans:
-        with locks.Held(layout.lock("program", "orphans")) as held:
-            if held:
-                from runner.tick.crash_recovery import end_orphans
+        return None if next_wake.is_idle(layout, time.time()) else _work(layout, only_requested=only_requested)
 
-                end_orphans(layout, orphans)
-        with locks.Held(layout.lock("program", "tick"), wait=LOCK_TIMEOUT) as held:
-            if held:
-                launched += _work(layout, only_requested=only_requested)[0]
-    return launched
+
+def _let_others_go_first(layout: StateLayout, only_requested: bool) -> bool:
+    """Give ticks that wait the time to take the lock; return whether to go on with requested mirrors only.
+
+    Requests for a tick are taken: while this program runs, systemd does not start another one for them.
+    """
+    time.sleep(LET_IN)
+    everything, _requested = start_requests.take(layout, "tick"), start_requests.take(layout, "start")
+    return only_requested and not everything
 
 
 def _turn(layout: StateLayout, only_requested: bool, patient: bool) -> "locks.Held | None":
@@ -57,8 +86,8 @@ def _turn(layout: StateLayout, only_requested: bool, patient: bool) -> "locks.He
         return locks.Held(layout.lock("program", "tick"), wait=LOCK_TIMEOUT) if first or patient else None
 
 
-def _work(layout: StateLayout, *, only_requested: bool) -> tuple[int, list[str]]:
-    """Do what is due; return the number of launched runs, and the mirrors with orphans."""
+def _work(layout: StateLayout, *, only_requested: bool) -> "CycleResult":
+    """Do what is due, and write the next-wake cache if that leaves nothing to do."""
     from runner.tick.cycle import work
 
     now = time.time()
@@ -67,6 +96,7 @@ def _work(layout: StateLayout, *, only_requested: bool) -> tuple[int, list[str]]
     current, newest = next_wake.stamp(next_wake.watched(layout))
     done = work(layout, now, only_requested=only_requested)
     # a file that was just written may change again with the same time stamp, so it is no base for the cache
-    if not only_requested and newest < now - next_wake.SETTLED and not done.orphans:
+    is_settled = newest < now - next_wake.SETTLED
+    if is_settled and not only_requested and done.finished and not done.orphans:
         next_wake.write(layout.next_wake, current, now, min(done.wake_at or now + HORIZON, now + HORIZON), done.active)
-    return done.launched, done.orphans
+    return done

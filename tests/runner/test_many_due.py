@@ -1,22 +1,25 @@
 """Thousands of due mirrors: a start costs the same however many wait, and ticks do not queue up."""
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runner.base import locks
+from runner.base import locks, start_requests
 from runner.base.mirror_paths import Paths
 from runner.base.state_dir import StateLayout
 from runner.journal import journal
 from runner.journal.journal import Subject
-from runner.plan import plan
+from runner.plan import plan, schedule
 from runner.plan.plan import Header, Plan, Planned
-from runner.subprocesses import launch, spawn
+from runner.subprocesses import launch, spawn, stopping
 from runner.tick import cycle, next_runs, tick
 from schemas import serialization
 from schemas.records import Mirror, Repository, RunnerSettings
+from tests.e2e.parts import wait_until
 
 MIRRORS, SLOTS = 300, 4
 
@@ -100,6 +103,138 @@ def test_runs_are_started_before_queued_mirrors_are_recorded(
         assert sum(state.status == "queued" for state in states.values()) == MIRRORS - SLOTS - 1
 
 
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
+    """Everything that ticks of this process do, in order: `launched` or `queued`, and the mirrors."""
+    found: list[tuple[str, list[str]]] = []
+    whole = journal.Journal.launch
+
+    def recorded(book: journal.Journal, now: list[Subject], waiting: list[Subject], *words: Any, **named: Any) -> Any:
+        done = whole(book, now, waiting, *words, **named)
+        found.extend((kind, [each.name for each in some]) for kind, some in (("launched", now), ("queued", waiting)))
+        found[:] = [event for event in found if event[1]]
+        return done
+
+    monkeypatch.setattr(cycle, "AT_ONCE", 100)
+    monkeypatch.setattr(launch, "launch", lambda *_words: {})
+    monkeypatch.setattr(journal.Journal, "launch", recorded)
+    return found
+
+
+def _names(first: int, last: int) -> list[str]:
+    return [f"m{number:03}" for number in range(first, last)]
+
+
+def _end_run(layout: StateLayout, name: str) -> None:
+    with journal.opened(layout.journal) as book:
+        (active,) = [each for each in book.active() if each.mirror == name]
+        book.end(active.id, name, journal.Ending("success"), time.time())
+
+
+@pytest.mark.parametrize("request_of", ["tick", "start"])
+def test_a_slot_that_becomes_free_is_filled_before_the_rest_of_the_queue_is_recorded(
+    layout: StateLayout, events: list[tuple[str, list[str]]], monkeypatch: pytest.MonkeyPatch, request_of: str
+) -> None:
+    wanted = launch.is_tick_wanted
+
+    def ended_meanwhile(found: StateLayout) -> bool:
+        if len(events) == 2:
+            _end_run(layout, "m002")
+            start_requests.leave(layout, request_of)  # as a run does when it ends
+        return wanted(found)
+
+    monkeypatch.setattr(launch, "is_tick_wanted", ended_meanwhile)
+
+    assert tick.tick(layout) == SLOTS + 1
+
+    assert events == [
+        ("launched", _names(0, 4)),
+        ("queued", _names(4, 104)),
+        ("launched", ["m004"]),
+        ("queued", _names(104, 204)),
+        ("queued", _names(204, 300)),
+    ]
+    assert not start_requests.is_open(layout, request_of), "systemd would start one more tick for it"
+
+
+def test_a_tick_leaves_the_rest_of_the_queue_to_one_that_waits(
+    layout: StateLayout, events: list[tuple[str, list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [sys.executable, "-I", "-S", str(Path(tick.__file__).with_name("entry.py")), "tick", str(layout.state_dir)]
+    others: list[subprocess.Popen[bytes]] = []
+    wanted = launch.is_tick_wanted
+
+    def joined(found: StateLayout) -> bool:
+        if not others:
+            others.append(subprocess.Popen(words))
+            wait_until(lambda: locks.is_held(layout.next_tick(only_requested=False)), "another tick waits")
+        return wanted(found)
+
+    monkeypatch.setattr(launch, "is_tick_wanted", joined)
+
+    assert tick.tick(layout, patient=False) == SLOTS
+
+    assert events == [("launched", _names(0, 4)), ("queued", _names(4, 104))]
+    assert others[0].wait(60) == 0
+    with journal.opened(layout.journal) as book:
+        statuses = {name: state.status for name, state in book.states().items()}
+    assert statuses == dict.fromkeys(_names(0, 4), "launching") | dict.fromkeys(_names(4, MIRRORS), "queued")
+
+
+def test_a_tick_for_all_mirrors_goes_on_after_one_for_requested_mirrors(
+    layout: StateLayout, events: list[tuple[str, list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one does not record the queue, so it must not be left to it."""
+    waiting: list[locks.Held] = []
+    wanted = launch.is_tick_wanted
+
+    def joined(found: StateLayout) -> bool:
+        if waiting:
+            return wanted(found)
+        waiting.append(locks.Held(layout.next_tick(only_requested=True)))
+        with waiting[0]:
+            return wanted(found)
+
+    monkeypatch.setattr(launch, "is_tick_wanted", joined)
+
+    tick.tick(layout, patient=False)
+
+    assert events[1:] == [
+        ("queued", _names(4, 104)), ("queued", _names(104, 204)), ("queued", _names(204, MIRRORS))
+    ]  # fmt: skip
+
+
+def test_a_tick_that_was_killed_while_it_recorded_the_queue_is_completed_by_the_next(
+    layout: StateLayout, events: list[tuple[str, list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(_layout: StateLayout) -> bool:
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(launch, "is_tick_wanted", killed)
+        tick.tick(layout)
+    assert events == [("launched", _names(0, 4)), ("queued", _names(4, 104))]
+
+    assert tick.tick(layout) == 0
+
+    assert events[2:] == [("queued", _names(104, 204)), ("queued", _names(204, MIRRORS))]
+
+
+def test_runs_are_stopped_before_queued_mirrors_are_recorded(
+    layout: StateLayout, events: list[tuple[str, list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = schedule.decide
+    monkeypatch.setattr(schedule, "decide", lambda *words, **named: whole(*words, **named)._replace(stop=["m299"]))
+    monkeypatch.setattr(stopping, "stop", lambda _layout, names: events.append(("stopped", list(names))))
+
+    tick.tick(layout)
+
+    assert events[:3] == [("launched", _names(0, 4)), ("stopped", ["m299"]), ("queued", _names(4, 104))]
+
+
 def test_next_decodes_only_definitions_with_a_memory_limit(
     layout: StateLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,9 +279,9 @@ def test_the_waiting_tick_has_read_nothing_yet(layout: StateLayout, monkeypatch:
     """Other ticks rely on it to see their changes, so it releases its place before it reads anything."""
     waiting: list[bool] = []
 
-    def looked(*_words: object, **_named: object) -> tuple[int, list[str]]:
+    def looked(*_words: object, **_named: object) -> cycle.CycleResult:
         waiting.append(locks.is_held(layout.next_tick(only_requested=False)))
-        return 0, []
+        return cycle.CycleResult(0, [], [], None)
 
     monkeypatch.setattr(tick, "_work", looked)
     tick.tick(layout, patient=False)
