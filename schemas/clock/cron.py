@@ -11,7 +11,7 @@ from types import ModuleType
 # cronsim also reads a sixth field, for seconds, which crontab(5) does not have.
 _FIELDS = 5
 _SPANS = 1000
-"""Spans that are cached for an expression. With more all are dropped, which limits the memory of a running courier."""
+"""Spans that are cached for an expression. Before more all are dropped, to limit the memory of a running courier."""
 
 _NEVER = float("inf")
 
@@ -47,8 +47,8 @@ def next_time(expression: str, zone: str, after: float) -> float | None:
     if place < len(ends) and begins[place] <= after:
         return ends[place] if ends[place] != _NEVER else None
     found = _next_time(expression, zone, after)
-    _learn(ends, begins, place, after, _NEVER if found is None else found)
-    return found
+    _learn(ends, begins, place, after, found)
+    return found if found != _NEVER else None
 
 
 @functools.lru_cache(maxsize=4096)
@@ -63,38 +63,39 @@ def _learn(ends: list[float], begins: list[float], place: int, begin: float, end
     if place < len(ends) and ends[place] == end:
         begins[place] = begin
         return
-    if len(ends) > _SPANS:
+    if len(ends) == _SPANS:
         ends.clear()
         begins.clear()
-        place = 0
+    # At the only place if the lists are empty: `insert` appends where `place` is beyond the end.
     ends.insert(place, end)
     begins.insert(place, begin)
 
 
-def _next_time(expression: str, zone: str, after: float) -> float | None:
+def _next_time(expression: str, zone: str, after: float) -> float:
+    """Return what `next_time` does, but `_NEVER` if there is none."""
     from datetime import datetime
 
     from schemas.clock import zones
 
     begin = datetime.fromtimestamp(after, zones.zone(zone))
+    found: datetime
     for found in _cronsim().CronSim(expression, begin):
         # In an hour that clocks show twice, cronsim may return a time of the first pass.
-        if (moment := float(found.timestamp())) > after:
+        if (moment := found.timestamp()) > after:
             return moment
-    return None
+    return _NEVER
 
 
 @functools.cache
 def longest_gap(expression: str) -> float:
     """Return the longest gap between two times within a year, in seconds, at least `GAP`."""
     gap, moment = GAP, _next_time(expression, "UTC", _EPOCH)
-    end = (moment or 0.0) + _YEAR
-    while moment is not None and moment < end:
+    end = moment + _YEAR
+    while moment < end:  # not if it is `_NEVER`; else there is always a next time, since the calendar repeats
         # A longer gap begins at the last time within this gap, or later.
         last = _last_time(expression, moment + gap)
-        following = _next_time(expression, "UTC", last)
-        gap = gap if following is None else max(gap, following - last)
-        moment = following
+        moment = _next_time(expression, "UTC", last)
+        gap = max(gap, moment - last)
     return gap
 
 
@@ -102,7 +103,8 @@ def _last_time(expression: str, until: float) -> float:
     from datetime import UTC, datetime
 
     begin = datetime.fromtimestamp(until + 1, UTC)
-    return float(next(_cronsim().CronSim(expression, begin, reverse=True)).timestamp())
+    last: datetime = next(_cronsim().CronSim(expression, begin, reverse=True))
+    return last.timestamp()
 
 
 @functools.cache

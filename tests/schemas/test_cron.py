@@ -126,9 +126,11 @@ def test_the_same_question_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_cache_of_an_expression_is_bounded() -> None:
     start = at("UTC", "2028-02-01T00:00")
+    lengths = []
     for minute in range(2500):
         assert next_time("* * * * *", "UTC", start + 60 * minute) == start + 60 * (minute + 1)
-    assert all(len(each) <= 1001 for each in cron._known("* * * * *", "UTC"))
+        lengths += [[len(each) for each in cron._known("* * * * *", "UTC")]]
+    assert lengths == [[minute % 1000 + 1] * 2 for minute in range(2500)]
 
 
 def test_an_expression_that_never_matches_has_no_next_time_and_the_least_gap() -> None:
@@ -175,3 +177,8 @@ def test_the_longest_gap_between_two_moments(expression: str, hours: int) -> Non
 @pytest.mark.parametrize(("expression", "seconds"), [("* * * * *", 8 * HOUR), ("0 0 1 1 *", 366 * DAY)])
 def test_the_longest_gap_is_exact_and_includes_a_leap_year(expression: str, seconds: int) -> None:
     assert longest_gap(expression) == seconds
+
+
+def test_a_longer_gap_in_the_year_after_the_first_time_does_not_count() -> None:
+    """The year is from Sunday, 2026-03-01, to 2027-03-02. From 2027-03-28 to 2028-03-02, 340 days pass."""
+    assert longest_gap("0 0 2,20,27 3 sun") == 338 * DAY
