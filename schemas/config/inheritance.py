@@ -37,7 +37,7 @@ class Merged(NamedTuple):
     """The keys that apply to one mirror on one worker, and the layers that they came from."""
 
     keys: dict[str, Any]
-    layers: tuple[Layer, ...]
+    layers: Sequence[Layer]
 
     @property
     def own(self) -> dict[str, Any]:
@@ -46,15 +46,14 @@ class Merged(NamedTuple):
         layers = [layer for layer in self.layers if layer.document is file]
         return layers[0].keys if len(layers) == 1 else merge(layers).keys
 
-    def problem(self, key: str, what: str, todo: str, entry: str = "") -> Problem:
-        """Return a problem of `key`, or of an `entry` of it, placed in the layer that set it.
+    def problem(self, key: str, what: str, todo: str, *entry: str) -> Problem:
+        """Return a problem of `key`, or of one `entry` of it, placed in the layer that set it.
 
         If no layer sets the key, the place is the top of the mirror's file.
         """
         for layer in self.layers[::-1]:
             if layer.has(key):
-                path = (*layer.base, key, entry) if entry else (*layer.base, key)
-                return layer.document.problem(path, what, todo, at_key=bool(entry))
+                return layer.document.problem((*layer.base, key, *entry), what, todo, at_key=bool(entry))
         return self.layers[-1].document.problem((), what, todo)
 
 
@@ -85,4 +84,5 @@ def merge(layers: Sequence[Layer]) -> Merged:
                 keys[key] = value
             elif key not in wrong and not partial:  # else some of its entries come from a weaker layer
                 keys[key] = {**keys.get(key, {}), **value}
-    return Merged(JudgeableKeys(keys, wrong, partial=partial) if wrong or partial else keys, tuple(layers))
+    # If all are known, a plain dict, which is read faster.
+    return Merged(JudgeableKeys(keys, wrong, partial=partial) if wrong or partial else keys, layers)

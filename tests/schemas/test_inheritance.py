@@ -77,9 +77,10 @@ def test_a_problem_without_a_layer_is_at_the_top_of_the_mirrors_own_file() -> No
 
 
 def test_a_problem_of_an_entry_is_placed_at_the_name_of_the_entry() -> None:
-    document = parse(b"defaults:\n  env:\n    A: long\n    BB: x\n", "f.yml")
+    document = parse(b"defaults:\n  env:\n    A: long\n    BB: x\n    '': y\n", "f.yml")
     merged = merge([Layer(document, ("defaults",))])
     assert merged.problem("env", "", "", "BB").place == "f.yml:4:5"
+    assert merged.problem("env", "", "", "").place == "f.yml:5:5"
     assert merged.problem("env", "", "").place == "f.yml:3:5"
 
 
