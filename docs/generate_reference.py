@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from schemas.config import built_in
-from schemas.config.validation import schema
+from schemas.config.schema_set import schema
 from schemas.names import NAME_PATTERN
 from schemas.units import DURATION_PATTERN, SIZE_PATTERN
 

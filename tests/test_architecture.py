@@ -209,7 +209,10 @@ ALONE = [
     (("fcntl.flock", "fcntl.lockf"), {"runner.base.locks"}),
     (("print", "input", "sys.stdout", "sys.stderr", "sys.__stderr__"), {"sitegen.output", "schemas.standard_streams"}),
     (("yaml",), {"schemas.config.yaml_file"}),
-    (("jsonschema",), {"schemas.config.strict", "schemas.config.validation", "sitegen.messages.envelope"}),
+    (("jsonschema",), {
+        "schemas.config.schema_set", "schemas.config.schema_messages", "schemas.config.strict",
+        "sitegen.messages.envelope",
+    }),
     (("jinja2",), {"sitegen.site.pages"}),
 ]  # fmt: skip
 """What only these modules, or those of a package, may touch; everything else stays easy to test."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from runner.importing.definitions import Config, Definition, Value
 from runner.importing.findings import Finding
 from runner.importing.options import memory
-from schemas.config.validation import schema
+from schemas.config.schema_set import schema
 from schemas.problems import shown
 
 _LETTERS = {

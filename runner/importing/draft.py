@@ -16,8 +16,8 @@ from runner.importing.yaml_text import block
 from runner.policy.policy_lists import FORMER_ENV
 from schemas.config import catalogue, record_factory
 from schemas.config.catalogue import DEFAULTS, SITE, WORKERS
+from schemas.config.schema_set import schema
 from schemas.config.sources import SourceFile
-from schemas.config.validation import schema
 from schemas.names import is_name
 from schemas.problems import Problem, shown
 from schemas.records import Mirror, RunnerSettings

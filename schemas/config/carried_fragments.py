@@ -7,8 +7,8 @@ from typing import NamedTuple
 from schemas.config import fragment_checks, plugin_names
 from schemas.config.fragment_checks import BadFragment
 from schemas.config.fragments import Fragment
+from schemas.config.schema_set import SchemaSet, Unusable
 from schemas.config.sources import FRAGMENTS, SourceFile
-from schemas.config.validation import SchemaSet, Unusable
 from schemas.plugins import HOOK, PROVIDER
 from schemas.problems import Problem, shown
 

@@ -15,8 +15,9 @@ from schemas.config import address_rules, placement, record_factory, rules, timi
 from schemas.config.cross_checks import KEYS, Declaration, PartialMirror, cross_checked
 from schemas.config.inheritance import Layer, Merged, merge
 from schemas.config.judgeable_keys import JudgeableKeys, is_known, judged, keys_at
+from schemas.config.schema_set import OWN, SchemaSet
 from schemas.config.sources import FRAGMENTS, SourceFile, ending_of
-from schemas.config.validation import OWN, SchemaSet, examine
+from schemas.config.validation import examine
 from schemas.config.yaml_file import WHOLE, Document, parse, suggest
 from schemas.names import is_name
 from schemas.problems import InvalidConfigError, Problem, shown

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from schemas.config.validation import OWN, SchemaSet, schema
+from schemas.config.schema_set import OWN, SchemaSet, schema
 
 KINDS = ("mirror", "defaults", "workers")
 """Schemas of files that may contain keys of plug-ins."""

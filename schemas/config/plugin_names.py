@@ -3,7 +3,7 @@
 import re
 
 from schemas.config import built_in
-from schemas.config.validation import schema
+from schemas.config.schema_set import schema
 from schemas.mirror_record import Mirror
 from schemas.problems import shown
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from schemas.config import built_in
 from schemas.config.inheritance import Merged
 from schemas.config.judgeable_keys import is_known
-from schemas.config.validation import SchemaSet
+from schemas.config.schema_set import SchemaSet
 from schemas.plugins import PROVIDER
 from schemas.problems import Problem
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from schemas import plugins
 from schemas.config.fragments import Fragment
-from schemas.config.validation import OWN, SchemaSet, Unusable
+from schemas.config.schema_set import OWN, SchemaSet, Unusable
 from schemas.plugins import HOOK, PROVIDER, Plugin
 from schemas.regular_files import read_regular
 

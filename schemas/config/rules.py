@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from schemas.config import address_rules, idle_keys, plugin_rules, rsync_rules, shell_syntax
 from schemas.config.inheritance import Merged
 from schemas.config.judgeable_keys import is_known, judged
-from schemas.config.validation import OWN, SchemaSet, schema
+from schemas.config.schema_set import OWN, SchemaSet, schema
 from schemas.problems import Problem, shown
 from schemas.records import Mirror
 from schemas.units import parse_size

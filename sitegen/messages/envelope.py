@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from schemas import json_text
-from schemas.config.validation import fits, validator
+from schemas.config.schema_set import fits, validator
 from schemas.report import PROTOCOL, Envelope, decode_envelope
 
 _BYTES_EACH, _FEW = 8, 1_000

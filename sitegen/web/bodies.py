@@ -4,7 +4,7 @@ from functools import cache
 from typing import Any
 
 from schemas.config import quick
-from schemas.config.validation import schema, validator
+from schemas.config.schema_set import schema, validator
 from sitegen.messages.envelope import RejectedRequest, parse
 
 

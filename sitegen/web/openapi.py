@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from schemas import VERSION
-from schemas.config.validation import schema
+from schemas.config.schema_set import schema
 from sitegen.web import endpoint
 from sitegen.web.endpoint import Endpoint, Parameter
 from sitegen.web.responses import CachedBody, Json, cached

@@ -7,7 +7,7 @@ import time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from schemas.config.validation import validator
+from schemas.config.schema_set import validator
 from tests.e2e.background_server import BackgroundServer
 
 

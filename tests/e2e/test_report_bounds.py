@@ -21,7 +21,7 @@ from runner.plan import plan
 from runner.plan.plan import Header
 from runner.run import progress
 from schemas import report
-from schemas.config.validation import schema, validator
+from schemas.config.schema_set import schema, validator
 from schemas.records import ManagerAddress, Repository, RunnerSettings, Secret
 from schemas.report import Probe
 from tests.e2e.parts import Worker

@@ -16,7 +16,7 @@ from runner.journal.journal import Ending, Journal, Subject
 from runner.journal.last_success import Left, Past
 from runner.journal.migrations import MIGRATIONS
 from runner.plan.schedule import RECOVERY_DELAY
-from schemas.config.validation import validator
+from schemas.config.schema_set import validator
 from schemas.errors import SkipjackError
 from schemas.report import HIGHEST, PROTOCOL, Probe, Run
 

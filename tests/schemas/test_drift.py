@@ -12,8 +12,8 @@ from runner.providers import PROVIDERS
 from schemas import names, records, report, units
 from schemas.config import built_in, catalogue, fragment_checks, plugin_names, record_factory
 from schemas.config.fragments import Fragment
+from schemas.config.schema_set import SCHEMAS, schema, validator
 from schemas.config.sources import read_directory
-from schemas.config.validation import SCHEMAS, schema, validator
 from schemas.plugins import HOOK, PROVIDER
 
 from .kit import lines

@@ -11,7 +11,7 @@ from runner.schema_output import print_schema
 from schemas.config import editor_schema, plugin_search
 from schemas.config.fragment_checks import checked
 from schemas.config.plugin_search import Found, Installed
-from schemas.config.validation import SchemaSet
+from schemas.config.schema_set import SchemaSet
 from schemas.errors import SkipjackError
 from schemas.plugins import PROVIDER, Plugin
 

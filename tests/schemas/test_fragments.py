@@ -8,7 +8,7 @@ import pytest
 from schemas.config import fragment_checks, quick
 from schemas.config.fragment_checks import BadFragment
 from schemas.config.fragments import Fragment
-from schemas.config.validation import SchemaSet, fits, schema, validator
+from schemas.config.schema_set import SchemaSet, fits, schema, validator
 from schemas.plugins import PROVIDER
 
 from .test_quick import variants

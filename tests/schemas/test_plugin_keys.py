@@ -9,8 +9,8 @@ import pytest
 from schemas.config import catalogue, fragments, hints
 from schemas.config.catalogue import Catalogue
 from schemas.config.fragment_checks import checked
+from schemas.config.schema_set import OWN, SchemaSet, Unusable
 from schemas.config.sources import SourceFile, read_directory
-from schemas.config.validation import OWN, SchemaSet, Unusable
 from schemas.plugins import HOOK, PROVIDER
 from schemas.problems import InvalidConfigError
 
@@ -250,9 +250,9 @@ def test_files_are_read_from_a_folder(tmp_path: Path) -> None:
 
 
 def test_the_schemas_of_old_revisions_are_not_kept() -> None:
-    from schemas.config import validation
+    from schemas.config import schema_set
 
     for number in range(10):
         load("provider: git", {GIT_FILE: json.dumps(GIT | {"title": f"Git {number}"})})
-    assert validation._extended.cache_info().currsize <= 2
+    assert schema_set._extended.cache_info().currsize <= 2
     assert fragments._parsed.cache_info().currsize <= 64

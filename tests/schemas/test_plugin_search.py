@@ -13,7 +13,7 @@ import pytest
 from schemas.config import plugin_search
 from schemas.config.fragment_checks import without_keys
 from schemas.config.plugin_search import Found, Installed, installed
-from schemas.config.validation import Unusable
+from schemas.config.schema_set import Unusable
 from schemas.plugins import GROUPS, HOOK, NOTIFIER, PROVIDER, Plugin
 
 from .test_plugin_keys import ANNOUNCE, GIT

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from schemas.config import quick
-from schemas.config.validation import fits, schema, validator
+from schemas.config.schema_set import fits, schema, validator
 from schemas.config.yaml_file import parse
 
 from .test_report import ENVELOPE, encoded

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from schemas import report
-from schemas.config.validation import schema, validator
+from schemas.config.schema_set import schema, validator
 from schemas.report import Envelope, MirrorStatus, Override, Probe, Report, ReportedProblem, Run
 
 RUN = Run(7, "failed", 1.0, 2.0, 3.5, 2, 23, "rsync exited with 23", 1.5, 10, 2, 2**62, "last line\n", "a" * 40)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from schemas import states
-from schemas.config.validation import schema
+from schemas.config.schema_set import schema
 
 TUNASYNC = {"none", "failed", "success", "syncing", "pre-syncing", "paused", "disabled"}
 OWN = {value for name, value in vars(states).items() if name.isupper() and isinstance(value, str)}
