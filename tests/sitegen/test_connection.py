@@ -182,7 +182,8 @@ def test_rejected_connections_cannot_hold_more_files_open(tmp_path: Path) -> Non
         held = [stack.enter_context(connected(manager)) for _ in range(2)]
         for _ in range(3 * MOST_LINGERING):
             stack.enter_context(connected(manager))
-        wait_for(lambda: gate.count <= 2 + MOST_LINGERING, "most of the others are closed at once")
+        wait_for(lambda: gate.ended["connections"] == 3 * MOST_LINGERING, "all others are rejected")
+        wait_for(lambda: gate.count <= 2 + MOST_LINGERING, "most of them are closed at once")
         held[0].sendall(PING)
         assert held[0].recv(12) == b"HTTP/1.1 200"
         wait_for(lambda: gate.count == 2, "and the rest a little later")
@@ -297,22 +298,40 @@ def test_a_connection_without_a_request_ends(tmp_path: Path, data: bytes) -> Non
         assert re.findall(rb"HTTP/1.1 (\d+)", everything(connection)) == [b"408"], "after a body that came too late"
 
 
-@pytest.mark.parametrize("line", [b"GET /api/v1/openapi.json HTTP/1.1", b"GET /api/v1/openapi.json HTTP/1.0"])
-def test_a_connection_with_an_unread_answer_is_closed(tmp_path: Path, line: bytes) -> None:
-    with answering(tmp_path, read_timeout="1s") as (manager, gate), connected(manager) as connection:
+@contextmanager
+def connected_alone(folder: Path, **limits: Any) -> Iterator[tuple[socket.socket, Any]]:
+    """Yield the only connection of a manager, for which the kernel holds little, and the gate that counts it."""
+    with answering(folder, **limits) as (manager, gate):
         manager.session.close()
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        push(connection, (line + b"\r\nHost: x\r\n\r\n") * 500)
+        wait_for(lambda: gate.count == 0, "the session is gone")
+        with connected(manager) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            wait_for(lambda: gate.count == 1, "the connection is accepted")
+            [there] = gate._open
+            there.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            yield connection, gate
+
+
+@pytest.mark.parametrize(
+    ("version", "reasons"),
+    [
+        pytest.param(b"1.1", {"not_read"}, id="1.1"),
+        pytest.param(b"1.0", set(), id="1.0, whose connection ends with the answer anyway"),
+    ],
+)
+def test_a_connection_with_an_unread_answer_is_closed(tmp_path: Path, version: bytes, reasons: set[str]) -> None:
+    with connected_alone(tmp_path, read_timeout="1s") as (connection, gate):
+        push(connection, b"GET /api/v1/openapi.json HTTP/%b\r\nHost: x\r\n\r\n" % version * 500)
         wait_for(lambda: gate.count == 0, "it is closed")
+        assert {reason for reason, count in gate.ended.items() if count} == reasons
 
 
 def test_a_connection_with_unread_small_answers_is_closed(tmp_path: Path) -> None:
-    with answering(tmp_path, read_timeout="1s") as (manager, gate), connected(manager) as connection:
-        manager.session.close()
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    with connected_alone(tmp_path, read_timeout="1s") as (connection, gate):
         while push(connection, PING * 5000) == len(PING) * 5000:
             pass
         wait_for(lambda: gate.count == 0, "it is closed")
+        assert gate.ended["not_read"] == 1
 
 
 def test_a_body_in_tiny_chunks_is_accepted(tmp_path: Path) -> None:
