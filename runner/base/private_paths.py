@@ -20,13 +20,14 @@ class Private(NamedTuple):
 
     `secrets` are the secret files that settings and definitions name and the machine's own; `holders` has one of them
     for each folder, with that folder's real path. `own` are the paths in the state directory and the run directory,
-    `folders` the worker's folders by the keys of its settings. `known` and `why` are caches: the real paths of folders,
-    and why folders may not hold pattern files.
+    `beside_own` how the paths of further files there begin, `folders` the worker's folders by the keys of its settings.
+    `known` and `why` are caches: the real paths of folders, and why folders may not hold pattern files.
     """
 
     secrets: tuple[tuple[str, str], ...]
     holders: tuple[tuple[str, str], ...]
     own: tuple[str, ...]
+    beside_own: tuple[str, ...]
     folders: tuple[tuple[str, str, str], ...]
     known: dict[str, str]
     why: dict[str, str]
@@ -37,6 +38,10 @@ class Private(NamedTuple):
             self.known[folder] = os.path.realpath(folder)
         return self.known[folder]
 
+    def is_own(self, real: str) -> bool:
+        """Return whether a real path is one that the worker itself uses, or lies in one."""
+        return real.startswith(self.beside_own) or any(is_within(real, own) for own in self.own)
+
     @property
     def paths(self) -> tuple[str, ...]:
         """Return the secret files as they are named, links not followed."""
@@ -45,8 +50,7 @@ class Private(NamedTuple):
 
 def private(settings: RunnerSettings, mirrors: Sequence[Mirror] = ()) -> Private:
     """Return the private paths of a machine with these settings and definitions."""
-    layout = StateLayout(settings.state_dir)
-    own = [*(os.path.join(layout.state_dir, name) for name in layout.OWN), settings.run_dir]
+    own = [*StateLayout(settings.state_dir).own(), settings.run_dir]
     keys = ("state_dir", "run_dir", "log_dir", "snapshot_root")
     folders = [(key, getattr(settings, key)) for key in keys]
     found = tuple([(path, os.path.realpath(path)) for path in secrets(settings, mirrors)])
@@ -55,6 +59,7 @@ def private(settings: RunnerSettings, mirrors: Sequence[Mirror] = ()) -> Private
         # One secret for each folder is enough to name, and each mirror is compared with all of them.
         tuple([(path, folder) for folder, path in {os.path.dirname(real): path for path, real in found}.items()]),
         tuple(map(os.path.realpath, own)),
+        tuple(StateLayout(os.path.realpath(settings.state_dir)).beside_own()),
         tuple([(key, path, os.path.realpath(path)) for key, path in folders]),
         {},
         {},

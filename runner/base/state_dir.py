@@ -24,19 +24,15 @@ class StateLayout:
     - `unreported`: why and since when the manager takes no reports; written only by the courier.
     - `messages`: the log of ticks and runs that have neither a terminal nor systemd.
     - `home`: `HOME` for programs if mirrors could write to the home of the worker's user.
+    - `locks`: the lock files, in a folder for each kind.
+    - `start_requests`: files that path units of systemd watch.
     """
-
-    # "agenda" and "wishes" stay as the first release named them: installed path units watch "wishes".
-    OWN = (
-        "plan.db", "journal.db", "agenda", "checkout", "launcher", "containers", "messages.log", "home", "locks",
-        "wishes", "rejected",
-    )  # fmt: skip
-    """The names in the state directory that no mirror may use as its directory."""
 
     def __init__(self, state_dir: str) -> None:
         self.state_dir = state_dir
         self.plan = os.path.join(state_dir, "plan.db")
         self.journal = os.path.join(state_dir, "journal.db")
+        # "agenda" and "wishes" stay as the first release named them: installed path units watch "wishes".
         self.next_wake = os.path.join(state_dir, "agenda")
         self.checkout = os.path.join(state_dir, "checkout")
         self.launcher = os.path.join(state_dir, "launcher")
@@ -47,6 +43,18 @@ class StateLayout:
         self.unreported = os.path.join(state_dir, "unreported")
         self.messages = os.path.join(state_dir, "messages.log")
         self.home = os.path.join(state_dir, "home")
+        self.locks = os.path.join(state_dir, "locks")
+        self.start_requests = os.path.join(state_dir, "wishes")
+
+    def own(self) -> list[str]:
+        """Return the files and folders that no definition may use as a mirror's directory, logs or snapshot."""
+        return [path for name, path in vars(self).items() if name != "state_dir"]
+
+    def beside_own(self) -> list[str]:
+        """Return how the paths of further files begin: replacements, those of databases, and deletion records."""
+        replacements = [f"{path}.new" for path in self.own()]
+        of_databases = [f"{database}{mark}" for database in (self.plan, self.journal) for mark in "-."]
+        return [*replacements, *of_databases, os.path.join(self.state_dir, DELETIONS)]
 
     def forget_deletions(self, kept: set[str]) -> None:
         """Remove the deletion records of all mirrors that are not `kept`; killed runs leave them behind."""
@@ -59,7 +67,7 @@ class StateLayout:
 
     def start_request(self, name: str) -> str:
         """Return the file that requests the start of a program under systemd."""
-        return os.path.join(self.state_dir, "wishes", name)
+        return os.path.join(self.start_requests, name)
 
     def containers_left(self) -> list[str]:
         """Return the mirrors that may have a container, whether or not their runs are active."""
@@ -74,7 +82,7 @@ class StateLayout:
 
     def lock(self, kind: str, name: str) -> str:
         """Return the lock file of a kind (`supervisor`, `mirror`, `slot`, `program`) for one name."""
-        return os.path.join(self.state_dir, "locks", kind, name)
+        return os.path.join(self.locks, kind, name)
 
     def next_tick(self, *, only_requested: bool) -> str:
         """Return the lock of the tick that waits for the active one.

@@ -81,7 +81,7 @@ def _values(setup: Setup) -> Mapping[str, str]:
         "no_network": "" if setup.own else "PrivateNetwork=yes\nIPAddressDeny=any",
         "mounts": "" if setup.own else f"RequiresMountsFor={_quoted(setup.mirror_root)}",
         "state_dir": _quoted(setup.state_dir),
-        "start_requests": _literal(os.path.join(setup.state_dir, "wishes")),
+        "start_requests": _literal(StateLayout(setup.state_dir).start_requests),
         "tick": _command(lean("tick", setup.state_dir)),
         "measure": _command(lean("measure", setup.state_dir)),
         "run": _command(lean("run", setup.state_dir)),

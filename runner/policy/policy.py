@@ -90,7 +90,7 @@ def _folders(paths: Paths, settings: RunnerSettings, policy: Policy, private: Pr
         yield what, "Choose another `snapshot_path`, or leave it out."
     # An upstream must not be able to write the worker's own files, such as its checkout or its home.
     for path, place in ((paths.directory, directory), (paths.log_dir, log_dir), (paths.snapshot, snapshot)):
-        if any(is_within(place, own) for own in private.own):
+        if private.is_own(place):
             yield f"{path} is inside a folder of the worker itself.", "Choose another directory or name."
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import requests
 
+from runner.base import private_paths
+from schemas.config.settings import load_runner
 from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
 
 
@@ -46,6 +48,18 @@ def test_a_commit_becomes_files_on_disk_and_a_line_on_the_page(
     assert (run["exit_code"], run["attempts"], run["revision"], run["files"]) == (0, 1, commit, 40)
     assert abs(run["size"] - size) < 100  # rsync counts a link by the length of its target
     wait_until(lambda: "debian" in manager.page("index.html"), "the page shows it")
+
+
+def test_no_mirror_may_use_what_the_programs_put_into_the_state_directory(
+    repository: ConfigRepository, upstream: RsyncDaemon, reporter: Worker
+) -> None:
+    repository.commit({"debian.yml": mirror(upstream)}, "Add Debian")
+    reporter.command("once")
+
+    names = [path.name for path in reporter.state.iterdir()]
+    assert {"plan.db", "journal.db-mark", "checkout", "locks"} <= set(names)
+    private = private_paths.private(load_runner(reporter.settings))
+    assert [name for name in names if not private.is_own(os.path.realpath(reporter.state / name))] == []
 
 
 def test_tunasyncs_clients_find_the_same_list_as_a_file(

@@ -8,6 +8,7 @@ import pytest
 
 from runner.base.environment import SEARCH, environment, safe_home, search_path
 from runner.base.mirror_paths import paths_of
+from runner.base.state_dir import StateLayout
 from runner.importing.allowance import decide
 from runner.importing.yaml_text import block
 from runner.policy.env_policy import is_plain
@@ -451,11 +452,27 @@ def test_a_container_never_sees_a_secret(tmp_path: Path) -> None:
     assert told(policy, settings, docker_volumes=(f"{tmp_path}:/x", "{directory}:/data"), **CONTAINER) == ""
 
 
-@pytest.mark.parametrize("name", ["checkout", "home", "locks", "locks/mirror", "plan.db"])
-def test_no_mirror_directory_may_be_a_folder_of_the_worker(name: str) -> None:
-    settings = RunnerSettings("w1", Repository("u"), mirror_root="/var/lib/skipjack", state_dir="/var/lib/skipjack")
-    assert "folder of the worker itself" in told(Policy(), settings, mirror_dir=f"/var/lib/skipjack/{name}")
-    assert told(Policy(), settings, mirror_dir="/var/lib/skipjack/debian") == ""
+STATE = "/var/lib/skipjack"
+IN_STATE = RunnerSettings("w1", Repository("u"), mirror_root=STATE, state_dir=STATE, log_dir=STATE, snapshot_root=STATE)
+
+
+@pytest.mark.parametrize("key", ["mirror_dir", "log_dir", "snapshot_path"])
+@pytest.mark.parametrize("path", [path for key, path in vars(StateLayout(STATE)).items() if key != "state_dir"])
+def test_no_folder_of_a_mirror_may_be_a_path_of_the_worker(key: str, path: str) -> None:
+    others = {"mirror_dir": f"{STATE}/d", "log_dir": f"{STATE}/l", "snapshot_path": f"{STATE}/s"}
+    for taken in (path, f"{path}/below", f"{path}.new"):
+        assert f"{taken} is inside a folder of the worker itself" in told(Policy(), IN_STATE, **others | {key: taken})
+
+
+@pytest.mark.parametrize("name", ["journal.db-wal", "journal.db-of-version-3", "plan.db.directory-1", ".deletions.gnu"])
+def test_no_mirror_directory_may_be_a_file_beside_those_of_the_worker(name: str) -> None:
+    assert "folder of the worker itself" in told(Policy(), IN_STATE, mirror_dir=f"{STATE}/{name}")
+
+
+@pytest.mark.parametrize("name", ["debian", "home-assistant", "unitsa", "notes.org", "plan"])
+def test_a_mirror_directory_may_lie_beside_the_files_of_the_worker(name: str) -> None:
+    folders = {"mirror_dir": f"{STATE}/{name}", "log_dir": f"{STATE}/l", "snapshot_path": f"{STATE}/s"}
+    assert told(Policy(), IN_STATE, **folders) == ""
 
 
 def test_the_home_of_programs_is_outside_of_mirror_folders(tmp_path: Path) -> None:
