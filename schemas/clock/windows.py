@@ -40,8 +40,6 @@ class _Window(NamedTuple):
 
 def opening(hours: Hours, zone: str, moment: float) -> Span | None:
     """Return the span that contains a time (Unix seconds), or the next one after it; None if there is none."""
-    if not hours:
-        return Span(-math.inf, math.inf)
     # By the day, so that one cached result serves all times of it.
     return next((span for span in _spans(hours, zone, int(moment // 86400)) if span.closes_at > moment), None)
 
@@ -49,7 +47,7 @@ def opening(hours: Hours, zone: str, moment: float) -> Span | None:
 def never_open(hours: Hours) -> bool:
     """Return whether no sync may ever start."""
     # In UTC, which needs no time zone data: no zone opens windows that forbid each other.
-    return not any(_spans(hours, "UTC", 0))
+    return opening(hours, "UTC", 0.0) is None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -64,15 +62,9 @@ def _spans(hours: Hours, zone: str, day: int) -> tuple[Span, ...]:
         if found and found[-1].closes_at == begin:
             begin = found.pop().opens_at
         found.append(Span(begin, end))
-    return tuple(_within(found, day))
-
-
-def _within(spans: list[Span], day: int) -> Iterator[Span]:
-    """Drop spans beyond the days that were searched, and open the end of the last one."""
+    # Beyond the days that were searched, spans are unknown.
     last = (day + _AHEAD - 1) * 86400.0
-    for opens_at, closes_at in spans:
-        if opens_at < last and closes_at > (day - 1) * 86400.0:
-            yield Span(opens_at, closes_at if closes_at < last else math.inf)
+    return tuple([Span(begin, end if end < last else math.inf) for begin, end in found if begin < last])
 
 
 _Edge = tuple[bool, float, float]

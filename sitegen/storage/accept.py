@@ -117,9 +117,8 @@ def plan(deliveries: Sequence[Delivery], known: BatchContext) -> BatchPlan:
 
 
 def _as_of(delivery: Delivery, receipt: clocks.Receipt) -> Delivery:
-    progress = delivery.envelope.progress
-    limited = receipt.progress(progress)
-    return delivery if limited == progress else delivery._replace(envelope=delivery.envelope._replace(progress=limited))
+    envelope = delivery.envelope
+    return delivery._replace(envelope=envelope._replace(progress=receipt.progress(envelope.progress)))
 
 
 def condition(envelope: Envelope, last_seen: float) -> Condition:

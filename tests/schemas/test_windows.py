@@ -61,6 +61,21 @@ def test_a_window_opens_by_the_local_clock_of_the_day_on_which_it_begins(
     assert is_open((windows,), zone, at(zone, moment)) is open_
 
 
+def test_each_name_of_a_day_is_that_day() -> None:
+    for number, day in enumerate(("mon", "tue", "wed", "thu", "fri", "sat", "sun"), start=1):
+        found = opening((allowed(f"{day} 08:00-09:00"),), BERLIN, at(BERLIN, "2026-06-01T00:00"))
+        assert found is not None and found.opens_at == at(BERLIN, f"2026-06-{number:02}T08:00")
+
+
+def test_windows_apply_in_a_thousand_years_as_today() -> None:
+    moment = at(BERLIN, "3026-06-01T12:00")
+    assert shown(opening((allowed("22:00-06:00"),), BERLIN, moment), BERLIN) == [
+        "Thu 01 22:00+0200",
+        "Fri 02 06:00+0200",
+    ]
+    assert opening((forbidden("00:00-24:00"),), BERLIN, moment) is None
+
+
 def test_a_window_that_began_two_days_ago_in_utc_is_still_open() -> None:
     evening = at(NEW_YORK, "2026-06-01T20:30")  # in UTC it is the next day
     assert is_open((allowed("22:00-21:00"),), NEW_YORK, evening)

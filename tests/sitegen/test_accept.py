@@ -77,7 +77,7 @@ def test_a_reinstalled_workers_numbers_start_at_one() -> None:
 
 
 def test_a_heartbeat_without_changes_is_not_news() -> None:
-    for seconds in (0, 1, accept.SILENCE):
+    for seconds in (0, 1, 60):
         assert not accept.plan([delivery_of(at=NOW + seconds)], known(1)).news
 
 
@@ -109,7 +109,7 @@ def test_every_change_that_a_page_shows_is_news() -> None:
     assert accept.plan([delivery_of(report_of(2, status_of()))], known(1)).news, "a report"
     assert accept.plan([delivery_of(slots_busy=2)], known(1)).news, "another condition"
     assert accept.plan([delivery_of(held=True)], known(1)).news, "a held worker"
-    assert accept.plan([delivery_of(at=NOW + 100)], known(1)).news, "a heartbeat after a pause"
+    assert accept.plan([delivery_of(at=NOW + 60.1)], known(1)).news, "a heartbeat after a pause of more than a minute"
     assert accept.plan([delivery_of(progress=(RunProgress("debian", NOW, 5.0),))], known(1)).news, "progress"
 
 
@@ -125,6 +125,12 @@ def test_past_events_are_not_after_the_time_of_receipt() -> None:
     for _, kept in plan.runs.values():
         assert (kept.launched_at, kept.started_at, kept.ended_at) == (NOW, NOW, NOW)
     assert known.run == plan.runs[("w1", JOURNAL), 3][1]
+
+
+def test_a_plan_does_not_change_what_is_known() -> None:
+    run = run_of(3, launched_at=NOW, started_at=NOW, ended_at=NOW + 1e6)
+    accept.plan([delivery_of(report_of(1, status_of(at=NOW + 1e6, run=run)))], context := BatchContext({}, {}))
+    assert context == BatchContext({}, {}, frozenset(), clocks.Earlier({}, {}))
 
 
 def test_all_times_by_a_workers_clock_are_limited_and_its_skew_is_stored() -> None:
