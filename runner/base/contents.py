@@ -111,10 +111,13 @@ def count(
     ignored: Collection[str] = frozenset(),
     apart: str | None = None,
     linked: Callable[[os.stat_result], None] | None = None,
+    sizes: bool = True,
 ) -> Contents:
     """Count what a directory holds, without the `ignored` paths and folders called `apart`.
 
-    `linked` is called for each name of each hard-linked file. Raises Stopped soon after `stopped` returns true.
+    `linked` is called for each name of each hard-linked file. Without `sizes` the bytes are 0 and no hard link is seen:
+    a folder names its files, but only a system call for each of them returns its size, which costs three times as much.
+    Raises Stopped soon after `stopped` returns true.
     """
     files = size = on_disk = 0
     inodes = _Inodes()
@@ -123,7 +126,7 @@ def count(
         if stopped():
             raise Stopped
         files += len(entries)
-        for entry in entries:
+        for entry in entries if sizes else ():
             found = _regular(entry)
             if found is None:
                 continue

@@ -50,13 +50,25 @@ def judge(job: Job, names: Names, brought: int, *, trial: bool = False) -> Judge
     listed = names.listed._replace(new=names.listed.new + brought)
     here = None
     if found.lost.files or found.made_way:
-        here = job.walk(found.links.see if found.links else None)
+        here = _walked(job, found)
         found = found.without_kept()
     if here is not None and trial:  # the numbers after rsync had created and replaced files
         here = here._replace(files=here.files + listed.new - found.made_way)
     gone = _sum(job.past.deleted, Tree(found.made_way if trial else 0, 0))
     _require_allowed(job, found, listed, here, gone)
     return _judged(job, found, listed, here)
+
+
+def _walked(job: Job, found: deletions.Measured) -> Contents:
+    """Count the directory, with sizes only where `_require_allowed` or the hard links to delete need them."""
+    if found.links:
+        return job.walk(found.links.see)
+    return job.walk(sizes=not _is_known(job))
+
+
+def _is_known(job: Job) -> bool:
+    """Return whether the last accepted success had files."""
+    return job.accepted is not None and job.accepted.files > 0
 
 
 def most(job: Job) -> int | None:
@@ -139,7 +151,7 @@ def _require_allowed(job: Job, found: deletions.Measured, listed: Counts, here: 
     emptied = "the upstream lists no files"
     if not listed.files and not found.lost.files and not _is_accepted_as_empty(job):
         raise Abort(REFUSED, f"{emptied}. If that is right, run `skipjack run {job.mirror.name} --max-delete 100%`")
-    known = job.accepted is not None and job.accepted.files > 0
+    known = _is_known(job)
     if not found.lost.files and not (gone.files and known):
         return
     before = _before(found, listed, here) + gone.files

@@ -2,7 +2,8 @@
 
     python -m tests.bench.deletion_guard [FILES [MAX_DELETE]]
 
-Prints the medians of interleaved rounds in seconds, and how they relate. In each round some files change and some go.
+Prints the medians of interleaved rounds in seconds, and how they relate. In each round some files change, as many are
+new, and those that were new in the round before go.
 Where few files may go, rsync waits for us more often.
 """
 
@@ -36,13 +37,17 @@ def main(words: list[str]) -> int:
             _write(below, number, "x")
         with RsyncDaemon(Path(folder, "daemon"), {"files": module}) as daemon:
             site = Site(Path(folder), daemon.url("files/below"))
-            for what, changed in (("nothing changed", 0), ("1 in 50 changed, 1 in 50 deleted", count // 50)):
+            for what, changed in (
+                ("nothing changed", 0),
+                ("1 in 50 changed, 1 in 50 new, 1 in 50 deleted", count // 50),
+            ):
                 _compare(what, changed, count, site, limit)
     return 0
 
 
 def _compare(what: str, changed: int, count: int, site: Site, limit: int | str | None) -> None:
     copy = site.directory.with_name("plain")
+    _change(site.upstream, changed, count, -1)
     words = ["rsync", *PLAIN, site.url, f"{copy}/"]
     _spent(lambda: subprocess.run(words, check=True, stdout=subprocess.DEVNULL))
     past = _sync(site, Past(), limit)
@@ -63,14 +68,13 @@ def _compare(what: str, changed: int, count: int, site: Site, limit: int | str |
 
 
 def _change(root: Path, changed: int, count: int, round_number: int) -> None:
+    for gone in root.glob(f"extra-{(round_number - 1) % 2}-*"):
+        shutil.rmtree(gone)
     for number in range(changed):
         _write(root, number * 7 % count, f"round {round_number}")
-        gone = root / f"extra-{number % 200}"
-        gone.mkdir(exist_ok=True)
-        if round_number % 2:
-            shutil.rmtree(gone)
-        else:
-            (gone / str(number)).write_text("x")
+        new = root / f"extra-{round_number % 2}-{number % 200}"
+        new.mkdir(exist_ok=True)
+        (new / str(number)).write_text("x")
 
 
 def _write(root: Path, number: int, text: str) -> None:
