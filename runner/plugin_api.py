@@ -26,7 +26,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from runner.base.contents import PARTIAL, Contents, Stopped, count
 from runner.base.mirror_paths import Paths
@@ -38,6 +38,9 @@ from schemas.mirror_record import NO_ENTRIES, Mirror
 from schemas.regular_files import regular_itself
 from schemas.states import FAILED, INTERRUPTED, REFUSED, SUCCESS, TIMED_OUT
 from schemas.units import format_size, parse_duration, parse_size
+
+if TYPE_CHECKING:
+    from runner.base.pattern_copies import PatternCopies
 
 __all__ = (
     "FAILED", "INTERRUPTED", "REFUSED", "SUCCESS", "TIMED_OUT", "Abort", "CannotRun", "Command", "Findings", "Job",
@@ -72,7 +75,8 @@ class Command(NamedTuple):
     its output shows its progress, as rsync's `--info=progress2` does.
 
     Not in API v1: `output` and `errors` get whole lines of its standard output and error, and return those that belong
-    into the log. Either may raise Enough. `pipe` is the pipe of its standard output.
+    into the log. Either may raise Enough. `pipe` is the pipe of its standard output. `own_files` are files that the
+    runner has written for it.
     """
 
     argv: tuple[str, ...]
@@ -83,6 +87,7 @@ class Command(NamedTuple):
     output: Lines | None = None
     errors: Lines | None = None
     pipe: Pipe = Pipe()
+    own_files: tuple[str, ...] = ()
 
 
 class Outcome(NamedTuple):
@@ -210,6 +215,7 @@ class Job:
     - `found`: files and bytes after an attempt; accepted figures stand in for unknown ones. `on_disk`: the bytes with
       each hard-linked file counted once. `counted`: the files are those on disk.
     - `keeps_parts_apart`: False if the upstream may have folders with the name of rsync's folders for partial files.
+    - `copies`: the copies of pattern files that the attempt's programs read; None before the first one.
     - `log_lost`: why output of this attempt could not be written to its log, else empty.
     """
 
@@ -235,6 +241,7 @@ class Job:
         self.explanation = ""
         self.kept: dict[str, Any] = {}
         self.log_lost = ""
+        self.copies: PatternCopies | None = None
         self.limits = limits_of(mirror)
         self.deletions_judged = False
         self.past = Past()

@@ -28,10 +28,25 @@ def read_regular(path: str | os.PathLike[str], most: int = _MOST) -> bytes:
 
     Raises OSError, with the reason in `strerror`, if the file is unreadable, not regular, or larger than `most` bytes.
     """
-    data = read_beginning(path, most + 1)
+    descriptor = regular(path, os.O_RDONLY)
+    try:
+        return read_open(descriptor, path, most)
+    finally:
+        os.close(descriptor)
+
+
+def read_open(descriptor: int, path: str | os.PathLike[str], most: int) -> bytes:
+    """Return the content of a file that is open, by its path for errors. Raises OSError like `read_regular`."""
+    with open(descriptor, "rb", closefd=False) as file:
+        data = file.read(most + 1)
     if len(data) > most:
-        raise OSError(errno.EFBIG, f"it is larger than {most} bytes", os.fspath(path))
+        raise too_large(path, most)
     return data
+
+
+def too_large(path: str | os.PathLike[str], most: int) -> OSError:
+    """Return the error for a file of more than `most` bytes."""
+    return OSError(errno.EFBIG, f"it is larger than {most} bytes", os.fspath(path))
 
 
 def read_beginning(path: str | os.PathLike[str], most: int) -> bytes:
@@ -50,7 +65,7 @@ def require_regular(path: str | os.PathLike[str], most: int | None = None) -> No
     size = os.fstat(descriptor).st_size
     os.close(descriptor)
     if most is not None and size > most:
-        raise OSError(errno.EFBIG, f"it is larger than {most} bytes", os.fspath(path))
+        raise too_large(path, most)
 
 
 def regular(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
@@ -65,6 +80,29 @@ def regular(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
             raise OSError(errno.ELOOP, "it is a symbolic link", os.fspath(path)) from error
         raise
     # The open file is judged, not the path: that could lead to another file by now.
+    return _checked(descriptor, path)
+
+
+def located(path: str | os.PathLike[str]) -> int:
+    """Return a descriptor of a regular file that cannot read it (O_PATH); `reopened` returns one that can.
+
+    So the file can be judged before it is opened: some devices act when they are opened. Raises OSError.
+    """
+    return _checked(os.open(path, os.O_PATH | os.O_CLOEXEC), path)
+
+
+def place_of(descriptor: int) -> str:
+    """Return where an open file is now, with all links followed; ` (deleted)` is appended if that name is gone."""
+    return os.readlink(f"/proc/self/fd/{descriptor}")
+
+
+def reopened(descriptor: int) -> int:
+    """Return a descriptor for reading the same file, whatever is at its path by now. Raises OSError."""
+    return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+
+
+def _checked(descriptor: int, path: str | os.PathLike[str]) -> int:
+    """Return the descriptor of a regular file; OSError for any other one, after it is closed."""
     found = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(found):
         os.close(descriptor)

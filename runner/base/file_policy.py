@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from runner.base import pattern_files, private_paths
-from runner.base.mirror_paths import lies_in
+from runner.base.mirror_paths import is_within, lies_in
 from runner.base.private_paths import Private
 from schemas.config.upstreams import daemon_host, plain_host
 from schemas.mirror_record import RSYNC_PROVIDERS
@@ -127,7 +127,8 @@ class PatternFiles:
 
         `modifiers` are those of the filter rule that merges it, None for a plain list of patterns.
         """
-        folders = [folder for folder in self._policy.pattern_files if path.startswith("/") and lies_in(path, folder)]
+        place, real = os.path.realpath(path), self._private.real
+        folders = [each for each in self._policy.pattern_files if path.startswith("/") and is_within(place, real(each))]
         if not folders:
             yield self._elsewhere(key, path)
             return
@@ -146,7 +147,7 @@ class PatternFiles:
 
     def _is_secret(self, path: str) -> bool:
         real = os.path.realpath(path)
-        return any(private_paths.is_within(real, each) for _path, each in self._private.secrets)
+        return any(is_within(real, each) for _path, each in self._private.secrets)
 
     def _elsewhere(self, key: str, path: str) -> Violation:
         folders = ", ".join(self._policy.pattern_files)
@@ -166,5 +167,6 @@ class PatternFiles:
         known = self._private.why
         if folder not in known:
             paths = self._private.paths
-            known[folder] = private_paths.why_no_pattern_folder(folder, self._settings, self._policy, paths)
+            real = self._private.real(folder)
+            known[folder] = private_paths.why_no_pattern_folder(real, self._settings, self._policy, paths)
         return known[folder]

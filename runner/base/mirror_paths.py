@@ -115,3 +115,13 @@ def lies_in(path: str, folder: str) -> bool:
 def lies_below(path: str, folder: str) -> bool:
     """Return whether a path lies below a folder and is not the folder itself, with all links followed."""
     return lies_in(path, folder) and os.path.realpath(path) != os.path.realpath(folder)
+
+
+def is_below(real: str, real_folder: str) -> bool:
+    """Return whether a path lies below a folder and is not the folder itself; both must be free of links."""
+    return real != real_folder and is_within(real, real_folder)
+
+
+def is_within(real: str, real_folder: str) -> bool:
+    """Return whether a path is a folder or lies below it; both must be free of links."""
+    return real == real_folder or real.startswith(real_folder.rstrip("/") + "/")

@@ -1,20 +1,46 @@
 """Could a pattern file send more to an upstream than its own patterns? Checked at follow and before each start.
 
-Between the two the file may have been replaced. rsync opens it by its path once more, so this does not protect a folder
-in which users other than root and the worker's can create files.
+A user who may write to its folder could replace it between a check and the next opening. So `opened` judges the open
+file, and rsync gets a copy of exactly that one (`pattern_copies`).
 """
 
+import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
-from runner.base.mirror_paths import lies_in
-from schemas.regular_files import read_regular, require_regular
+from runner.base.mirror_paths import is_within
+from schemas import regular_files
+from schemas.mirror_record import Mirror
+from schemas.regular_files import read_regular
 
-_MOST = 64 * 1024**2
+MOST_RULES = 64 * 1024**2
 """Size in bytes of the largest file of filter rules that is read."""
+
+OPTION_KEYS = ("rsync_options", "rsync_options_extra", "rsync_override")
+"""The keys of a definition whose words become arguments of rsync."""
+
+_REMOVED = " (deleted)"
+_TRIES = 100
+"""How often a file is opened that is replaced at that moment, as by an editor."""
 
 FileFault = tuple[str, str]
 """What is wrong with a file, as words after its path, and what to do."""
+
+
+class Unsafe(Exception):  # noqa: N818 - a verdict, not an error
+    """Rsync must not send a file's rules; the message is the reason, as words after its path."""
+
+
+class Named(NamedTuple):
+    """A file that an rsync sends: the option, its absolute path, the modifiers of the rule that merges it or None, and
+    where the path is written: the number of the word that it ends, and its length there."""
+
+    option: str
+    path: str
+    modifiers: str | None
+    word: int
+    length: int
 
 
 def faults(path: str, modifiers: str | None) -> Iterator[FileFault]:
@@ -24,16 +50,9 @@ def faults(path: str, modifiers: str | None) -> Iterator[FileFault]:
     """
     try:
         if (links := os.stat(path).st_nlink) > 1:
-            # Any of them could be a secret, wherever it lies.
-            yield f"has {links} hard links, so it may be a secret as well", "Replace it by a copy of its content."
-        if modifiers is not None:
-            from schemas.problems import shown  # loaded here, since few definitions merge a file, and runs come here
-            from schemas.rsync import rsync_filters
-
-            content = read_regular(path, _MOST).decode("latin-1")
-            for rule in rsync_filters.rules_that_read(content, modifiers):
-                yield f"has the rule `{shown(rule)}`, for which rsync reads another file", "Write the rules themselves."
-                return
+            yield _of_links(links), "Replace it by a copy of its content."
+        if modifiers is not None and (found := rule_fault(read_regular(path, MOST_RULES), modifiers)):
+            yield found, "Write the rules themselves."
     except OSError:
         return
 
@@ -41,17 +60,73 @@ def faults(path: str, modifiers: str | None) -> Iterator[FileFault]:
 def refusal(path: str, modifiers: str | None, folders: Sequence[str] | None) -> str:
     """Return why rsync must not send a file's rules now, as words after its path; empty if it may.
 
-    `folders` are the policy's `pattern_files`, None if it is not known. Raises OSError, with the reason in `strerror`,
-    if the file cannot be read or is not a regular one.
+    `folders` as in `opened`. Raises OSError, with the reason in `strerror`, if the file cannot be read or is not a
+    regular one.
     """
-    if folders is not None and not any(lies_in(path, folder) for folder in folders):
-        return f"is really {os.path.realpath(path)}, outside of the policy's `pattern_files`"
-    require_regular(path)
-    return next((what for what, _todo in faults(path, modifiers)), "")
+    try:
+        with opened(path, folders) as descriptor:
+            if modifiers is None:
+                return ""
+            return rule_fault(regular_files.read_open(descriptor, path, MOST_RULES), modifiers)
+    except Unsafe as why:
+        return str(why)
 
 
-def of_arguments(words: Sequence[str], directory: str) -> Iterator[tuple[str, str, str | None]]:
-    """Yield the option, path and modifiers of each file whose rules an rsync with these arguments sends.
+@contextlib.contextmanager
+def opened(path: str, folders: Sequence[str] | None) -> Iterator[int]:
+    """Open a pattern file, judge the open file, and yield a descriptor for reading it.
+
+    `folders` are the real paths of the policy's `pattern_files`, None if they are not known. Raises Unsafe if the file
+    may not be sent, OSError if it cannot be read or is not a regular one.
+    """
+    descriptor = _open(path, folders)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: str, folders: Sequence[str] | None) -> int:
+    for _try in range(_TRIES):
+        found = regular_files.located(path)
+        try:
+            links = os.fstat(found).st_nlink
+            # After the links were counted: as long as this name exists, it is one of them. So a single link means that
+            # the file has no name outside of the folder.
+            place = regular_files.place_of(found)
+            if not place.endswith(_REMOVED):
+                _require_safe(place, links, folders)
+                return regular_files.reopened(found)
+        finally:
+            os.close(found)
+    raise Unsafe("was replaced each time when it was opened")
+
+
+def _require_safe(place: str, links: int, folders: Sequence[str] | None) -> None:
+    # The folders are not resolved here: a user who may write above one could have put a link in its place.
+    if folders is not None and not any(is_within(place, folder) for folder in folders):
+        raise Unsafe(f"is really {place}, outside of the policy's `pattern_files`")
+    if links > 1:
+        raise Unsafe(_of_links(links))
+
+
+def _of_links(links: int) -> str:
+    # Any of them could be a secret, wherever it lies.
+    return f"has {links} hard links, so it may be a secret as well"
+
+
+def rule_fault(content: bytes, modifiers: str) -> str:
+    """Return what is wrong with the rules of a merged file; empty if they read no further one."""
+    from schemas.problems import shown  # loaded here, since few definitions merge a file, and runs come here
+    from schemas.rsync import rsync_filters
+
+    for rule in rsync_filters.rules_that_read(content.decode("latin-1"), modifiers):
+        return f"has the rule `{shown(rule)}`, for which rsync reads another file"
+    return ""
+
+
+def of_arguments(words: Sequence[str], directory: str) -> Iterator[Named]:
+    """Yield each file whose rules an rsync with these arguments sends.
 
     A relative path begins at `directory`, where rsync is started.
     """
@@ -59,4 +134,27 @@ def of_arguments(words: Sequence[str], directory: str) -> Iterator[tuple[str, st
 
     for option in rsync_options.read(words).options:
         if found := rsync_filters.sent_file(option.name, option.value):
-            yield option.name, os.path.join(directory, found.path), found.modifiers
+            word = option.word if option.value_word is None else option.value_word
+            path = os.path.join(directory, found.path)
+            yield Named(option.name, path, found.modifiers, word, len(found.path))
+
+
+def replaced(words: Sequence[str], files: Sequence[Named], path_of: Callable[[str], str]) -> tuple[str, ...]:
+    """Return arguments with other paths of these files, which `of_arguments` has found in them."""
+    left = list(words)
+    for each in files:
+        left[each.word] = left[each.word][: len(left[each.word]) - each.length] + path_of(each.path)
+    return tuple(left)
+
+
+def words_of(mirror: Mirror) -> Iterator[str]:
+    """Yield the options and files of a definition that a plug-in may read and pass to an rsync of its own.
+
+    No list may end in an option without its value, so another order of them has the same meaning.
+    """
+    for key in OPTION_KEYS:
+        yield from getattr(mirror, key)
+    if mirror.exclude_file is not None:
+        yield from ("--exclude-from", mirror.exclude_file)
+    if not isinstance(mirror.stage1_profile, str):
+        yield from (f"--filter={rule}" for rule in mirror.stage1_profile)

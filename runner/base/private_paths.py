@@ -3,10 +3,11 @@
 import os
 import pwd
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
-from runner.base.mirror_paths import lies_in
+from runner.base.mirror_paths import is_within, lies_in
 from runner.base.state_dir import StateLayout
 from schemas.records import Mirror, Policy, RunnerSettings
 
@@ -48,8 +49,13 @@ class Private(NamedTuple):
         return tuple([path for path, _real in self.secrets])
 
 
-def private(settings: RunnerSettings, mirrors: Sequence[Mirror] = ()) -> Private:
-    """Return the private paths of a machine with these settings and definitions."""
+def private(
+    settings: RunnerSettings, mirrors: Sequence[Mirror] = (), known: Mapping[str, str] = MappingProxyType({})
+) -> Private:
+    """Return the private paths of a machine with these settings and definitions.
+
+    `known` are the real paths of folders that must not be resolved again.
+    """
     own = [*StateLayout(settings.state_dir).own(), settings.run_dir]
     keys = ("state_dir", "run_dir", "log_dir", "snapshot_root")
     folders = [(key, getattr(settings, key)) for key in keys]
@@ -61,7 +67,7 @@ def private(settings: RunnerSettings, mirrors: Sequence[Mirror] = ()) -> Private
         tuple(map(os.path.realpath, own)),
         tuple(StateLayout(os.path.realpath(settings.state_dir)).beside_own()),
         tuple([(key, path, os.path.realpath(path)) for key, path in folders]),
-        {},
+        dict(known),
         {},
     )
 
@@ -73,16 +79,6 @@ def secrets(settings: RunnerSettings, mirrors: Sequence[Mirror] = ()) -> tuple[s
     named = [token.file if token else None, *passwords, settings.policy, *credentials()]
     beside = os.path.join(os.path.dirname(settings.policy), "runner.yml")  # it may hold the repository's password
     return tuple(dict.fromkeys([path for path in (*named, beside) if path]))
-
-
-def is_below(real: str, real_folder: str) -> bool:
-    """Return whether a path lies below a folder and is not the folder itself; both must be free of links."""
-    return real != real_folder and is_within(real, real_folder)
-
-
-def is_within(real: str, real_folder: str) -> bool:
-    """Return whether a path is a folder or lies below it; both must be free of links."""
-    return real == real_folder or real.startswith(real_folder.rstrip("/") + "/")
 
 
 def credentials() -> Iterator[str]:
@@ -114,15 +110,19 @@ def worker_folders(settings: RunnerSettings, policy: Policy) -> tuple[str, ...]:
     return (settings.state_dir, settings.run_dir, *shared_folders(settings, policy))
 
 
-def why_no_pattern_folder(folder: str, settings: RunnerSettings, policy: Policy, private: Sequence[str]) -> str:
-    """Return why files of a folder may not be sent to an upstream: it holds a secret, or could. Else empty."""
+def why_no_pattern_folder(real: str, settings: RunnerSettings, policy: Policy, private: Sequence[str]) -> str:
+    """Return why files of a folder may not be sent to an upstream: it holds a secret, or could. Else empty.
+
+    The folder is given by its real path, which is not resolved again: a run uses the same one.
+    """
     for path in (*private, account_home(), *SYSTEM):
-        if lies_in(path, folder):
+        if is_within(os.path.realpath(path), real):
             return f"it holds {path}"
     for path in (*private, *SYSTEM, *worker_folders(settings, policy)):
-        if lies_in(folder, path):
+        if is_within(real, os.path.realpath(path)):
             return f"it lies in {path}"
-    return next((f"it holds {path}" for path in worker_folders(settings, policy) if lies_in(path, folder)), "")
+    folders = (path for path in worker_folders(settings, policy) if is_within(os.path.realpath(path), real))
+    return next((f"it holds {path}" for path in folders), "")
 
 
 def is_other_than_file(path: str) -> bool:

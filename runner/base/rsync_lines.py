@@ -61,7 +61,7 @@ def refusal(words: Sequence[str], directory: str, folders: Sequence[str] | None)
 
 
 def _of_files(arguments: Sequence[str], directory: str, folders: Sequence[str] | None) -> Iterator[str]:
-    for option, path, modifiers in pattern_files.of_arguments(arguments, directory):
-        with contextlib.suppress(OSError):  # rsync itself reports that it cannot read the file
-            if why := pattern_files.refusal(path, modifiers, folders):
-                yield f"rsync would send the file of `{option}` to the upstream, but {shown(path)} {why}"
+    for each in pattern_files.of_arguments(arguments, directory):
+        with contextlib.suppress(OSError):  # reported when the file is copied, right before the start
+            if why := pattern_files.refusal(each.path, each.modifiers, folders):
+                yield f"rsync would send the file of `{each.option}` to the upstream, but {shown(each.path)} {why}"

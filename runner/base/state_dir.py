@@ -23,6 +23,7 @@ class StateLayout:
     - `notes`: problems of this machine that the last follow found; see `runner/follow/noted.py`.
     - `unreported`: why and since when the manager takes no reports; written only by the courier.
     - `messages`: the log of ticks and runs that have neither a terminal nor systemd.
+    - `patterns`: copies of pattern files, in a folder for each mirror that has a run now.
     - `home`: `HOME` for programs if mirrors could write to the home of the worker's user.
     - `locks`: the lock files, in a folder for each kind.
     - `start_requests`: files that path units of systemd watch.
@@ -43,6 +44,7 @@ class StateLayout:
         self.unreported = os.path.join(state_dir, "unreported")
         self.messages = os.path.join(state_dir, "messages.log")
         self.home = os.path.join(state_dir, "home")
+        self.patterns = os.path.join(state_dir, "patterns")
         self.locks = os.path.join(state_dir, "locks")
         self.start_requests = os.path.join(state_dir, "wishes")
 
@@ -64,6 +66,10 @@ class StateLayout:
                     os.unlink(os.path.join(self.state_dir, name))
                 except OSError:
                     continue  # the next follow tries again
+
+    def pattern_copies(self, name: str) -> str:
+        """Return the folder for the copies of the pattern files of a mirror's run."""
+        return os.path.join(self.patterns, name)
 
     def start_request(self, name: str) -> str:
         """Return the file that requests the start of a program under systemd."""

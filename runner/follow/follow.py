@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.base import runtime_dir
+from runner.base import pattern_copies, runtime_dir
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
 from runner.base.turns import turn
@@ -84,18 +84,19 @@ def draft(settings: RunnerSettings, layout: StateLayout) -> Followed:
 
 
 def _local(settings: RunnerSettings) -> LocalConfig:
-    installed = plugin_search.installed()
-    return LocalConfig(settings, load_policy(Path(settings.policy)), installed, PluginsInUse(installed))
+    installed, policy = plugin_search.installed(), load_policy(Path(settings.policy))
+    folders = {folder: os.path.realpath(folder) for folder in policy.pattern_files}
+    return LocalConfig(settings, policy, installed, PluginsInUse(installed), folders)
 
 
 def _follow(local: LocalConfig, layout: StateLayout, *, again: bool, accept_rewrite: bool) -> Followed:
-    settings, policy, installed, _in_use = local
+    settings, policy, installed, _in_use, folders = local
     old = _held_at_once(settings, layout, _in_force(layout))
     applied = old.header.revision if old and not accept_rewrite else None
     # Hashed, since the repository's address may hold a password.
     known = f"{version()} {settings!r} {policy!r} {installed!r}"
     fingerprint = hashlib.sha256(known.encode()).hexdigest()
-    is_current = not again and old is not None and _is_current(old, fingerprint)
+    is_current = not again and old is not None and _is_current(old, fingerprint, tuple(folders.values()))
     revision, failure = _fetched(settings, layout, old, applied, rebuild=not is_current)
     if failure:
         log(failure, about="follow", level=WARNING)
@@ -115,14 +116,17 @@ def _follow(local: LocalConfig, layout: StateLayout, *, again: bool, accept_rewr
     if old and not header.held:
         _queue_moved(layout, mirrors, set(old.header.unmoved) - set(header.unmoved))
     kept = {name for each in mirrors for name in (each.mirror.name, *each.mirror.formerly)}
-    layout.forget_deletions(kept.union(_leftovers(layout, mirrors, kept)))
+    kept_files = kept.union(_leftovers(layout, mirrors, kept))
+    layout.forget_deletions(kept_files)
+    pattern_copies.forget(layout.patterns, kept_files)
     return _result(header, changed=True, mirrors=len(mirrors))._replace(fetched=not failure)
 
 
-def _is_current(old: InForce, fingerprint: str) -> bool:
+def _is_current(old: InForce, fingerprint: str, pattern_files: tuple[str, ...]) -> bool:
     """Return whether nothing on this machine has changed since the plan was made; tries broken plug-ins again."""
     unmoved = rename_detection.unmoved(list(old.mirrors.values()))
-    is_same = (old.header.fingerprint, old.header.unmoved) == (fingerprint, unmoved)
+    of_old = (old.header.fingerprint, old.header.unmoved, old.header.pattern_files)
+    is_same = of_old == (fingerprint, unmoved, pattern_files)
     return is_same and not is_healed(old.header.broken)
 
 

@@ -34,12 +34,15 @@ class LocalConfig(NamedTuple):
     """The settings of this machine, its policy and its plug-ins.
 
     Each is read once per follow and stays the same until its end. `in_use` tries each plug-in that a mirror uses once.
+    `pattern_files` are the real paths of the policy's folders of that name. Runs get these, so a user who may write
+    above such a folder gains nothing by putting a link to another one in its place.
     """
 
     settings: RunnerSettings
     policy: Policy
     installed: Installed
     in_use: PluginsInUse
+    pattern_files: Mapping[str, str]
 
 
 class InForce(NamedTuple):
@@ -71,7 +74,7 @@ def _header(local: LocalConfig, fingerprint: str, revision: Revision) -> Header:
         settings.run_dir, settings.container_program, settings.cgroup,
         held=settings.held,
         volumes=policy.volumes,
-        pattern_files=policy.pattern_files,
+        pattern_files=tuple(local.pattern_files.values()),
         roots=roots,
         # In the plan, so that a run need not read the settings and the policy.
         home=environment.safe_home(private_paths.account_home(), StateLayout(settings.state_dir).home, roots),
@@ -154,7 +157,7 @@ def _without_circles(kept: list[Planned], others: list[Planned]) -> list[Planned
 def _allowed(local: LocalConfig, mirrors: list[Planned]) -> tuple[list[Planned], list[PlanProblem]]:
     """Return the mirrors that the policy allows and whose plug-ins can be used, and what prevents the others."""
     settings, policy = local.settings, local.policy
-    private = private_paths.private(settings, [each.mirror for each in mirrors])
+    private = private_paths.private(settings, [each.mirror for each in mirrors], local.pattern_files)
     allowed: list[Planned] = []
     problems: list[PlanProblem] = []
     for each in mirrors:

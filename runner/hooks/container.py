@@ -172,15 +172,24 @@ def _volumes(job: Job, *, preview: bool) -> Iterator[str]:
         # A mount of its own cannot be replaced by a link, which we would follow outside of the container.
         own.append(job.log_file)
     found = [(path, path, "") for path in own]
-    if job.mirror.exclude_file is not None:
-        found.append((job.mirror.exclude_file, job.mirror.exclude_file, "ro"))
+    files = _pattern_files(job)
+    found += [(copy, path, "ro") for path, copy in files.items()]
     for volume in job.mirror.docker_volumes:
         _source, target, mode = f"{volume}:".split(":")[:3]
+        if target in files:
+            continue
         # Links are followed here, so that the checked path is the one that is mounted.
         found.append((os.path.realpath(host_side(volume, job.directory, job.log_dir)), target, mode))
     for source, target, mode in found:
         words = (source, target, "ro" if preview else mode)
         yield from ("--volume", ":".join(word for word in words if word))
+
+
+def _pattern_files(job: Job) -> dict[str, str]:
+    """Return the pattern files that the container sees, each with the file of the machine that it gets for it."""
+    own = job.mirror.exclude_file
+    files = {} if own is None else {own: own}
+    return files | dict(job.copies.items() if job.copies else ())
 
 
 def _environment(command: Command) -> Iterator[str]:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from runner.base import file_policy, private_paths, program_list
 from runner.base.file_policy import Violation
-from runner.base.mirror_paths import Paths
-from runner.base.private_paths import Private, is_below, is_within
+from runner.base.mirror_paths import Paths, is_below, is_within
+from runner.base.private_paths import Private
 from runner.containers import container_policy
 from runner.policy import env_policy, rsync_policy
 from runner.providers import PROVIDERS

@@ -10,8 +10,9 @@ from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
-from runner.base import rsync_lines
+from runner.base import pattern_files, rsync_lines
 from runner.base.file_policy import Violation
+from runner.base.pattern_files import OPTION_KEYS
 from runner.policy import policy_lists
 from runner.providers import PROVIDERS
 from schemas.problems import shown
@@ -21,9 +22,6 @@ from schemas.rsync.rsync_options import Option
 
 FileJudge = Callable[[str, str, str | None], Iterator[Violation]]
 """A function that yields the violations of a pattern file that a key names; see `PatternFiles.violations`."""
-
-KEYS = ("rsync_options", "rsync_options_extra", "rsync_override")
-"""The keys whose words become arguments of rsync."""
 
 _ASK = "Ask the administrator of this machine to add it to `allowed_rsync_options` of the policy, or remove it."
 
@@ -71,13 +69,13 @@ def needed(mirror: Mirror, directory: str, policy: Policy) -> Iterator[Needed]:
     for complaint in _complaints(mirror, directory, policy):
         if complaint.entry or complaint.file.startswith("/"):
             yield Needed(_key(mirror, complaint.word), complaint.entry, complaint.file)
-            if complaint.entry and complaint.entry.partition("=")[0] in rsync_filters.SENT_FILES:
+            if complaint.entry and complaint.entry.partition("=")[0] in rsync_options.SENT_FILES:
                 yield Needed(_key(mirror, complaint.word), "", complaint.entry.partition("=")[2])
 
 
 def violations(mirror: Mirror, directory: str, policy: Policy, judge_file: FileJudge) -> Iterator[Violation]:
     """Yield a violation for each word of a mirror's rsync command lines that the policy denies."""
-    for key in KEYS:
+    for key in OPTION_KEYS:
         # A kept definition may be older than the schema rule that checks this.
         fault = rsync_options.read(getattr(mirror, key)).fault
         if fault is not None and fault.kind == rsync_options.NO_VALUE:
@@ -96,20 +94,8 @@ def _complaints(mirror: Mirror, directory: str, policy: Policy) -> dict[_Complai
     for words in _argument_lists(mirror, directory):
         found |= dict.fromkeys(_judge(words[:-2], own, policy))
     if mirror.provider not in PROVIDERS:
-        found |= dict.fromkeys(_judge(tuple(_for_plug_in(mirror)), own, policy))
+        found |= dict.fromkeys(_judge(tuple(pattern_files.words_of(mirror)), own, policy))
     return found
-
-
-def _for_plug_in(mirror: Mirror) -> Iterator[str]:
-    """Yield the options and files of a definition that a plug-in may read and pass to an rsync of its own.
-
-    No list may end in an option without its value, so another order of them has the same meaning.
-    """
-    yield from (word for key in KEYS for word in getattr(mirror, key))
-    if mirror.exclude_file is not None:
-        yield from ("--exclude-from", mirror.exclude_file)
-    if not isinstance(mirror.stage1_profile, str):
-        yield from (f"--filter={rule}" for rule in mirror.stage1_profile)
 
 
 def _argument_lists(mirror: Mirror, directory: str) -> Iterator[tuple[str, ...]]:
@@ -178,7 +164,7 @@ def _own(mirror: Mirror, directory: str) -> Iterator[tuple[str, str | None]]:
     for words in _argument_lists(bare, directory):
         yield from _pairs(words[:-2])
     if mirror.provider not in PROVIDERS:
-        yield from _pairs(tuple(_for_plug_in(bare)))
+        yield from _pairs(tuple(pattern_files.words_of(bare)))
 
 
 @lru_cache(maxsize=1024)  # most mirrors share one of a few option lists
@@ -219,7 +205,7 @@ def _option(
     elif option.name == "--chmod" and value not in values and _sets_id(str(value)):
         what = f"holds `{shown(word)}`, with which a program of the upstream runs as the owner of its file"
         yield _Complaint(word, what, "Leave out the bits for set-user-ID and set-group-ID of files.", entry="")
-    elif option.name in rsync_filters.SENT_FILES and value != "-":
+    elif option.name in rsync_options.SENT_FILES and value != "-":
         yield _Complaint(word, "", "", str(value))
     elif option.name == "--filter":
         yield from _filter(word, str(value))
@@ -245,8 +231,8 @@ def _filter(word: str, value: str) -> Iterator[_Complaint]:
 
 def _key(mirror: Mirror, word: str) -> str:
     """Return the key that a word comes from."""
-    for key in KEYS:
+    for key in OPTION_KEYS:
         words = getattr(mirror, key)
         if word in words or word in rsync_output.without_output(words):
             return key
-    return "exclude_file" if word == "--exclude-from" else "stage1_profile" if word.startswith("-") else KEYS[0]
+    return "exclude_file" if word == "--exclude-from" else "stage1_profile" if word.startswith("-") else OPTION_KEYS[0]

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-from runner.plugin_api import Abort, Command, Findings, Job
+from runner.plugin_api import Command, Findings, Job
 from runner.providers import deletion_guard, rsync_words
 from schemas.mirror_record import Mirror
-from schemas.states import FAILED, REFUSED
 
 OPTIONS = frozenset({
     "upstream", "command", "env", "exclude_file", "username", "password", "use_ipv4", "use_ipv6",
@@ -61,7 +60,6 @@ _MEANINGS = {
 def commands(job: Job) -> Iterator[Command]:
     """Yield one rsync that transfers and deletes, with the passes that the deletion guard needs."""
     deletion_guard.begin(job)
-    check(job)
     yield from deletion_guard.guarded(job, invocation(job, _options(job.mirror)))
 
 
@@ -75,28 +73,6 @@ def argument_lists(mirror: Mirror, directory: str) -> Iterator[tuple[str, ...]]:
 
 def _options(mirror: Mirror) -> tuple[str, ...]:
     return (*begin(mirror), *connection(mirror), *exclusions(mirror), *own(mirror))
-
-
-def check(job: Job) -> None:
-    """Check the pattern files; Abort if one cannot be read, could hang, or may not be sent to the upstream.
-
-    It may have been replaced since follow checked it, and rsync sends its rules to the upstream.
-    """
-    words = (*job.mirror.rsync_override, *own(job.mirror), *exclusions(job.mirror))
-    if not words:
-        return
-    from runner.base import pattern_files  # loaded here, since most mirrors have no own options
-
-    for option, path, modifiers in pattern_files.of_arguments(words, job.directory):
-        name = "exclude_file" if path == job.mirror.exclude_file else option
-        try:
-            why = pattern_files.refusal(path, modifiers, job.machine.pattern_files)
-        except OSError as error:
-            what = f"cannot read the `{name}` {path}: {error.strerror}"
-            raise Abort(FAILED, f"{what}; create it, readable for the worker's user") from error
-        if why:
-            what = f"the `{name}` {path} {why}"
-            raise Abort(REFUSED, f"{what}; rsync would send it to the upstream, so restore the file")
 
 
 def invocation(job: Job, words: tuple[str, ...]) -> Command:

@@ -178,4 +178,5 @@ def fetching(job: Job, made: Command, paths: Sequence[bytes], list_file: str) ->
         file.writelines([os.fsencode(prefix) + b"./" + path + b"\0" for path in paths])
     words = _without(options_of(made), _DELETING)
     more = ("--no-r", "-d", "--from0", f"--files-from={list_file}")
-    return made._replace(argv=(made.argv[0], *words, *more, *OUTPUT, base, made.argv[-1]))
+    argv = (made.argv[0], *words, *more, *OUTPUT, base, made.argv[-1])
+    return made._replace(argv=argv, own_files=(list_file,))

@@ -40,7 +40,6 @@ def commands(job: Job) -> Iterator[Command]:
     The order of filters is tunasync's: the profile, the mirror's options, its pattern file.
     """
     deletion_guard.begin(job)
-    rsync.check(job)
     first = rsync.invocation(job, _first_options(job.mirror))
     full = rsync.invocation(job, _full_options(job.mirror))
     errors = Errors()

@@ -10,6 +10,7 @@ from itertools import islice
 
 from runner.base import locks
 from runner.base.output import say
+from runner.base.pattern_copies import PatternCopies
 from runner.base.state_dir import StateLayout
 from runner.containers import podman
 from runner.follow import trial
@@ -57,6 +58,14 @@ def dry_run(
     # The provider spools names of files there. The state directory may not be writable for the caller.
     job.machine = job.machine._replace(state_dir=tempfile.gettempdir())
     job.from_empty = from_empty
+    with tempfile.TemporaryDirectory(prefix="skipjack-") as folder:
+        os.chmod(folder, 0o711)  # noqa: S103 - a program that runs rsync as another user reads the copies, as in a run
+        job.copies = PatternCopies(os.path.join(folder, "patterns"), job.machine.pattern_files)
+        return _dry_run(layout, header, planned, job)
+
+
+def _dry_run(layout: StateLayout, header: Header, planned: Planned, job: Job) -> int:
+    name = planned.mirror.name
     if planned.mirror.docker_image:
         job.wrap = partial(container.enclosed, job)
     # A dry run has no log of a first pass, which the deletion guard would read.
@@ -67,19 +76,20 @@ def dry_run(
         commands = list(islice(provider.commands(job), _MOST_COMMANDS))
         job.deletions_judged |= any(command.output for command in commands)
         container.check(job)
+        previewed = [pipeline.with_copies(job, command) for command in commands]
         previous_name.pre_job(job)
         missing_files.pre_job(job)
     except Abort as abort:
         raise SkipjackError(f"a run of {name} would end at once: {abort.reason}.") from abort
     _say_commands(planned, commands, job)
     _say_conditions(layout, header, planned, job)
-    return _preview(commands[-1], job) if is_rsync else 0
+    return _preview(previewed[-1], job) if is_rsync else 0
 
 
 def _say_commands(planned: Planned, commands: list[Command], job: Job) -> None:
     say(f"{planned.mirror.name}, as of {planned.revision[:12]}, would run:")
     for number, command in enumerate(commands, 1):
-        say(f"  {number}. {shlex.join(map(without_secrets, job.wrap(command).argv))}")
+        say(f"  {number}. {shlex.join(map(without_secrets, _shown_words(job, command)))}")
     if any(command.output for command in commands):
         say("  (rsync names the files that it would delete, and Skipjack then deletes them within the limits)")
     variables = commands[-1].env if commands else {}
@@ -88,6 +98,12 @@ def _say_commands(planned: Planned, commands: list[Command], job: Job) -> None:
         say(f"environment{words}:")
     for key, value in sorted(variables.items()):
         say(f"  {key}={'***' if key in SECRETS else without_secrets(value)}")
+
+
+def _shown_words(job: Job, command: Command) -> list[str]:
+    """Return the words of a command with the pattern files themselves instead of their copies."""
+    words = job.wrap(command).argv
+    return [job.copies.named_as_before(word) for word in words] if job.copies else list(words)
 
 
 def _say_conditions(layout: StateLayout, header: Header, planned: Planned, job: Job) -> None:

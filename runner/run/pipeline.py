@@ -20,6 +20,7 @@ from runner.run import bounded_log, comparison, progress, verdict
 from runner.run.logs import shortened
 from runner.subprocesses import spawn, supervisor
 from schemas.errors import SkipjackError
+from schemas.mirror_record import RSYNC_PROVIDERS
 from schemas.regular_files import regular
 from schemas.states import FAILED, INTERRUPTED, REFUSED, SUCCESS
 from schemas.terminal import plain
@@ -132,6 +133,8 @@ def _attempt(job: Job, means: Means) -> Ending:
         _call(means.hooks, "post_success" if ending.status == SUCCESS else "post_fail", job)
     finally:
         os.close(log)
+        if job.copies is not None:
+            job.copies.remove()
     return ending
 
 
@@ -197,9 +200,36 @@ def _run_commands(job: Job, means: Means, log: int) -> supervisor.Exit:
 
 def _start_wrapped(command: Command, job: Job, means: Means, log: int, timeout: float | None) -> supervisor.Exit:
     try:
-        return _start(job, job.wrap(command), means, log, timeout, *_watchers(job, command, means, log))
+        given = job.wrap(with_copies(job, command))
+        return _start(job, given, means, log, timeout, *_watchers(job, command, means, log))
     finally:
         job.unwrap()
+
+
+def with_copies(job: Job, command: Command) -> Command:
+    """Return a provider's command with copies of its pattern files; Abort if one may not be sent to the upstream."""
+    shows_file = job.mirror.docker_image and job.mirror.exclude_file is not None
+    is_rsync = job.mirror.provider in RSYNC_PROVIDERS or spawn.is_rsync(command.argv)
+    if not shows_file and not (is_rsync and _sends_files(command)):
+        return command
+    from runner.run import sent_files  # loaded here, since most mirrors have no pattern files
+
+    return sent_files.of_provider(job, command)
+
+
+def _line_with_copies(job: Job, command: Command) -> Command:
+    """Return a hook's command with copies of its pattern files; CannotRun if one may not be sent."""
+    if not job.machine.judged or not spawn.is_rsync(command.argv) or not _sends_files(command):
+        return command
+    from runner.run import sent_files  # loaded here for the same reason
+
+    return sent_files.of_line(job, command)
+
+
+def _sends_files(command: Command) -> bool:
+    from schemas.rsync import rsync_options  # loaded here, since other providers start no rsync
+
+    return rsync_options.sends_files(command.argv[1:])
 
 
 def _watchers(job: Job, command: Command, means: Means, log: int) -> list[supervisor.Sink]:
@@ -283,6 +313,7 @@ def _executor(job: Job, means: Means, log: int) -> Execute:
     def execute(command: Command, timeout: float | None) -> int:
         if means.stop.signal is not None:
             raise CannotRun(f"{command.argv[0]} was not started, since the run received a stop signal")
+        command = _line_with_copies(job, command)
         try:
             exited = _start(job, command, means, log, timeout, _bounded(job, log, partial(_copy, job, log)))
         except spawn.CannotStart as error:

@@ -139,7 +139,7 @@ class GuardedProvider(_Guard):
     def commands(self, job: Job) -> Iterator[Command]:
         """Yield the plug-in's processes, each after the machine's policy has allowed it."""
         self._failure = ""
-        _check_exclude_file(job)
+        _check_files(job)
         module = self.module()
         self.UNREACHED = self.call(job, lambda: frozenset(getattr(module, "UNREACHED", _UNREACHED)))
         made: Iterator[Any] = self.call(job, lambda: iter(module.commands(job)))
@@ -269,15 +269,23 @@ class _GuardedReader:
         return found._replace(remark=str(found.remark), by_name=bool(found.by_name))
 
 
-def _check_exclude_file(job: Job) -> None:
-    """Check the pattern file that the plug-in may pass to an rsync; Abort if it may not be sent to an upstream now."""
-    path = job.mirror.exclude_file
-    if path is not None:
-        from runner.base import pattern_files  # few mirrors of plug-ins have one
+def _check_files(job: Job) -> None:
+    """Check the pattern files of the definition; Abort if one may not be sent to an upstream now.
 
+    The plug-in may pass them to an rsync, or read them itself. Of its own rsyncs, the pipeline checks each.
+    """
+    mirror = job.mirror
+    named = (mirror.exclude_file, mirror.rsync_options, mirror.rsync_options_extra, mirror.rsync_override)
+    if not any(named) and isinstance(mirror.stage1_profile, str):
+        return
+    from runner.base import pattern_files  # few mirrors of plug-ins have one
+
+    words = tuple(pattern_files.words_of(mirror))
+    for each in pattern_files.of_arguments(words, job.directory):
         with contextlib.suppress(OSError):  # the plug-in may not even read it
-            if why := pattern_files.refusal(path, None, job.machine.pattern_files):
-                raise Abort(REFUSED, f"the `exclude_file` {path} {why}; restore the file")
+            if why := pattern_files.refusal(each.path, each.modifiers, job.machine.pattern_files):
+                name = "exclude_file" if each.path == mirror.exclude_file else each.option
+                raise Abort(REFUSED, f"the `{name}` {each.path} {why}; restore the file")
 
 
 def _path_of(program: str, job: Job) -> str:

@@ -45,6 +45,7 @@ def recover_runs(layout: StateLayout, book: Journal, now: float) -> None:
         # Its locks may also be free because it has just recorded its own end, or it may have started just now: then
         # this changes nothing.
         if book.recover(active, ending, now):
+            _remove_copies(layout, active.mirror)
             what = f"{ending.status}: {ending.reason}"
             if ending.status == INTERRUPTED:
                 note(what, about=active.mirror)  # as after each reboot
@@ -63,10 +64,22 @@ def recover_unit(layout: StateLayout, name: str, now: float) -> None:
     with journal.opened(layout.journal) as book:
         left = [active for active in book.active() if active.mirror == name and active.status != LAUNCHING]
         for active in left:
-            if not locks.is_in_use(layout.lock("supervisor", name)) and not layout.has_container(name):
-                book.recover(active, _end_of_crashed(active, "", now), now)
+            busy = locks.is_in_use(layout.lock("supervisor", name)) or layout.has_container(name)
+            if not busy and book.recover(active, _end_of_crashed(active, "", now), now):
+                _remove_copies(layout, name)
         only_requested = book.was_requested(name)
     launch.want_tick(layout, only_requested=only_requested)
+
+
+def _remove_copies(layout: StateLayout, name: str) -> None:
+    """Remove the copies of pattern files that a killed run left behind, unless the mirror runs again."""
+    folder = layout.pattern_copies(name)
+    if os.path.exists(folder):
+        from runner.base import pattern_copies  # loaded here, since few mirrors have pattern files
+
+        with locks.Held(layout.lock("supervisor", name)) as acquired:
+            if acquired and not locks.holders(layout.lock("supervisor", name)):
+                pattern_copies.clear(folder)
 
 
 def _end_container(layout: StateLayout, name: str) -> None:

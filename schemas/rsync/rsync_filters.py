@@ -4,10 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-MERGE, DIR_MERGE = ".", ":"
+from schemas.rsync.rsync_options import SENT_FILES
 
-SENT_FILES = frozenset({"--exclude-from", "--include-from", "--files-from"})
-"""Options whose files rsync reads and sends to the server."""
+MERGE, DIR_MERGE = ".", ":"
 
 _NAMES = {
     "clear": "!", "dir-merge": ":", "exclude": "-", "hide": "H", "include": "+", "merge": ".", "protect": "P",

@@ -47,6 +47,9 @@ modify-window -@ | max-delete | compress-level zl | compress-threads zt | timeou
 checksum-seed
 """
 
+SENT_FILES = frozenset({"--exclude-from", "--include-from", "--files-from"})
+"""Options whose files rsync reads and sends to the server."""
+
 _OTHER_MODES = frozenset({"--server", "--sender", "--daemon", "--config", "--dparam", "--detach", "--no-detach"})
 """Options that make rsync a server, which parses the whole list again by other rules."""
 
@@ -151,6 +154,15 @@ def _read(words: tuple[str, ...]) -> Reading:
     except _Faulty as faulty:
         return Reading(tuple(reader.options), tuple(reader.operands), faulty.fault)
     return Reading(tuple(reader.options), tuple(reader.operands), None)
+
+
+def sends_files(words: Sequence[str]) -> bool:
+    """Return whether an rsync with these arguments could send a file: an option names one, or a rule may merge one.
+
+    Every run asks this, and nearly none does; `rsync_filters` parses the rules.
+    """
+    options = read(words).options
+    return any(each.name in SENT_FILES or (each.name == "--filter" and str(each.value)[:1] in ".m") for each in options)
 
 
 def without(words: Sequence[str], options: Iterable[Option]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from tests import prepared
 from tests.e2e.gate import Gate
 from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
 from tests.e2e.plugin_parts import Environment, GitDaemon, copied_example, push
+from tests.e2e.recorder import Recorder
 from tests.shared import made_once
 
 
@@ -35,6 +36,14 @@ def upstream(tmp_path: Path, tree: Path) -> Iterator[RsyncDaemon]:
     options = f"secrets file = {secrets}"
     with RsyncDaemon(folder, {"files": tree}, options) as daemon:
         yield daemon
+
+
+@pytest.fixture
+def recorder(upstream: RsyncDaemon) -> Iterator[Recorder]:
+    """A proxy in front of the daemon."""
+    recorder = Recorder(upstream.port)
+    yield recorder
+    recorder.close()
 
 
 @pytest.fixture

@@ -1,12 +1,9 @@
 """Attacks by merged definitions: to run a file of a mirror, to write elsewhere, to send a secret away."""
 
-import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from runner.providers import PROVIDERS
 from schemas.config.settings import load_runner
 from schemas.records import Mirror, Policy
 from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker
+from tests.e2e.recorder import Recorder
 
 SECRET = "the token of this worker"
 
@@ -200,59 +198,6 @@ def test_the_attacks_would_work_without_the_policy(site: Site, way: str) -> None
     words = [program, "rsync"] if way == "path" else [program]
     subprocess.run([*words, *arguments], env=env, capture_output=True, check=False)
     assert site.marker.exists()
-
-
-class Recorder:
-    """A proxy in front of a daemon that keeps every byte which a client sends."""
-
-    def __init__(self, port: int) -> None:
-        self._target = port
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self._server.settimeout(0.1)
-        self.port: int = self._server.getsockname()[1]
-        self.sent = b""
-        self._ends = threading.Event()
-        self._threads = [threading.Thread(target=self._serve)]
-        self._threads[0].start()
-
-    def _serve(self) -> None:
-        with self._server:
-            while not self._ends.is_set():
-                with contextlib.suppress(TimeoutError):
-                    client, _address = self._server.accept()
-                    self._threads.append(threading.Thread(target=self._pass_on, args=(client,)))
-                    self._threads[-1].start()
-
-    def _pass_on(self, client: socket.socket) -> None:
-        with client, socket.create_connection(("127.0.0.1", self._target)) as daemon:
-            back = threading.Thread(target=self._pump, args=(daemon, client))
-            back.start()
-            self._pump(client, daemon, keep=True)
-            back.join()
-
-    def _pump(self, source: socket.socket, target: socket.socket, *, keep: bool = False) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                if keep:
-                    self.sent += data
-                target.sendall(data)
-        with contextlib.suppress(OSError):
-            target.shutdown(socket.SHUT_WR)
-
-    def url(self) -> str:
-        return f"rsync://127.0.0.1:{self.port}/files/"
-
-    def close(self) -> None:
-        self._ends.set()
-        for thread in self._threads:
-            thread.join(300)
-
-
-@pytest.fixture
-def recorder(upstream: RsyncDaemon) -> Iterator[Recorder]:
-    recorder = Recorder(upstream.port)
-    yield recorder
-    recorder.close()
 
 
 def test_no_byte_of_a_secret_reaches_the_upstream(site: Site, recorder: Recorder) -> None:

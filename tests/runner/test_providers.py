@@ -1,6 +1,5 @@
 """The command lines of the providers and the figures that they read from logs; no program is run."""
 
-import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from runner.base.mirror_paths import Paths
 from runner.plan.deletion_limits import limits_of
-from runner.plugin_api import Abort, Findings, Job, Machine
+from runner.plugin_api import Findings, Job, Machine
 from runner.providers import command, rsync, rsync_words, two_stage_rsync
 from runner.run import logs
 from schemas.records import Mirror, Secret
@@ -283,33 +282,6 @@ def test_a_pattern_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pyte
     assert "did not get past line 2" in found.stuck
     assert found.tail.startswith("fine\n")
     assert read(tmp_path, "fine\n", command.reader(job()), "^(a+)+b$").stuck == ""
-
-
-def test_a_pipe_in_the_place_of_an_exclude_file_is_reported_before_rsync_starts(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "patterns")
-    with pytest.raises(Abort, match=r"cannot read the `.*patterns: it is a named pipe"):
-        rsync.check(job(exclude_file=str(tmp_path / "patterns")))
-
-
-@pytest.mark.parametrize(
-    "options", [["--exclude-from={}"], ["--include-from", "{}"], ["--filter=merge {}"], ["-f", ". {}"]]
-)
-def test_pattern_files_of_options_are_checked_before_each_start(tmp_path: Path, options: list[str]) -> None:
-    folder, patterns = tmp_path / "filters", tmp_path / "filters/patterns"
-    folder.mkdir()
-    made = job(rsync_options=tuple(option.format(patterns) for option in options))
-    made.machine = made.machine._replace(pattern_files=(str(folder),))
-    patterns.write_text("- *.iso\n")
-    rsync.check(made)
-    patterns.unlink()
-    os.mkfifo(patterns)
-    with pytest.raises(Abort, match=r"cannot read the `.*patterns: it is a named pipe"):
-        rsync.check(made)
-    patterns.unlink()
-    (tmp_path / "secret").write_text("a secret\n")
-    patterns.symlink_to(tmp_path / "secret")
-    with pytest.raises(Abort, match=r"patterns is really .*/secret, outside of the policy's `pattern_files`"):
-        rsync.check(made)
 
 
 @pytest.mark.parametrize(("fields", "size"), [({}, 1.5 * 1024**4), ({"size_units": 1000}, 1.5 * 1000**4)])

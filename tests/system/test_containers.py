@@ -426,3 +426,42 @@ def test_one_short_run_after_the_other_leaves_nothing(
     for _ in range(20):
         worker.command("run", "m")
     assert settled(worker, engine)
+
+
+@pytest.mark.parametrize("user", ["", "1234:1234"], ids=["own-user", "another-user"])
+def test_a_container_sees_the_pattern_files_that_were_judged(
+    tmp_path: Path, repository: ConfigRepository, worker: Worker, engine: Engine, user: str
+) -> None:
+    """A user swaps both files for a secret right before the container program starts."""
+    tree, secret = tmp_path / "tree", tmp_path / "secret"
+    excluded, merged = tmp_path / "filters/excluded", tmp_path / "filters/merged"
+    tree.mkdir()
+    for name in ("one", "two", "three"):
+        (tree / name).write_text(name)
+    secret.write_text("three\n")
+    excluded.write_text("one\n")
+    merged.write_text("- two\n")
+    program = tmp_path / "bin" / engine.program
+    program.parent.mkdir()
+    swap = f"ln -sf {secret} {excluded}; ln -sf {secret} {merged}"
+    program.write_text(f'#!/bin/sh\ncase $1 in run) {swap};; esac\nexec {shutil.which(engine.program)} "$@"\n')
+    program.chmod(0o755)
+    settings = worker.settings.read_text().replace(f"program: {engine.program}\n", f"program: {program}\n")
+    worker.settings.write_text(settings)
+    with (worker.folder / "policy.yml").open("a") as policy:
+        policy.write("docker_options: [--network=host, --user]\n")
+    (worker.root / "m").mkdir(parents=True)
+    if user:
+        os.chown(worker.root / "m", 1234, 1234)
+    own = f", '--user={user}'" if user else ""
+    with RsyncDaemon(tmp_path / "up", {"files": tree}) as daemon:
+        text = f"provider: rsync\nupstream: {daemon.url('files')}\ndocker_options: ['--network=host'{own}]\n"
+        text += f"exclude_file: {excluded}\nrsync_options: ['--filter=merge {merged}']\n"
+        repository.commit({"m.yml": text}, "Add m")
+        worker.command("follow")
+        worker.command("run", "m", check=False)
+
+    assert worker.run_of("m").status == "success", log_of(worker)
+    assert excluded.is_symlink() and merged.is_symlink()
+    assert names(worker) == ["three"]
+    assert settled(worker, engine)

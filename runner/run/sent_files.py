@@ -1,0 +1,100 @@
+"""Give each rsync of a run copies of its pattern files in the place of the files themselves.
+
+Which files does a command read and send, and which of them does the machine's policy judge? On the machine rsync gets
+the paths of the copies. In a container the copies are mounted where the files would be.
+"""
+
+import errno
+from collections.abc import Iterable, Iterator
+
+from runner.base import pattern_files
+from runner.base.pattern_copies import CannotCopy, PatternCopies
+from runner.base.pattern_files import Named, Unsafe
+from runner.base.state_dir import StateLayout
+from runner.plugin_api import Abort, CannotRun, Command, Job
+from runner.providers import PROVIDERS
+from runner.subprocesses.spawn import is_rsync
+from schemas.mirror_record import RSYNC_PROVIDERS
+from schemas.problems import printable
+from schemas.states import FAILED, REFUSED
+
+_REMEDIES = {errno.EFBIG: "shorten it", errno.ENOENT: "create it, readable for the worker's user"}
+_REMEDY = "make it a regular file that the worker's user can read"
+
+
+def of_provider(job: Job, command: Command) -> Command:
+    """Return a provider's command with copies of its pattern files; Abort if one may not be sent or cannot be read."""
+    files = tuple(_of_provider(job, command))
+    _copy(job, files)
+    if not job.mirror.docker_image:
+        return _with_copies(job, command, files)
+    # Every container of a mirror sees its pattern file, whatever the provider does with it.
+    if (path := job.mirror.exclude_file) is not None:
+        _copy(job, [Named("exclude_file", path, None, 0, 0)])
+    return command
+
+
+def of_line(job: Job, command: Command) -> Command:
+    """Return a command of a hook with copies of its pattern files; CannotRun if one may not be sent or read."""
+    if not job.machine.judged or not is_rsync(command.argv):
+        return command
+    files = tuple(pattern_files.of_arguments(command.argv[1:], job.directory))
+    try:
+        _copy(job, files)
+    except Abort as abort:
+        raise CannotRun(f"{command.argv[0]} was not started: {abort.reason}") from abort
+    return _with_copies(job, command, files)
+
+
+def _of_provider(job: Job, command: Command) -> Iterator[Named]:
+    """Yield the pattern files of a provider's command that must be judged."""
+    mirror = job.mirror
+    is_ours = mirror.provider in RSYNC_PROVIDERS
+    # Another provider's program in a container sees no file of the machine, except the `exclude_file`.
+    if not is_ours and (mirror.docker_image or not is_rsync(command.argv)):
+        return
+    all_judged = is_ours or job.machine.judged
+    of_definition = set() if all_judged or mirror.provider in PROVIDERS else _of_definition(job)
+    for each in pattern_files.of_arguments(command.argv[1:], job.directory):
+        if each.path not in command.own_files and (all_judged or each.path in of_definition):
+            yield each
+
+
+def _of_definition(job: Job) -> set[str]:
+    """Return the pattern files of a definition for a plug-in.
+
+    Files of the plug-in itself may lie anywhere, unless the policy has a list of programs.
+    """
+    words = tuple(pattern_files.words_of(job.mirror))
+    return {each.path for each in pattern_files.of_arguments(words, job.directory)}
+
+
+def _copy(job: Job, files: Iterable[Named]) -> None:
+    """Judge and copy files; Abort if one may not be sent or cannot be read or copied."""
+    for each in files:
+        what = f"`{'exclude_file' if each.path == job.mirror.exclude_file else each.option}` {printable(each.path)}"
+        if job.mirror.docker_image and ":" in each.path:
+            what = f"the {what} has a colon, which no container program can mount; choose another place"
+            raise Abort(REFUSED, what)
+        try:
+            _copies(job).add(each.path, each.modifiers)
+        except Unsafe as why:
+            gets = "the container would see it" if job.mirror.docker_image else "rsync would send it to the upstream"
+            raise Abort(REFUSED, f"the {what} {why}; {gets}, so restore the file") from why
+        except CannotCopy as why:
+            raise Abort(FAILED, f"the {what} cannot be used: {why}") from why
+        except OSError as error:
+            todo = _REMEDIES.get(error.errno or 0, _REMEDY)
+            raise Abort(FAILED, f"cannot read the {what}: {error.strerror}; {todo}") from error
+
+
+def _copies(job: Job) -> PatternCopies:
+    if job.copies is None:
+        layout = StateLayout(job.machine.state_dir or job.log_dir)
+        job.copies = PatternCopies(layout.pattern_copies(job.mirror.name), job.machine.pattern_files)
+    return job.copies
+
+
+def _with_copies(job: Job, command: Command, files: tuple[Named, ...]) -> Command:
+    words = pattern_files.replaced(command.argv[1:], files, _copies(job).of)
+    return command._replace(argv=(command.argv[0], *words))
