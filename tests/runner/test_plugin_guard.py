@@ -39,6 +39,7 @@ class Plugged:
         self.plugins: list[Plugin] = []
         self.mirror = Mirror("m", "w", "git", "https://git.example.org/m", retry=1)
         self.programs: tuple[str, ...] | None = None
+        self.pattern_files: tuple[str, ...] | None = None
         self.job: Job | None = None
 
     def add(self, kind: str, name: str, source: str) -> Plugin:
@@ -55,6 +56,7 @@ class Plugged:
         mirror = self.mirror._replace(**changed)
         job = Job(mirror, Paths(str(self.directory), str(self.directory.parent), str(self.log.parent)))
         job.machine = Machine(str(self.folder / "state"), programs=self.programs, judged=self.programs is not None)
+        job.machine = job.machine._replace(pattern_files=self.pattern_files)
         job.log_file = str(self.log)
         self.log.write_text("")
         provider, hooks = parts_of(mirror, self.plugins)
@@ -390,3 +392,53 @@ def test_a_hook_works_with_a_built_in_provider(plugged: Plugged) -> None:
     plugged.add(HOOK, "announce", "def post_success(job): job.complain(f\"told {job.keys('announce')}\")\n")
     ending = plugged.run(provider="command", command="true", plugins={"announce": {"to": "irc"}})
     assert ending.status == "success" and ending.log_tail == "told {'to': 'irc'}"
+
+
+FILE_KEYS: dict[str, dict[str, Any]] = {
+    "exclude_file": {"exclude_file": "{}"},
+    "--exclude-from": {"rsync_options": ("--exclude-from={}",)},
+    "--include-from": {"rsync_options_extra": ("--include-from", "{}")},
+    "--files-from": {"rsync_override": ("--files-from={}",)},
+    "--filter": {"stage1_profile": ("merge {}",)},
+}
+"""The keys of a definition with which a plug-in may get the path of a pattern file."""
+
+PASSES_ON = """
+def commands(job):
+    mirror = job.mirror
+    words = [*mirror.rsync_options, *mirror.rsync_options_extra, *mirror.rsync_override]
+    words += ["--exclude-from", mirror.exclude_file] if mirror.exclude_file else []
+    words += [] if isinstance(mirror.stage1_profile, str) else [f"--filter={each}" for each in mirror.stage1_profile]
+    yield Command((%r, *words), {}, job.directory)
+"""
+
+
+@pytest.mark.parametrize(("named", "fields"), FILE_KEYS.items())
+def test_the_pattern_files_of_a_definition_are_judged_before_its_plug_in_is_called(
+    plugged: Plugged, named: str, fields: dict[str, Any]
+) -> None:
+    """They were judged when it was planned, and a link may have taken their place since."""
+    patterns, secret, shows = plugged.folder / "filters/patterns", plugged.folder / "secret", plugged.folder / "rsync"
+    patterns.parent.mkdir()
+    patterns.write_text("- a pattern\n")
+    secret.write_text("a secret\n")
+    # In the place of rsync, so that it shows which file it gets, after the file was swapped.
+    shows.write_text(f"#!/bin/sh\nln -sf {secret} {patterns}\nfor word; do last=$word; done\ncat /${{last#*/}}\n")
+    shows.chmod(0o755)
+    plugged.pattern_files = (str(patterns.parent),)
+    plugged.add(PROVIDER, "git", PASSES_ON % str(shows))
+    filled = {
+        key: tuple(each.replace("{}", str(patterns)) for each in value)
+        if isinstance(value, tuple)
+        else value.replace("{}", str(patterns))
+        for key, value in fields.items()
+    }
+
+    assert plugged.run(**filled).status == "success"
+    assert plugged.log.read_text() == "- a pattern\n"
+    assert patterns.is_symlink()
+    ending = plugged.run(**filled)
+
+    assert ending.status == "refused"
+    assert ending.reason.startswith(f"the `{named}` {patterns} is really {secret}, outside of the policy's `pattern_f")
+    assert "secret" not in plugged.log.read_text().replace(str(secret), "")
