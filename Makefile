@@ -3,6 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+COMPILED := $(VENV)/.compiled
 LOWEST := build/lowest
 # Expanded when it is used, so that a Python that .ci/packages has just installed is found.
 PYTHON = $(firstword $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do command -v $$p; done))
@@ -26,10 +27,10 @@ help: ## list the targets
 demo: $(READY) ## see it work: a real repository, upstream, worker, manager and site
 	@$(BIN)/python -m tests.e2e.demo
 
-test: $(READY) ## unit tests and end-to-end tests with real rsync, git and processes
+test: $(COMPILED) ## unit tests and end-to-end tests with real rsync, git and processes
 	$(PYTEST)
 
-test-release: $(READY) ## before a release: `make test` with the largest cases
+test-release: $(COMPILED) ## before a release: `make test` with the largest cases
 	$(PYTEST) -m ""
 
 test-system: $(READY) ## as root, on a test machine: tests that need a real systemd, containers or file systems
@@ -43,7 +44,7 @@ test-lowest: packages ## unit tests with the lowest version of each package that
 	@$(PIP)=$(LOWEST).txt $(LOWEST)/bin/pip install --quiet --editable '.[dev]'
 	$(LOWEST)/bin/pytest $(WORKERS) $(UNIT_TESTS)
 
-coverage: $(READY) ## which lines and branches the unit tests reach; slower than `make test`
+coverage: $(COMPILED) ## which lines and branches the unit tests reach; slower than `make test`
 	rm -f build/coverage/data*
 	$(BIN)/coverage run -m pytest $(WORKERS) $(or $(ONLY),$(UNIT_TESTS))
 	@$(BIN)/coverage combine --quiet
@@ -74,4 +75,11 @@ $(READY): pyproject.toml constraints.txt | packages
 	@echo "== preparing $(VENV), once"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PIP)=constraints.txt $(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+# Else each of the processes that run the tests would compile all of them at the same time.
+$(COMPILED): $(READY)
+	@echo "== compiling the tests, once"
+	@$(BIN)/pytest --collect-only -qq tests/runner > /dev/null & \
+	$(BIN)/pytest --collect-only -qq tests/docs tests/e2e tests/schemas tests/sitegen > /dev/null; wait
 	@touch $@

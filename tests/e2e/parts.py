@@ -56,13 +56,15 @@ def end_on_signals(*numbers: signal.Signals) -> None:
 
 
 def wait_until(condition: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
-    """Wait until the condition gives something true, and return it."""
+    """Wait until the condition gives something true, and return it. A slow condition is asked less often."""
     deadline = time.monotonic() + seconds
-    while not (result := condition()):
+    while True:
+        asked = time.monotonic()
+        if result := condition():
+            return result
         if time.monotonic() > deadline:
             raise TimeoutError(f"did not happen within {seconds:.0f} s: {what}")
-        time.sleep(0.02)
-    return result
+        time.sleep(max(0.02, 4 * (time.monotonic() - asked)))
 
 
 def alive(pid: int) -> bool:

@@ -47,32 +47,37 @@ def test_a_broken_site_or_workers_file_refuses_the_whole_revision(synced: Worker
     assert synced.run_of("good").revision == before
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("upstream: [rsync\n", "good.yml:2:1: This is not valid YAML"),
-        ("upstreem: rsync://a.example/b/\n", "good.yml:1:1: Unknown key `upstreem`. Did you mean `upstream`?"),
-        ("upstream: rsync://a.example/b/\nworker: w9\n", "good.yml:2:9: The worker `w9` is not in `_workers.yml`."),
-        ("upstream: rsync://a.example/b\n", "good.yml:1:11: The upstream `rsync://a.example/b` does not end with"),
-        ("upstream: rsync://a.example/b/\nmirror_dir: /etc/x\n", "does not lie below this worker's `mirror_root`"),
-        ("upstream: rsync://a.example/b/\nrsync_options: [-e, sh]\n", "`rsync_options` holds `-e`, which this machine"),
-        ("upstream: rsync://a.example/b/\nmirror_subdir: ../../etc\n", "good.yml:2:16: `mirror_subdir` cannot be"),
-    ],
-)  # fmt: skip
+BAD = {
+    "yaml": ("upstream: [rsync\n", "yaml.yml:2:1: This is not valid YAML"),
+    "key": ("upstreem: rsync://a.example/b/\n", "key.yml:1:1: Unknown key `upstreem`. Did you mean `upstream`?"),
+    "host": ("upstream: rsync://a.example/b/\nworker: w9\n", "host.yml:2:9: The worker `w9` is not in `_workers.yml`."),
+    "slash": ("upstream: rsync://a.example/b\n", "slash.yml:1:11: The upstream `rsync://a.example/b` does not end"),
+    "place": ("upstream: rsync://a.example/b/\nmirror_dir: /etc/x\n", "does not lie below this worker's `mirror_root`"),
+    "option": (
+        "upstream: rsync://a.example/b/\nrsync_options: [-e, sh]\n", "`rsync_options` holds `-e`, which this machine",
+    ),
+    "folder": ("upstream: rsync://a.example/b/\nmirror_subdir: ../x\n", "folder.yml:2:16: `mirror_subdir` cannot be"),
+}  # fmt: skip
+"""Definitions that cannot be used, by mirror, each with what its message says."""
+
+
 def test_a_bad_definition_is_quarantined_alone(
-    synced: Worker, repository: ConfigRepository, upstream: RsyncDaemon, text: str, expected: str
+    repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker
 ) -> None:
-    good = repository.git("rev-parse", "HEAD")
+    text = f"upstream: {upstream.url('files')}\n"
+    good = repository.commit({f"{name}.yml": text for name in BAD}, "Add good ones")
+    worker.command("once")
     bad = repository.commit(
-        {"good.yml": text, "other.yml": f"upstream: {upstream.url('files')}\n"}, "Break one, add one"
+        {f"{name}.yml": wrong for name, (wrong, _) in BAD.items()} | {"other.yml": text}, "Break all, add one"
     )
 
-    message = failure(synced, "once")
+    message = failure(worker, "once")
 
-    assert expected in message
-    assert synced.states()["other"] == "success"
-    synced.command("run", "good")
-    assert (synced.run_of("good").revision, synced.run_of("other").revision) == (good, bad)
+    for name, (_, expected) in BAD.items():
+        assert any(f"{name}.yml:" in line and expected in line for line in message.splitlines()), message
+        worker.command("run", name)
+        assert worker.run_of(name).revision == good
+    assert (worker.states()["other"], worker.run_of("other").revision) == ("success", bad)
 
 
 def test_a_tightened_policy_holds_for_what_is_in_force_already(synced: Worker) -> None:
@@ -118,11 +123,11 @@ def files(worker: Worker) -> list[Path]:
     return sorted(path for path in worker.folder.rglob("*") if not path.name.startswith(("journal.db-", "agenda")))
 
 
-@pytest.mark.parametrize("name", ["../../etc", "/etc/passwd", ".hidden", "a b", "x" * 65, "", "a\nb"])
-def test_a_name_that_is_none_leads_nowhere(synced: Worker, name: str) -> None:
+def test_a_name_that_is_none_leads_nowhere(synced: Worker) -> None:
     before = files(synced)
 
-    assert "is not a valid mirror name" in failure(synced, "run", name)
+    for name in ("../../etc", "/etc/passwd", ".hidden", "a b", "x" * 65, "", "a\nb"):
+        assert "is not a valid mirror name" in failure(synced, "run", name)
 
     assert files(synced) == before
 

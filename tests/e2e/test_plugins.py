@@ -194,34 +194,39 @@ def test_the_policy_decides_about_providers_hooks_and_programs(
     assert worker.run_of("project").status == "success"
 
 
-@pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_plug_in_quarantines_only_its_mirrors_until_it_works(
-    own: Environment, repository: ConfigRepository, tmp_path: Path, kind: str
+def test_broken_plug_ins_quarantine_only_their_mirrors_until_they_work(
+    own: Environment, repository: ConfigRepository, tmp_path: Path
 ) -> None:
-    text, named = BROKEN[kind]
-    own.write("skipjack-probe", {"providers probe": "probe_module"}, {"probe_module.py": text})
+    for kind, (text, _) in BROKEN.items():
+        own.write(f"skipjack-{kind}", {f"providers {kind}": f"{kind}_module"}, {f"{kind}_module.py": text})
     worker = worker_of(own, tmp_path / "w", repository)
-    worker.allow("providers: [command, probe]")
-    probe = COMMAND.replace("provider: command", "provider: probe").replace("command: touch synced\n", "")
-    repository.commit({"broken.yml": probe, "other.yml": COMMAND}, "Add both")
+    worker.allow(f"providers: [command, {', '.join(BROKEN)}]")
+    mirrors = {f"{kind}.yml": f"provider: {kind}\nupstream: https://x.example/\n" for kind in BROKEN}
+    repository.commit({**mirrors, "other.yml": COMMAND}, "Add all")
 
     answer = said(worker, "follow")
 
-    [problem] = [line for line in answer.splitlines() if "broken.yml" in line]
-    assert "The provider plug-in `probe` (probe_module of skipjack-probe 1.0) " in problem and named in problem
     assert "Traceback" not in answer
     assert planned(worker) == {"other"}
-    reason = problem.partition("broken.yml: ")[2]
-    for command in (("run", "broken"), ("run", "broken", "--dry-run"), ("start", "broken"), ("next",)):
+    shown = said(worker, "next")
+    for kind, (_, named) in BROKEN.items():
+        [problem] = [line for line in answer.splitlines() if f"{kind}.yml" in line]
+        plug_in = f"The provider plug-in `{kind}` ({kind}_module of skipjack-{kind} 1.0) "
+        assert plug_in in problem and named in problem
+        reason = problem.partition(f"{kind}.yml: ")[2]
+        assert reason in shown and reason in said(worker, "run", kind)
+    for command in (("run", "shapeless", "--dry-run"), ("start", "shapeless")):
         assert reason in said(worker, *command)
     worker.command("run", "other")
     assert worker.run_of("other").status == "success"
 
-    (own.site_packages / "probe_module.py").write_text(PROBE)
+    for kind in BROKEN:
+        (own.site_packages / f"{kind}_module.py").write_text(PROBE)
     said(worker, "follow")
-    assert planned(worker) == {"broken", "other"}
-    worker.command("run", "broken")
-    assert worker.run_of("broken").status == "success"
+    assert planned(worker) == {*BROKEN, "other"}
+    for kind in BROKEN:
+        worker.command("run", kind)
+        assert worker.run_of(kind).status == "success"
 
 
 def test_a_run_loads_its_plug_in_and_neither_metadata_nor_other_plug_ins(

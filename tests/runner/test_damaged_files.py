@@ -30,8 +30,10 @@ from runner.tick import cycle, next_runs, release
 from schemas.errors import SkipjackError
 from schemas.records import Mirror, Repository, RunnerSettings
 from schemas.report import Probe
+from tests.cases import crossed, some
 from tests.e2e.parts import ConfigRepository, Worker
 
+AGAIN = [("follow",), ("follow", "--again")]
 ROUNDS = 10
 MIRRORS = 12
 
@@ -48,6 +50,7 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.layout = folder, StateLayout(str(folder))
+        folder.mkdir()
         (folder / "run").mkdir()
         self._make_plan()
         self._make_journal()
@@ -77,8 +80,8 @@ class Machine:
             override_store.release(book, "root", 1e9)
 
     def restore(self) -> None:
-        for path in self.folder.glob("journal.db*"):
-            path.unlink()
+        shutil.rmtree(self.folder)
+        (self.folder / "run").mkdir(parents=True)
         for name, data in self._sound.items():
             Path(name).write_bytes(data)
 
@@ -103,11 +106,18 @@ class Machine:
             CommandTable(book).waiting()
 
 
+@pytest.fixture(scope="module")
+def made_machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """What each test gets in its sound state: to make it takes longer than most of them."""
+    return Machine(tmp_path_factory.mktemp("machine") / "state")
+
+
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+def machine(made_machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(launch, "launch", lambda *_words, **_named: {})
     monkeypatch.setattr(launch, "want_tick", lambda *_words, **_named: None)
-    return Machine(tmp_path)
+    made_machine.restore()
+    return made_machine
 
 
 def altered(data: bytes, chance: random.Random) -> bytes:
@@ -134,7 +144,7 @@ def ended(program: Callable[[], object]) -> int:
     return 0
 
 
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.release) for seed in range(2, 10))])
+@pytest.mark.parametrize("seed", some(range(10), every=10))
 @pytest.mark.parametrize("name", ["plan.db", "journal.db"])
 def test_altered_bytes_never_end_a_program_as_a_bug(
     machine: Machine, name: str, seed: int, capsys: pytest.CaptureFixture[str]
@@ -260,8 +270,14 @@ def test_impossible_values_in_a_journal_are_reported(machine: Machine, change: s
     assert examine(machine.layout.journal) is not None
 
 
-@pytest.mark.parametrize("value", ["'{}'", "'x'", "1e300", "-9e10", "4611686018427387904", "x'00ff'"])
-@pytest.mark.parametrize("column", ["override.made_at", "request.made_at", "released.at", "mirror.last_ended_at"])
+@pytest.mark.parametrize(
+    ("column", "value"),
+    crossed(
+        ["override.made_at", "request.made_at", "released.at", "mirror.last_ended_at"],
+        ["'{}'", "'x'", "1e300", "-9e10", "4611686018427387904", "x'00ff'"],
+        every=2,
+    ),
+)
 def test_each_program_reports_a_wrong_time_in_the_journal_as_damage(
     machine: Machine, column: str, value: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -278,8 +294,9 @@ def test_a_command_reports_a_damaged_time_in_the_journal(
     machine: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mirrors").mkdir()
-    text = "worker: w1\nrepository: {url: 'file:///x'}\nmirror_root: %s/mirrors\nstate_dir: %s\nrun_dir: %s/run\n"
-    (tmp_path / "runner.yml").write_text(text.replace("%s", str(tmp_path)))
+    folder = machine.folder
+    text = f"worker: w1\nrepository: {{url: 'file:///x'}}\nmirror_root: {tmp_path}/mirrors\n"
+    (tmp_path / "runner.yml").write_text(f"{text}state_dir: {folder}\nrun_dir: {folder}/run\n")
     with closing(sqlite3.connect(machine.layout.journal, isolation_level=None)) as connection:
         connection.execute("UPDATE released SET at = 'x'")
 
@@ -317,12 +334,20 @@ def test_a_bug_stays_a_bug_while_the_journal_is_sound(machine: Machine) -> None:
 # Follow makes a plan again, whatever is in its place
 
 
-@pytest.fixture
-def worker(tmp_path: Path) -> Worker:
-    repository = ConfigRepository(tmp_path / "x")
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a config repository that each test gets a copy of: to make it takes git ten processes."""
     files = {"_site.yml": "title: x\n", "_workers.yml": "workers: {w1: {}}\n"}
     mirror = "worker: w1\nprovider: command\nupstream: https://x.example/\ncommand: /bin/true\n"
-    repository.commit(files | {"a.yml": mirror}, "Begin")
+    folder = tmp_path_factory.mktemp("repository")
+    ConfigRepository(folder).commit(files | {"a.yml": mirror}, "Begin")
+    return folder
+
+
+@pytest.fixture
+def worker(tmp_path: Path, begun: Path) -> Worker:
+    (tmp_path / "x").mkdir()
+    repository = ConfigRepository(tmp_path / "x", begun)
     made = Worker(tmp_path / "w", "w1", repository.url)
     made.command("follow")
     return made
@@ -356,8 +381,10 @@ def no_header(path: Path) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("words", [("follow",), ("follow", "--again")])
-@pytest.mark.parametrize("damage", [emptied, nonsense, cut_off, altered_in_the_middle, a_directory, no_header])
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    crossed([emptied, nonsense, cut_off, altered_in_the_middle, a_directory, no_header], AGAIN, every=2),
+)
 def test_follow_makes_any_plan_again(worker: Worker, damage: Callable[[Path], None], words: tuple[str, ...]) -> None:
     damage(worker.state / "plan.db")
     refused = worker.command("run", "a", check=False)
@@ -382,8 +409,10 @@ def of_another_release(path: Path) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("words", [("follow",), ("follow", "--again")])
-@pytest.mark.parametrize("damage", [emptied, nonsense, a_directory, no_header, of_another_release, Path.unlink])
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    crossed([emptied, nonsense, a_directory, no_header, of_another_release, Path.unlink], AGAIN, every=2),
+)
 def test_without_the_remote_a_plan_that_cannot_be_used_is_rebuilt_from_the_checkout(
     worker: Worker, damage: Callable[[Path], None], words: tuple[str, ...]
 ) -> None:

@@ -23,6 +23,7 @@ from runner.providers import deletion_guard, deletion_judgement, deletion_names,
 from runner.providers.deletion_names import Item, Names, decoded, shown
 from runner.subprocesses import supervisor
 from tests import prepared
+from tests.cases import crossed, some
 from tests.e2e.parts import RsyncDaemon, wait_until
 
 from .syncing import Site, grow, tree
@@ -118,8 +119,10 @@ def test_bytes_are_limited_and_hard_links_count_with_the_last_one(site: Site) ->
     assert not (site.directory / "other").exists()
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
-@pytest.mark.parametrize("limits", [{}, {"max_delete": "100%"}, {"max_delete": 1000}, {"max_delete_floor": 1000}])
+@pytest.mark.parametrize(
+    ("provider", "limits"),
+    crossed(PROVIDERS, [{}, {"max_delete": "100%"}, {"max_delete": 1000}, {"max_delete_floor": 1000}], every=2),
+)
 def test_an_upstream_that_lists_no_files_is_refused_until_the_operator_accepts_it(
     site: Site, provider: str, limits: dict[str, Any]
 ) -> None:
@@ -251,10 +254,14 @@ def become_empty_folder(path: Path) -> None:
     path.mkdir()
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
-@pytest.mark.parametrize("becomes", [become_file, become_link, become_folder, become_empty_folder])
 @pytest.mark.parametrize(
-    "what", ["folder-1", "deep/folder", "deep/empty", "file", "deep/link"], ids=lambda what: what.replace("/", "-")
+    ("what", "becomes", "provider"),
+    crossed(
+        ["folder-1", "deep/folder", "deep/empty", "file", "deep/link"],
+        [become_file, become_link, become_folder, become_empty_folder],
+        PROVIDERS,
+        every=2,
+    ),
 )
 def test_an_item_that_becomes_another_type_is_replaced_in_one_run(
     site: Site, provider: str, becomes: Callable[[Path], None], what: str
@@ -332,10 +339,9 @@ def traced(site: Site, named: str | None = None, **fields: Any) -> Job:
     return job
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
-@pytest.mark.parametrize("becomes", [become_file, become_link])
 @pytest.mark.parametrize(
-    ("place", "named"), [("project", None), ("project/trace", None), ("project", "100%"), ("project/trace", "100%")]
+    ("place", "named", "becomes", "provider"),
+    crossed(["project", "project/trace"], [None, "100%"], [become_file, become_link], PROVIDERS, every=2),
 )
 def test_a_folder_of_the_trace_is_replaced_by_a_file_or_a_link_of_the_upstream(
     site: Site, provider: str, becomes: Callable[[Path], None], place: str, named: str | None
@@ -486,7 +492,8 @@ def test_a_stop_while_deleting_is_an_interruption_and_the_next_run_deletes_the_r
     assert tree(site.directory) == tree(site.upstream)
 
 
-def test_a_run_killed_at_any_step_is_completed_by_the_next_one(site: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stride", some([3, 1], every=2))
+def test_a_run_killed_at_any_step_is_completed_by_the_next_one(site: Site, tmp_path: Path, stride: int) -> None:
     shutil.rmtree(site.upstream / "folder-3")
     (site.upstream / "folder-1/1").unlink()
     shutil.rmtree(site.upstream / "folder-2")
@@ -507,7 +514,7 @@ def test_a_run_killed_at_any_step_is_completed_by_the_next_one(site: Site, tmp_p
         assert code == -signal.SIGKILL
         assert site.sync(max_delete="100%").status == "success"
         assert tree(site.directory) == expected, f"killed at step {steps}"
-        steps += 1
+        steps += stride
     assert steps > 20
     assert tree(site.directory) == expected
 

@@ -16,6 +16,7 @@ from runner.providers.deletion_names import Item
 from schemas.errors import SkipjackError
 from schemas.records import Mirror
 from tests import prepared
+from tests.cases import some
 from tests.e2e.parts import RsyncDaemon
 
 from .journaled_sync import SUBJECT, book_of, past, sync
@@ -127,8 +128,11 @@ def test_other_files_in_the_place_of_deleted_ones_do_not_hide_them(site: Site, t
     assert files(site.directory) == 20
 
 
+@pytest.mark.parametrize("stride", some([3, 1], every=2))
 @pytest.mark.parametrize(("before", "provider"), [(0, "rsync"), (3, "rsync"), (3, "two-stage-rsync")])
-def test_a_kill_at_any_step_leaves_the_count_exact(site: Site, tmp_path: Path, before: int, provider: str) -> None:
+def test_a_kill_at_any_step_leaves_the_count_exact(
+    site: Site, tmp_path: Path, before: int, provider: str, stride: int
+) -> None:
     lose(site, *range(7))
     if before:
         kill_after_deleting(tmp_path, site, before)
@@ -143,7 +147,7 @@ def test_a_kill_at_any_step_leaves_the_count_exact(site: Site, tmp_path: Path, b
         if not killed(tmp_path, site, step, provider):
             break
         assert past(site).deleted_files == FILES - files(site.directory), f"killed at step {step}"
-        step += 1
+        step += stride
     assert step > 12
     assert past(site).deleted == (0, 0)
     assert tree(site.directory).keys() == tree(site.upstream).keys()

@@ -29,12 +29,18 @@ from tests.schemas.damage import DAMAGE
 MIRROR = "provider: command\nupstream: https://files.example/\ncommand: /bin/true\n"
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> ConfigRepository:
-    made = ConfigRepository(tmp_path)
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a config repository that each test gets a copy of: to make it takes git ten processes."""
     files = {"_site.yml": "title: x\ntime_zone: Europe/Berlin\n", "_workers.yml": "workers: {w1: {}}\n"}
-    made.commit(files | {"_defaults.yml": f"worker: w1\n{MIRROR}"}, "Begin")
-    return made
+    folder = tmp_path_factory.mktemp("repository")
+    ConfigRepository(folder).commit(files | {"_defaults.yml": f"worker: w1\n{MIRROR}"}, "Begin")
+    return folder
+
+
+@pytest.fixture
+def repository(tmp_path: Path, begun: Path) -> ConfigRepository:
+    return ConfigRepository(tmp_path, begun)
 
 
 @pytest.fixture

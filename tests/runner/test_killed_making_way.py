@@ -15,11 +15,12 @@ from runner.providers import making_way, uncounted
 from runner.providers.deletion_names import Names
 from runner.providers.making_way import Way
 from tests import prepared
+from tests.cases import crossed
 from tests.e2e.parts import RsyncDaemon, wait_until
 
 from .journaled_sync import book_of, sync
 from .syncing import Site, grow, tree
-from .test_making_way import FILES, WITHOUT_DELETE, become_files, become_folders, gone, past, slow, write
+from .test_making_way import FILES, KINDS, become_files, become_folders, gone, past, slow, write
 
 __all__ = ["slow"]  # a fixture of these tests as well
 
@@ -71,11 +72,13 @@ def kill_before_the_first_count(site: Site, tmp_path: Path, *words: str) -> bool
     return code == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("provider", ["rsync", "two-stage-rsync"])
-@pytest.mark.parametrize(("limit", "most"), [("12", 12), ("50%", 40)])
+@pytest.mark.parametrize(
+    ("provider", "limits"), crossed(["rsync", "two-stage-rsync"], [("12", 12), ("50%", 40)], every=2)
+)
 def test_killed_runs_together_lose_no_more_than_one_may(
-    site: Site, tmp_path: Path, provider: str, limit: str, most: int
+    site: Site, tmp_path: Path, provider: str, limits: tuple[str, int]
 ) -> None:
+    limit, most = limits
     become_folders(site, range(FILES))
     kills = 0
     while kill_before_the_first_count(site, tmp_path, provider, limit):
@@ -118,8 +121,7 @@ def test_files_that_a_trial_named_and_that_stayed_do_not_count(site: Site, monke
 
 
 @pytest.mark.usefixtures("slow")
-@pytest.mark.parametrize("fields", [{}, {"provider": "two-stage-rsync"}, WITHOUT_DELETE], ids=["one", "two", "none"])
-@pytest.mark.parametrize("limit", [0, 1, 8])
+@pytest.mark.parametrize(("fields", "limit"), crossed(KINDS, [0, 1, 8], every=3))
 def test_an_upstream_that_shows_trials_something_else_takes_two_more_once(
     site: Site, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], limit: int
 ) -> None:

@@ -20,6 +20,7 @@ from runner.providers.making_way import Way
 from runner.subprocesses import pipes, supervisor
 from runner.subprocesses.pipes import Pipe, within
 from schemas.units import format_size
+from tests.cases import crossed
 from tests.e2e.parts import REPOSITORY, RsyncDaemon, wait_until
 
 from .journaled_sync import book_of, sync
@@ -29,6 +30,7 @@ FILES = 80
 ACCEPT = "If that is right, run `skipjack run m --max-delete 100%`"
 SHORTEST = len("delete_item(x) mode=10644 flags=16\n")
 WITHOUT_DELETE = {"rsync_override": ("-a", "--delay-updates")}
+KINDS: list[dict[str, Any]] = [{}, {"provider": "two-stage-rsync"}, WITHOUT_DELETE]
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -95,9 +97,9 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("slow")
-@pytest.mark.parametrize("fields", [{}, {"provider": "two-stage-rsync"}, WITHOUT_DELETE], ids=["one", "two", "none"])
-@pytest.mark.parametrize(("limit", "most"), [(0, 0), (1, 1), ("10%", 8), (9, 9), (40, 40)])
-def test_no_more_files_make_way_than_may_go(site: Site, fields: dict[str, Any], limit: int | str, most: int) -> None:
+@pytest.mark.parametrize(("limits", "fields"), crossed([(0, 0), (1, 1), ("10%", 8), (9, 9), (40, 40)], KINDS, every=3))
+def test_no_more_files_make_way_than_may_go(site: Site, limits: tuple[int | str, int], fields: dict[str, Any]) -> None:
+    limit, most = limits
     become_folders(site, range(FILES))
     for _again in range(2):
         refused = sync(site, max_delete=limit, **fields)
@@ -233,8 +235,7 @@ def test_files_that_make_way_in_several_failed_runs_add_up(site: Site) -> None:
 
 
 @pytest.mark.usefixtures("slow")
-@pytest.mark.parametrize("fields", [{}, {"provider": "two-stage-rsync"}, WITHOUT_DELETE], ids=["one", "two", "none"])
-@pytest.mark.parametrize("most", ["20%", "100%"])
+@pytest.mark.parametrize(("fields", "most"), crossed(KINDS, ["20%", "100%"], every=2))
 def test_a_limit_of_bytes_holds_for_all_but_the_two_files_that_go_first(
     site: Site, fields: dict[str, Any], most: str
 ) -> None:
