@@ -3,7 +3,7 @@
 Tests start `skipjack` and `skipjack-manager` more than a thousand times, and most of what a start costs are imports. So
 one process for each command, the nursery, has them imported, and what a test starts is a fork of it: a process with its
 own number, descriptors, environment, working folder and umask, which runs the command's `main`. What our commands start
-in turn is started as anywhere.
+in turn is started as anywhere, but for the publisher of a manager where a test asks for it: `in_use(publisher=True)`.
 
 Only within `in_use`. Benchmarks, the demo and the system tests start the programs themselves, and so do tests that are
 about the start.
@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -51,20 +52,31 @@ _MOST = 1 << 17
 
 _nurseries: dict[str, "_Nursery"] = {}
 _starting = threading.Lock()
-_used = False
+_used = _publisher = False
 
 
 @contextmanager
-def in_use() -> Iterator[None]:
-    """Let tests of this process start our commands as forks."""
+def in_use(*, publisher: bool = False) -> Iterator[None]:
+    """Let tests of this process start our commands as forks, and perhaps `serve` its publisher."""
+    global _used, _publisher
+    before, (_used, _publisher) = (_used, _publisher), (True, publisher)
+    try:
+        yield
+    finally:
+        _used, _publisher = before
+        while _nurseries and not _used:
+            _nurseries.popitem()[1].end()
+
+
+@contextmanager
+def out_of_use() -> Iterator[None]:
+    """Let tests start the programs themselves, for what is about their processes."""
     global _used
-    before, _used = _used, True
+    before, _used = _used, False
     try:
         yield
     finally:
         _used = before
-        while _nurseries and not _used:
-            _nurseries.popitem()[1].end()
 
 
 def popen(words: list[str], **options: Any) -> "subprocess.Popen[Any]":
@@ -86,10 +98,16 @@ def run(words: list[str], timeout: float, **options: Any) -> "subprocess.Complet
 
 def _module(words: list[str]) -> str | None:
     """The module whose `main` a command line runs, if it is one of our commands."""
+    words = _without_option(words)
     if words[:2] == [sys.executable, "-m"]:
         return MODULES.get(words[2])
     path = Path(words[0])
     return COMMANDS.get(path.name) if path.parent == Path(sys.executable).parent else None
+
+
+def _without_option(words: list[str]) -> list[str]:
+    """The same without `-P`: no module is imported any more that a file in the current folder could replace."""
+    return [word for word in words if word != "-P"]
 
 
 class _Forked(subprocess.Popen[Any]):
@@ -100,9 +118,10 @@ class _Forked(subprocess.Popen[Any]):
     def _execute_child(
         self, args: list[str], _executable: None, _preexec: None, _close_fds: bool, _pass_fds: tuple[()],
         cwd: str | None, env: Mapping[str, str] | None, _startup: None, _flags: int, _shell: bool,
-        p2cread: int, p2cwrite: int, c2pread: int, c2pwrite: int, errread: int, errwrite: int, *_more: object,
+        p2cread: int, p2cwrite: int, c2pread: int, c2pwrite: int, errread: int, errwrite: int,
+        _signals: bool, _gid: None, _gids: None, _uid: None, _umask: int, own_session: bool, *_more: object,
     ) -> None:  # fmt: skip
-        module = _module(args)
+        module, args = _module(args), _without_option(args)
         assert module is not None
         words = [args[0], *map(str, args[3 if args[1:2] == ["-m"] else 1 :])]
         request = {
@@ -111,6 +130,8 @@ class _Forked(subprocess.Popen[Any]):
             "cwd": str(cwd or Path.cwd()),
             "umask": int(_UMASK.search(Path("/proc/self/status").read_text())[1], 8),  # type: ignore[index]
             "env": dict(os.environ if env is None else env),
+            "session": own_session,
+            "publisher": _publisher,
         }
         ours, theirs = os.pipe()
         descriptors = [given if given >= 0 else usual for usual, given in enumerate((p2cread, c2pwrite, errwrite))]
@@ -146,19 +167,36 @@ class _Forked(subprocess.Popen[Any]):
         return self.pid, status
 
     def _internal_poll(self, _deadstate: int | None = None) -> int | None:
-        with self._waitpid_lock:  # type: ignore[attr-defined]
+        lock: threading.Lock = self._waitpid_lock  # type: ignore[attr-defined]
+        if not lock.acquire(blocking=False):
+            return None  # another thread waits for its end
+        try:
             if self.returncode is None:
                 pid, status = self._try_wait(os.WNOHANG)
                 if pid:
                     self._handle_exitstatus(status)  # type: ignore[attr-defined]
+        finally:
+            lock.release()
         return self.returncode
 
 
-class _Nursery:
+class _Line:
+    """A connection to a process that forks."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def ask(self, request: bytes, descriptors: list[int]) -> None:
+        """Let it fork."""
+        socket.send_fds(self._connection, [request], descriptors)
+
+
+class _Nursery(_Line):
     """A process that forks, and the connection to it. It ends when the connection does."""
 
     def __init__(self, package: str) -> None:
-        self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        super().__init__(ours)
         with theirs:
             words = [sys.executable, "-m", "tests.prepared", package, str(theirs.fileno())]
             self._process = subprocess.Popen(
@@ -166,18 +204,20 @@ class _Nursery:
                 pass_fds=[theirs.fileno()],
             )  # fmt: skip
 
-    def ask(self, request: bytes, descriptors: list[int]) -> None:
-        """Let it fork."""
-        socket.send_fds(self._connection, [request], descriptors)
-
     def end(self) -> None:
         """Let it end, and wait for that."""
         self._connection.close()
         self._process.wait()
 
 
-def _nursery(package: str) -> _Nursery:
+_inherited: _Line | None = None
+"""The connection of a fork that starts forks in turn."""
+
+
+def _nursery(package: str) -> _Line:
     """The nursery that has a package imported, which is started when it is first needed."""
+    if _inherited is not None:
+        return _inherited
     with _starting:
         if package not in _nurseries:
             _nurseries[package] = _Nursery(package)
@@ -187,16 +227,19 @@ def _nursery(package: str) -> _Nursery:
 def _grow(connection: socket.socket) -> Callable[[], int]:
     """Fork for each request; returns the program to run in each fork, and never in the nursery."""
     ended, mark = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    inner, of_forks = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(mark)
     children: dict[int, int] = {}
     while True:
-        ready, _, _ = select.select([connection.fileno(), ended], [], [])
+        ready, _, _ = select.select([connection.fileno(), inner.fileno(), ended], [], [])
         if ended in ready:
             os.read(ended, 4096)
             _report_ends(children)
-        if connection.fileno() in ready:
-            request, descriptors, _, _ = socket.recv_fds(connection, _MOST, 4)
+        for each in (connection, inner):
+            if each.fileno() not in ready:
+                continue
+            request, descriptors, _, _ = socket.recv_fds(each, _MOST, 4)
             if not request:
                 os._exit(0)  # the tests are over
             *streams, reply = descriptors
@@ -204,9 +247,13 @@ def _grow(connection: socket.socket) -> Callable[[], int]:
             main: Callable[[], int] = importlib.import_module(asked["module"]).main
             pid = os.fork()
             if pid == 0:
-                for descriptor in (connection.detach(), ended, mark, reply, *children.values()):
+                for descriptor in (connection.detach(), inner.detach(), ended, mark, reply, *children.values()):
                     os.close(descriptor)
                 _become(asked, streams)
+                if asked["publisher"]:
+                    _fork_the_publisher(of_forks)
+                else:
+                    of_forks.close()
                 return main
             for descriptor in streams:
                 os.close(descriptor)
@@ -242,6 +289,18 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     time.tzset()
     os.umask(request["umask"])
     os.chdir(request["cwd"])
+    if request["session"]:
+        os.setsid()
+
+
+def _fork_the_publisher(connection: socket.socket) -> None:
+    """Let the process that `serve` becomes ask the nursery for its publisher."""
+    global _inherited
+    _inherited = _Line(connection)
+    process = sys.modules.get("sitegen.process")
+    if process is not None:
+        names = {name: getattr(subprocess, name) for name in ("PIPE", "TimeoutExpired")}
+        vars(process)["subprocess"] = SimpleNamespace(Popen=_Forked, **names)
 
 
 def _import_all(package: str) -> None:

@@ -118,6 +118,6 @@ def source(tmp_path: Path) -> Iterator[GitDaemon]:
 
 @pytest.fixture(scope="session", autouse=True)
 def prepared_commands() -> Iterator[None]:
-    """Let each start of one of our commands be a fork."""
-    with prepared.in_use():
+    """Let each start of one of our commands be a fork, and each publisher of a manager."""
+    with prepared.in_use(publisher=True):
         yield

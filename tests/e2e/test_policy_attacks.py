@@ -241,17 +241,15 @@ def with_a_rule_that_reads(path: Path, token: Path) -> None:
     path.write_text(f".- {token}\n")
 
 
-@pytest.mark.parametrize(
-    ("replace", "why"),
-    [
-        (replaced_by_a_link, "outside of the policy's `pattern_files`"),
-        (replaced_by_a_hard_link, "has 2 hard links"),
-        (with_a_rule_that_reads, "for which rsync reads another file"),
-    ],
-)
-def test_a_pattern_file_is_judged_again_before_each_rsync(
-    site: Site, recorder: Recorder, replace: Callable[[Path, Path], None], why: str
-) -> None:
+REPLACED: dict[Callable[[Path, Path], None], str] = {
+    replaced_by_a_link: "outside of the policy's `pattern_files`",
+    replaced_by_a_hard_link: "has 2 hard links",
+    with_a_rule_that_reads: "for which rsync reads another file",
+}
+"""What can be done to a pattern file, each with what the reason says."""
+
+
+def test_a_pattern_file_is_judged_again_before_each_rsync(site: Site, recorder: Recorder) -> None:
     """Also for an rsync that a definition's own command line starts."""
     program, patterns = str(shutil.which("rsync")), site.filters / "patterns"
     line = f"{program} -a '--filter=merge {patterns}' {recorder.url()} ."
@@ -270,14 +268,17 @@ def test_a_pattern_file_is_judged_again_before_each_rsync(
         assert b"a pattern of this mirror" in recorder.sent[before:], "what is sent is seen"
 
     sent = len(recorder.sent)
-    replace(patterns, site.token)
-    for name in ("synced", "command"):
-        site.worker.command("run", name, check=False)
-        run = site.worker.run_of(name)
-        assert (run.status, why in run.reason) == ("refused", True), run.reason
-    after = site.worker.command("run", "after")
-    assert why in after.stderr
-    assert len(recorder.sent) == sent
+    for replace, why in REPLACED.items():
+        patterns.unlink()
+        patterns.write_text("- a pattern of this mirror\n")
+        replace(patterns, site.token)
+        for name in ("synced", "command"):
+            site.worker.command("run", name, check=False)
+            run = site.worker.run_of(name)
+            assert (run.status, why in run.reason) == ("refused", True), run.reason
+        after = site.worker.command("run", "after")
+        assert why in after.stderr
+        assert len(recorder.sent) == sent
 
 
 def test_no_container_sees_a_secret_as_its_pattern_file(site: Site) -> None:

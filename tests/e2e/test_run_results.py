@@ -3,8 +3,6 @@
 import signal
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.parts import PATIENCE, ConfigRepository, RsyncDaemon, Worker, alive, wait_until
 
 UNDER_WAY = ("launching", "pre-syncing", "syncing")
@@ -29,31 +27,38 @@ def declare(repository: ConfigRepository, worker: Worker, command: Path | str, m
         raise TimeoutError(f"{error}; {worker.states()}; {said}") from error
 
 
-@pytest.mark.parametrize(
-    ("text", "more", "status", "reason"),
-    [
-        ("#!/bin/sh\nexit 0\n", "", "success", ""),
-        ("#!/bin/sh\nexit 7\n", "", "failed", "the command exited with 7"),
-        ("#!/bin/sh\nexit 7\n", "success_exit_codes: [7]\n", "success", ""),
-        ("#!/bin/sh\nkill -9 $$\n", "", "failed", "the command was ended by signal 9"),
-        ("#!/bin/sh\necho ERROR: broken\n", "fail_on_match: ^ERROR\n", "failed", "ERROR: broken"),
-        ("#!/bin/sh\nprintf '%0999d' 0 | tr 0 a\n", "fail_on_match: (a+)+b\n", "failed", "did not get past line 1"),
-        ("#!/bin/sh\nsleep 60\n", "timeout: 1s\n", "timed-out", "longer than its time-out of 1s"),
-        ("#!/no/such/interpreter\n", "", "failed", "the interpreter that it names is missing"),
-        ("echo no shebang\n", "", "failed", "no usable `#!` line"),
-    ],
-)  # fmt: skip
-def test_every_end_has_its_status_and_a_reason(
-    repository: ConfigRepository, worker: Worker, text: str, more: str, status: str, reason: str
-) -> None:
-    declare(repository, worker, script(worker, text), more)
+ENDS = {
+    "succeeds": ("#!/bin/sh\nexit 0\n", "", "success", ""),
+    "fails": ("#!/bin/sh\nexit 7\n", "", "failed", "the command exited with 7"),
+    "accepted": ("#!/bin/sh\nexit 7\n", "success_exit_codes: [7]\n", "success", ""),
+    "killed": ("#!/bin/sh\nkill -9 $$\n", "", "failed", "the command was ended by signal 9"),
+    "matches": ("#!/bin/sh\necho ERROR: broken\n", "fail_on_match: ^ERROR\n", "failed", "ERROR: broken"),
+    "search": (
+        "#!/bin/sh\nprintf '%0999d' 0 | tr 0 a\n", "fail_on_match: (a+)+b\n", "failed", "did not get past line 1",
+    ),
+    "late": ("#!/bin/sh\nsleep 60\n", "timeout: 1s\n", "timed-out", "longer than its time-out of 1s"),
+    "interpreter": ("#!/no/such/interpreter\n", "", "failed", "the interpreter that it names is missing"),
+    "shebang": ("echo no shebang\n", "", "failed", "no usable `#!` line"),
+}  # fmt: skip
+"""The script of each mirror, keys of its definition, and the status and reason of its run."""
 
-    run = worker.run_of("m")
 
-    assert (run.status, reason in run.reason, bool(run.reason)) == (status, True, bool(reason))
-    log = worker.folder / "logs/m/latest"
-    assert log.resolve().name.endswith(".log" if status == "success" else ".log.fail")
-    assert run.reason in log.read_text()
+def test_every_end_has_its_status_and_a_reason(repository: ConfigRepository, worker: Worker) -> None:
+    files = {}
+    for name, (text, more, _, _) in ENDS.items():
+        command = script(worker, text).rename(worker.folder / name)
+        files[f"{name}.yml"] = f"provider: command\nupstream: https://x.example/\ncommand: {command}\n{more}"
+    repository.commit(files, "Add all")
+    worker.command("follow")
+    for name in ENDS:
+        worker.command("run", name, check=False)
+
+    for name, (_, _, status, reason) in ENDS.items():
+        run = worker.run_of(name)
+        assert (run.status, reason in run.reason, bool(run.reason)) == (status, True, bool(reason)), name
+        log = worker.folder / f"logs/{name}/latest"
+        assert log.resolve().name.endswith(".log" if status == "success" else ".log.fail")
+        assert run.reason in log.read_text()
 
 
 def test_a_missing_run_bit_and_a_missing_program_are_explained(repository: ConfigRepository, worker: Worker) -> None:

@@ -24,7 +24,7 @@ from tests.cases import crossed
 
 from .scripted_manager import Answer, Says, ScriptedManager, Serve
 
-LONG = 600.0
+LONG = 240.0
 LARGE = 16 * 1024**2
 MOST_MEMORY = 48 * 1024**2
 DEEP = b"[" * 100_000
@@ -161,7 +161,7 @@ def test_a_manager_that_acknowledges_too_high_a_number_is_reported_and_gets_fewe
     with pytest.raises(Over):
         courier.linger(named(settings, scripted), Path("/nowhere"), start=False)
 
-    assert len(scripted.paths) <= 12, "1, 2, 4 … 600 seconds apart"
+    assert len(scripted.paths) <= 11, "1, 2, 4 … 128 seconds apart"
     said = capsys.readouterr().err
     assert said.count("gets a new identity") == 1, "the clock on the wall has not gone on by an hour"
     assert said.count(f"acknowledges report {10**9}, but the newest report here is 60") == 1
@@ -210,7 +210,7 @@ def test_a_manager_that_keeps_naming_new_revisions_starts_few_follows(
     )
     with pytest.raises(Over):
         courier.linger(named(settings, scripted), Path("/nowhere"), start=False)
-    assert (len(scripted.paths) > 90, len(begun)) == (True, courier.FOLLOWS)
+    assert (len(scripted.paths) > LONG / 6 - 10, len(begun)) == (True, courier.FOLLOWS)
 
 
 @pytest.mark.parametrize("protocol", ["skipjack", "tunasync"])

@@ -27,11 +27,31 @@ LEFT_BEHIND = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def fetched(tmp_path_factory: pytest.TempPathFactory, begun: Path) -> Origin:
+    """An origin of two commits and its checkout, with a copy of both beside them: git takes twenty processes for it."""
+    folder = tmp_path_factory.mktemp("fetched")
+    made = Origin(folder / "now", begun)
+    made.commit({"os/gnu.yml": "retry: 5\n"})
+    fetch(made.record, made.checkout)
+    shutil.copytree(folder / "now", folder / "sound", symlinks=True)
+    return made
+
+
+@pytest.fixture
+def origin(request: pytest.FixtureRequest, tmp_path: Path, begun: Path) -> Origin:
+    """A repository of one commit with one file, or that of the checkout of a test that needs one."""
+    if "repository" not in request.fixturenames:
+        return Origin(tmp_path, begun)
+    made: Origin = request.getfixturevalue("fetched")
+    shutil.rmtree(made.work.parent)
+    shutil.copytree(made.work.parent.with_name("sound"), made.work.parent, symlinks=True)
+    return made
+
+
 @pytest.fixture
 def repository(origin: Origin) -> Path:
     """The repository of a checkout with one revision."""
-    origin.commit({"os/gnu.yml": "retry: 5\n"})
-    fetch(origin.record, origin.checkout)
     return origin.checkout / "repository.git"
 
 

@@ -285,14 +285,15 @@ WAIT = 60
 """Seconds for which a request is held."""
 
 
-def test_a_thousand_held_requests_wait_for_their_own_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.release)])
+def test_many_held_requests_wait_for_their_own_command(tmp_path: Path, count: int) -> None:
     """The manager holds all requests in one process, and answers only those of the command's worker."""
     limits = {"connections_per_address": 2000, "rate": 10_000, "burst": 10_000}
     manager = Manager(tmp_path, limits=limits)
     with manager.serving(), contextlib.ExitStack() as stack:
         site = Site(manager)
         site.begin()
-        tokens = {f"h{number}": manager.token(f"h{number}") for number in range(1000 // MOST_HELD)}
+        tokens = {f"h{number}": manager.token(f"h{number}") for number in range(count // MOST_HELD)}
         for worker, token in tokens.items():
             manager.post(envelope_of(worker=worker), token)
         held = [

@@ -78,7 +78,9 @@ def memory(pid: int) -> int:
     return int(found[1]) * 1024
 
 
-@pytest.mark.parametrize(("clients", "growth"), [(1, 20 * MB), (60, 150 * MB)])
+@pytest.mark.parametrize(
+    ("clients", "growth"), [(1, 20 * MB), (15, 75 * MB), pytest.param(60, 150 * MB, marks=pytest.mark.release)]
+)
 def test_pipelined_requests_take_little_memory_and_block_no_other_client(
     tmp_path: Path, clients: int, growth: int
 ) -> None:

@@ -12,6 +12,7 @@ from schemas.records import Repository
 from sitegen.follow import Follower
 from sitegen.storage.corruption import Damaged
 from sitegen.storage.store import Store
+from tests.cases import some
 from tests.schemas.damage import DAMAGE
 from tests.sitegen.kit import Manager
 
@@ -194,7 +195,7 @@ DAMAGED = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", DAMAGED)
+@pytest.mark.parametrize("kind", some(DAMAGED, every=3))
 def test_a_damaged_checkout_is_replaced(
     origin: Origin, follower: Follower, store: Store, tmp_path: Path, kind: str
 ) -> None:
@@ -208,7 +209,7 @@ def test_a_damaged_checkout_is_replaced(
     assert not follower.follow()
 
 
-@pytest.mark.parametrize("kind", DAMAGED)
+@pytest.mark.parametrize("kind", some(DAMAGED, every=3))
 def test_a_damaged_checkout_keeps_the_configuration_until_the_repository_can_be_fetched(
     origin: Origin, follower: Follower, store: Store, tmp_path: Path, kind: str
 ) -> None:

@@ -12,7 +12,7 @@ from tests.e2e.parts import ConfigRepository, Manager, Worker, wait_until
 from tests.soak import truth
 
 SLOTS = 3
-TICK_EVERY = 0.25
+TICK_EVERY = 0.5
 """Seconds; a real timer starts one each minute."""
 
 SCRIPTS = {
