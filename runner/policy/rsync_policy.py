@@ -7,7 +7,6 @@ key by key, the last word of one list could take the first word of the next as i
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import islice
 from typing import NamedTuple
 
 from runner.base import pattern_files, rsync_lines
@@ -18,7 +17,7 @@ from runner.providers import PROVIDERS
 from schemas.problems import shown
 from schemas.records import Mirror, Policy
 from schemas.rsync import rsync_filters, rsync_hosts, rsync_options, rsync_output
-from schemas.rsync.rsync_options import Option
+from schemas.rsync.rsync_options import Option, Reading
 
 FileJudge = Callable[[str, str, str | None], Iterator[Violation]]
 """A function that yields the violations of a pattern file that a key names; see `PatternFiles.violations`."""
@@ -69,7 +68,7 @@ def needed(mirror: Mirror, directory: str, policy: Policy) -> Iterator[Needed]:
     for complaint in _complaints(mirror, directory, policy):
         if complaint.entry or complaint.file.startswith("/"):
             yield Needed(_key(mirror, complaint.word), complaint.entry, complaint.file)
-            if complaint.entry and complaint.entry.partition("=")[0] in rsync_options.SENT_FILES:
+            if complaint.entry.partition("=")[0] in rsync_options.SENT_FILES:
                 yield Needed(_key(mirror, complaint.word), "", complaint.entry.partition("=")[2])
 
 
@@ -106,8 +105,7 @@ def _argument_lists(mirror: Mirror, directory: str) -> Iterator[tuple[str, ...]]
 
 def transports(mirror: Mirror, directory: str) -> set[str]:
     """Return how rsync would reach the upstream; empty for a provider without rsync."""
-    lists = _argument_lists(mirror, directory)
-    return {rsync_hosts.transport(words[-2]) for words in islice(lists, 1)}  # the same in each list
+    return {rsync_hosts.transport(words[-2]) for words in _argument_lists(mirror, directory)}
 
 
 def line_violations(
@@ -145,7 +143,7 @@ def reaches_by_ssh(words: Sequence[str], directory: str) -> bool:
 def lines_needed(words: Sequence[str], policy: Policy) -> Iterator[tuple[str, str]]:
     """Yield the options and files that the policy lacks for such a command line; one of each pair is empty."""
     following = [name for option in rsync_options.read(words).options if (name := option.name) in rsync_lines.FOLLOWING]
-    for complaint in _judge(tuple(words), frozenset(), policy, with_operands=True):
+    for complaint in _judge(tuple(words), frozenset(), policy):
         if complaint.entry not in following and (complaint.entry or complaint.file.startswith("/")):
             yield complaint.entry, complaint.file
 
@@ -180,13 +178,23 @@ def _judge(
     allowed = policy_lists.rsync_options(policy)
     found = [complaint for option in reading.options for complaint in _option(option, words, own, allowed)]
     if not with_operands:
-        todo = "Write only options; the provider adds source and target."
-        what = "holds `{}`, which rsync would take as a source or a target"
-        found += [_Complaint(words[each], what.format(shown(words[each])), todo) for each in reading.operands]
+        found += _operands(words, reading)
     if fault := reading.fault:
         what = _FAULTS[fault.kind].format(shown(fault.spelling))
         found.append(_Complaint(words[fault.word], what, "Correct it, or remove it."))
     return tuple(found)
+
+
+def _operands(words: Sequence[str], reading: Reading) -> Iterator[_Complaint]:
+    """Yield a complaint for each operand; for all after `--`, which may be words of the provider, one."""
+    values = {option.value_word for option in reading.options}
+    end = next((number for number, word in enumerate(words) if word == "--" and number not in values), len(words))
+    for word in [words[number] for number in reading.operands if number < end]:
+        what = f"holds `{shown(word)}`, which rsync would take as a source or a target"
+        yield _Complaint(word, what, "Write only options; the provider adds source and target.")
+    if end < len(words):
+        what = "holds `--`, after which rsync would take each word as a source or a target"
+        yield _Complaint("--", what, "Remove it.")
 
 
 def _option(
@@ -204,7 +212,7 @@ def _option(
         yield _Complaint(word, f"holds `{option.spelling}`, which this machine does not allow", todo, entry=entry)
     elif option.name == "--chmod" and value not in values and _sets_id(str(value)):
         what = f"holds `{shown(word)}`, with which a program of the upstream runs as the owner of its file"
-        yield _Complaint(word, what, "Leave out the bits for set-user-ID and set-group-ID of files.", entry="")
+        yield _Complaint(word, what, "Leave out the bits for set-user-ID and set-group-ID of files.")
     elif option.name in rsync_options.SENT_FILES and value != "-":
         yield _Complaint(word, "", "", str(value))
     elif option.name == "--filter":
@@ -235,4 +243,4 @@ def _key(mirror: Mirror, word: str) -> str:
         words = getattr(mirror, key)
         if word in words or word in rsync_output.without_output(words):
             return key
-    return "exclude_file" if word == "--exclude-from" else "stage1_profile" if word.startswith("-") else OPTION_KEYS[0]
+    return "exclude_file" if word == "--exclude-from" else "stage1_profile"

@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 
 from runner.policy.rsync_policy import Needed, line_violations, lines_needed, needed, reaches_by_ssh, violations
+from schemas.problems import shown
 from schemas.records import Mirror, Policy
 
 DIRECTORY = "/srv/mirror/debian"
 NONE = Policy(allowed_rsync_options=())
 
 
-def judge(key: str, path: str, _modifiers: str | None) -> Iterator[tuple[str, str]]:
-    yield f"{key} reads {path}", ""
+def judge(key: str, path: str, modifiers: str | None) -> Iterator[tuple[str, str]]:
+    yield f"{key} reads {path}" + (f" with `{modifiers}`" if modifiers else ""), ""
 
 
 def mirror(**fields: Any) -> Mirror:
@@ -46,21 +47,82 @@ def test_a_fault_of_an_option_is_reported_once() -> None:
 def test_the_advice_names_the_allowed_values_if_there_are_any() -> None:
     [(_, todo)] = found(NONE, rsync_options=("--checksum",))
     assert todo.startswith("Ask the administrator")
-    several = Policy(allowed_rsync_options=("--partial-dir=.b", "--partial-dir=.a"))
-    [(_, todo)] = found(several, rsync_options=("--partial-dir=.c",))
-    assert todo.startswith("Allowed are `--partial-dir=.a`, `--partial-dir=.b`. Ask")
+    several = Policy(allowed_rsync_options=tuple(f"--partial-dir=.{name}" for name in "fbdaec"))
+    [(_, todo)] = found(several, rsync_options=("--partial-dir=.g",))
+    assert todo.startswith(f"Allowed are {', '.join(f'`--partial-dir=.{name}`' for name in 'abcdef')}. Ask")
 
 
-@pytest.mark.parametrize("operand", ["-x@h.example:/x", "me@-x:/x", "-x:/x"])
+def test_an_option_of_the_provider_itself_may_be_written_as_well() -> None:
+    assert found(NONE, rsync_options=("--safe-links",)) == []
+    assert found(NONE, rsync_override_only=True, rsync_override=("--safe-links",)) == []
+
+
+def test_an_upstream_like_an_option_is_no_option_of_the_provider() -> None:
+    [(what, _)] = found(NONE, upstream="--rsync-path=/x", rsync_options=("--rsync-path=/x",))
+    assert "`rsync_options` holds `--rsync-path`" in what
+
+
+@pytest.mark.parametrize(
+    ("rule", "reported"),
+    [
+        ("!", []),
+        ("- ", []),
+        ("merge", ["`rsync_options` has a filter rule that rsync does not accept: `merge`."]),
+        ("merge /x", ["rsync_options reads /x"]),
+        ("merge,w- /x", ["rsync_options reads /x with `w-`"]),
+        ("dir-merge x", ["`rsync_options` has a filter rule that reads files of the mirror: `dir-merge x`."]),
+    ],
+)
+def test_of_filter_rules_those_that_read_files_are_judged(rule: str, reported: list[str]) -> None:
+    assert [what for what, _ in found(Policy(), rsync_options=(f"--filter={rule}",))] == reported
+
+
+def test_a_mode_that_is_not_one_is_left_to_rsync() -> None:
+    assert found(Policy(), rsync_options=("--chmod=F4755\n",)) == []
+
+
+@pytest.mark.parametrize(
+    "words", [("x\33[1m",), ("--x\33[1m",), ("--chmod=F4755,\33[1m",), ("--filter=: \33[1m",), ("--filter=.\33[1m",)]
+)
+def test_a_violation_shows_control_characters_as_text(words: tuple[str, ...]) -> None:
+    [(what, _)] = found(Policy(), rsync_options=words)
+    assert "\33" not in what and "\\x1b[1m" in what
+
+
+@pytest.mark.parametrize("words", [("--",), ("-a", "--", "x"), ("--exclude", "--", "--", "x")])
+def test_two_dashes_are_reported_once_for_all_words_after_them(words: tuple[str, ...]) -> None:
+    assert found(Policy(), rsync_options_extra=words) == [
+        (
+            "`rsync_options_extra` holds `--`, after which rsync would take each word as a source or a target.",
+            "Remove it.",
+        )
+    ]
+
+
+def test_each_operand_before_two_dashes_is_reported() -> None:
+    whats = [what for what, _ in found(Policy(), rsync_options=("x", "--exclude", "--", "y", "--", "z"))]
+    assert [what.split("`")[3] for what in whats] == ["x", "y", "--"]
+
+
+@pytest.mark.parametrize("operand", ["-x@h.example:/x", "me@-x:/x", "me@-x:/a@b", "-x:/x"])
 def test_no_operand_is_an_option_of_ssh(operand: str) -> None:
     [(what, _)] = line("-a", "--", operand, ".", ssh=True)
-    assert operand in what
+    assert what == f"`command` lets rsync reach `{shown(operand)}`."
 
 
 def test_only_where_ssh_is_denied_the_advice_names_it() -> None:
     [(_, allowed)] = line("-a", "/etc/", ".", ssh=True)
     [(_, denied)] = line("-a", "/etc/", ".", ssh=False)
-    assert "/usr/bin/ssh" not in allowed and "/usr/bin/ssh" in denied
+    assert allowed.endswith("without links, or the address of an rsync daemon.") and "/usr/bin/ssh" in denied
+
+
+def test_an_address_of_a_daemon_is_allowed_whatever_its_path() -> None:
+    assert line("-a", "rsync://h.example/x/../y/", ".", ssh=False) == []
+
+
+def test_a_denied_operand_is_shown_without_control_characters() -> None:
+    [(what, _)] = line("-a", "/etc/\33[1m", ".", ssh=False)
+    assert what == "`command` lets rsync reach `/etc/\\x1b[1m`."
 
 
 @pytest.mark.parametrize(
@@ -113,6 +175,11 @@ def test_options_that_a_plug_in_may_pass_to_rsync_are_judged(fields: dict[str, A
         [(what, _todo)] = found(policy, provider="a-plug-in", **fields)
         assert named in what
     assert found(Policy(), provider="a-plug-in", rsync_options=("-z", "--bwlimit=1M")) == []
+
+
+def test_an_option_of_the_output_that_a_plug_in_gets_is_reported_with_its_key() -> None:
+    [(what, _)] = found(NONE, provider="a-plug-in", rsync_options_extra=("--quiet",))
+    assert "`rsync_options_extra` holds `--quiet`" in what
 
 
 def test_what_a_plugin_starts_is_not_judged_here() -> None:
