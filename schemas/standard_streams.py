@@ -7,6 +7,7 @@ the exit code to 120.
 """
 
 import errno
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, TypeVar
@@ -92,8 +93,8 @@ def write_error(text: str) -> None:
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
-    except OSError:  # else Python would try again at the exit, and change the exit code to 120
-        sys.stderr = _standard_error()
+    except OSError:
+        sys.stderr = _standard_error()  # without the text
 
 
 def log_lines(level: str, about: str, text: str) -> str:
@@ -121,4 +122,9 @@ def _is_journal() -> bool:
 
 
 def _standard_error() -> "TextIO":
-    return open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    """Return a stream without a buffer, in which text that cannot be written would stay.
+
+    Python would try again at the exit, or from 3.13 on when the stream is deleted, and change the exit code to 120.
+    """
+    file = io.FileIO(2, "w", closefd=False)
+    return io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", write_through=True)

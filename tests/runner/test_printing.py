@@ -137,6 +137,24 @@ def test_closed_output_is_one_without_a_reader(
     assert run_shell(f"PYTHONPATH={Path.cwd()} {sys.executable} {program} {closed}") == ""
 
 
+_MESSAGES = """
+import sys
+from schemas import standard_streams
+for _ in range(3):
+    standard_streams.write_error("a message\\n")
+try:
+    sys.stderr.write("a message of another module\\n")
+except OSError:
+    pass
+"""
+
+
+def test_messages_on_a_full_disk_do_not_change_the_exit_code(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(_MESSAGES)
+    run_shell(f"PYTHONPATH={Path.cwd()} {sys.executable} {program} 2>/dev/full", fails_in=0)
+
+
 _CHANGE = """
 import os, sys
 from pathlib import Path
