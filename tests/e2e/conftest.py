@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests import prepared
+from tests.e2e.fake_manager import FakeManager
 from tests.e2e.gate import Gate
 from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
 from tests.e2e.plugin_parts import Environment, GitDaemon, copied_example, push
@@ -94,6 +95,13 @@ def worker(tmp_path: Path, repository: ConfigRepository) -> Worker:
 def reporter(tmp_path: Path, repository: ConfigRepository, manager: Manager) -> Worker:
     """A worker that reports to the manager."""
     return Worker(tmp_path / "w", "w1", repository.url, manager)
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeManager]:
+    """A manager that answers as a test says, and records what it gets."""
+    with FakeManager() as fake:
+        yield fake
 
 
 @pytest.fixture(scope="session")

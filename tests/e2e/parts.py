@@ -274,12 +274,17 @@ class Worker:
             f"worker: {name}\nrepository: {{url: '{repository}'}}\nmirror_root: {self.root}\n"
             f"state_dir: {self.state}\nrun_dir: {folder}/run\nlog_dir: {folder}/logs\npolicy: {folder}/policy.yml\n"
         )
-        if manager is not None:
-            token = folder / "token"
-            token.write_text(manager.token(name) + "\n")
-            token.chmod(0o600)
-            text += f"manager: {{url: '{manager.url}', token: {{file: {token}}}}}\n"
         self.settings.write_text(text)
+        if manager is not None:
+            self.report_to(manager.url, manager.token(name))
+
+    def report_to(self, url: str, secret: str) -> None:
+        """Add a manager to the settings, with the token for it."""
+        token = self.folder / "token"
+        token.write_text(f"{secret}\n")
+        token.chmod(0o600)
+        with self.settings.open("a") as settings:
+            settings.write(f"manager: {{url: '{url}', token: {{file: {token}}}}}\n")
 
     def words(self, command: str, *more: str) -> list[str]:
         """The command line of one of the worker's commands."""

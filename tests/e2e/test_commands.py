@@ -23,18 +23,9 @@ from tests.soak import truth
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeManager]:
-    with FakeManager() as fake:
-        yield fake
-
-
-@pytest.fixture
 def subject(worker: Worker, fake: FakeManager) -> Worker:
     """A worker that reports to the fake manager."""
-    token = worker.folder / "token"
-    token.write_text("secret\n")
-    with worker.settings.open("a") as settings:
-        settings.write(f"manager: {{url: '{fake.url}', token: {{file: {token}}}}}\n")
+    worker.report_to(fake.url, "secret")
     return worker
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import sqlite3
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -171,19 +170,10 @@ def test_a_run_continues_through_a_hold_and_its_restart_waits(worker: Worker, ga
     all_succeed(worker)
 
 
-@pytest.fixture
-def fake() -> Iterator[FakeManager]:
-    with FakeManager() as fake:
-        yield fake
-
-
 def test_commands_of_the_manager_are_recorded_and_take_effect_after_the_release(
     held: Worker, fake: FakeManager, repository: ConfigRepository, gate: Gate
 ) -> None:
-    token = held.folder / "token"
-    token.write_text("secret\n")
-    with held.settings.open("a") as settings:
-        settings.write(f"manager: {{url: '{fake.url}', token: {{file: {token}}}}}\n")
+    held.report_to(fake.url, "secret")
     repository.commit({"a.yml": gate.mirror("cron: 30 4 1 1 *\n")}, "Sync a once a year")
     held.command("follow", "--start")
     with lingering(held):

@@ -83,9 +83,7 @@ LOSSES = (
 def lone(repository: ConfigRepository, tmp_path: Path) -> Worker:
     """A worker on which the mirror `a` is disabled, and a manager is named that is not there."""
     worker = Worker(tmp_path / "w", "w1", repository.url)
-    (worker.folder / "token").write_text("x" * 43)
-    with worker.settings.open("a") as file:
-        file.write(f"manager: {{url: 'http://127.0.0.1:1', token: {{file: {worker.folder}/token}}}}\n")
+    worker.report_to("http://127.0.0.1:1", "x" * 43)
     repository.commit(
         {"a.yml": f"provider: command\nupstream: https://x.example/\ncommand: touch {tmp_path}/ran\n"}, "Add a"
     )

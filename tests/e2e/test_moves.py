@@ -122,15 +122,20 @@ def test_a_disabled_mirror_that_is_renamed_stays_disabled(
     status(reporter, "new", "success")
 
 
-def test_the_new_name_waits_for_a_run_under_the_previous_one_which_gets_its_commands(
-    repository: ConfigRepository, worker: Worker, gate: Gate
-) -> None:
+def rename_during_a_run(repository: ConfigRepository, worker: Worker, gate: Gate) -> None:
+    """Let a run of `old` begin, which the gate holds, and follow its new name `new`."""
     directory = f"mirror_dir: {worker.root}/files\ninterval: 1s\n"
     repository.commit({"old.yml": gate.mirror(directory)}, "Add old")
     worker.command("follow", "--start")
     syncing(worker, gate, "old")
     repository.commit({"old.yml": None, "new.yml": gate.mirror(f"{directory}formerly: [old]\n")}, "Rename")
     worker.command("follow")
+
+
+def test_the_new_name_waits_for_a_run_under_the_previous_one_which_gets_its_commands(
+    repository: ConfigRepository, worker: Worker, gate: Gate
+) -> None:
+    rename_during_a_run(repository, worker, gate)
 
     worker.command("tick")
     assert upcoming(worker)["new"]["waits_for"] == "running"
@@ -156,12 +161,7 @@ def test_the_new_name_waits_for_a_run_under_the_previous_one_which_gets_its_comm
 def test_a_mirror_begins_under_its_new_name_when_the_run_under_the_old_one_has_ended(
     repository: ConfigRepository, worker: Worker, gate: Gate
 ) -> None:
-    directory = f"mirror_dir: {worker.root}/files\ninterval: 1s\n"
-    repository.commit({"old.yml": gate.mirror(directory)}, "Add old")
-    worker.command("follow", "--start")
-    syncing(worker, gate, "old")
-    repository.commit({"old.yml": None, "new.yml": gate.mirror(f"{directory}formerly: [old]\n")}, "Rename")
-    worker.command("follow")
+    rename_during_a_run(repository, worker, gate)
 
     once = worker.start("once")
     wait_until(lambda: upcoming(worker)["new"]["waits_for"] == "running", "it waits")

@@ -29,7 +29,6 @@ class Site:
         self.marker, self.elsewhere = worker.folder / "ran", worker.folder / "written"
         self.filters = worker.folder.parent / "filters"
         self.token = worker.folder / "token"
-        self.token.write_text(f"{SECRET}\n")
         evil = tree / "evil"
         evil.mkdir()
         (evil / "sh").write_text(f"#!/bin/sh\n/usr/bin/touch {self.marker}\n")
@@ -41,8 +40,7 @@ class Site:
         (worker.folder / "policy.yml").write_text(
             f"providers: [rsync, two-stage-rsync]\nprograms: []\nreadable: []\npattern_files: [{self.filters}]\n"
         )
-        with worker.settings.open("a") as settings:
-            settings.write(f"manager: {{url: 'http://127.0.0.1:9', token: {{file: {self.token}}}}}\n")
+        worker.report_to("http://127.0.0.1:9", SECRET)
         self.declare({"first": {}})
         worker.command("run", "first")
         assert os.access(self.evil / "sh", os.X_OK)

@@ -25,17 +25,8 @@ MIRROR = "upstream: {}\nfreshness: {{file: {}}}\nmeasure_size: false\n"
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeManager]:
-    with FakeManager() as fake:
-        yield fake
-
-
-@pytest.fixture
 def subject(worker: Worker, fake: FakeManager) -> Worker:
-    token = worker.folder / "token"
-    token.write_text("secret\n")
-    with worker.settings.open("a") as settings:
-        settings.write(f"manager: {{url: '{fake.url}', token: {{file: {token}}}}}\n")
+    worker.report_to(fake.url, "secret")
     return worker
 
 

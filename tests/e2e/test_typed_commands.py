@@ -1,7 +1,6 @@
 """A command that a person types starts what its name says, and nothing else that is due."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +20,6 @@ def due(repository: ConfigRepository, worker: Worker, gate: Gate) -> Worker:
     gate.open.touch()
     repository.commit({f"{name}.yml": gate.mirror() for name in NAMES}, "Add mirrors")
     return worker
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeManager]:
-    with FakeManager() as fake:
-        yield fake
 
 
 def at_rest(worker: Worker) -> dict[str, str]:
@@ -183,10 +176,7 @@ def test_a_failed_run_by_hand_starts_no_other(repository: ConfigRepository, due:
 def test_a_courier_by_hand_starts_only_mirrors_that_a_command_names(
     due: Worker, fake: FakeManager, *, start: bool
 ) -> None:
-    token = due.folder / "token"
-    token.write_text("secret\n")
-    with due.settings.open("a") as settings:
-        settings.write(f"manager: {{url: '{fake.url}', token: {{file: {token}}}}}\n")
+    due.report_to(fake.url, "secret")
     due.command("follow")
     fake.give("start", "b")
     fake.give("reload")

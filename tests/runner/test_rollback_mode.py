@@ -2,7 +2,6 @@
 
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -12,18 +11,11 @@ from runner.journal import journal, readonly_copy, sqlite_file
 from runner.journal.damage import examine
 from schemas import sqlite_database
 from schemas.errors import SkipjackError
+from tests.killed_writer import die_in_a_transaction
 
 MIRRORS = 300
 
-KILLED = """
-import os, signal, sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-connection.execute("PRAGMA cache_size=5")
-connection.execute("BEGIN IMMEDIATE")
-connection.execute("UPDATE mirror SET status = 'failed', upstream = hex(zeroblob(2000))")
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-"""A program that dies when it has written a part of its changes."""
+CHANGE = "UPDATE mirror SET status = 'failed', upstream = hex(zeroblob(2000))"
 
 
 @pytest.fixture
@@ -43,11 +35,6 @@ def mode(path: str) -> str:
     """What the file itself says."""
     with closing(sqlite3.connect(path)) as connection:
         return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
-
-
-def die_in_a_transaction(path: str) -> None:
-    subprocess.run([sys.executable, "-c", KILLED, path], check=False, timeout=60)
-    assert Path(f"{path}-journal").stat().st_size > 0
 
 
 def test_the_first_program_that_opens_a_restored_backup_switches_it_to_wal_mode(path: str) -> None:
@@ -84,7 +71,7 @@ def test_who_cannot_change_the_mode_goes_on_without_and_the_next_one_does(
 
 
 def test_a_transaction_in_which_a_process_died_is_no_damage_to_who_only_reads(path: str) -> None:
-    die_in_a_transaction(path)
+    die_in_a_transaction(path, CHANGE)
     with journal.copied(path) as book:
         assert {state.status for state in book.states().values()} == {"none"}
         assert len(book.states()) == MIRRORS
@@ -92,9 +79,9 @@ def test_a_transaction_in_which_a_process_died_is_no_damage_to_who_only_reads(pa
 
 
 def test_neither_is_it_damage_to_who_writes_or_examines(path: str) -> None:
-    die_in_a_transaction(path)
+    die_in_a_transaction(path, CHANGE)
     assert examine(path) is None
-    die_in_a_transaction(path)
+    die_in_a_transaction(path, CHANGE)
     with journal.opened(path) as book:
         assert {state.status for state in book.states().values()} == {"none"}
     assert mode(path) == "wal"
@@ -103,7 +90,7 @@ def test_neither_is_it_damage_to_who_writes_or_examines(path: str) -> None:
 def test_without_permission_to_roll_back_nothing_is_read_and_no_message_suggests_an_empty_journal(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    die_in_a_transaction(path)
+    die_in_a_transaction(path, CHANGE)
     connect = readonly_copy._connected
     monkeypatch.setattr(readonly_copy, "_connected", lambda path, how: connect(path, how.replace("mode=rw", "mode=ro")))
     with (
@@ -116,7 +103,7 @@ def test_without_permission_to_roll_back_nothing_is_read_and_no_message_suggests
 
 
 def test_a_killed_process_transaction_never_gets_into_a_new_journal(path: str) -> None:
-    die_in_a_transaction(path)
+    die_in_a_transaction(path, CHANGE)
     for lost in (path, f"{path}-mark"):
         Path(lost).unlink()
 

@@ -1,8 +1,6 @@
 """The manager's file when it is not in WAL mode, as after another program has changed it or a backup was put back."""
 
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -10,16 +8,7 @@ import pytest
 
 from sitegen.storage import dialects, readonly_sqlite
 from sitegen.storage.database import Database
-
-KILLED = """
-import os, signal, sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-connection.execute("PRAGMA cache_size=5")
-connection.execute("BEGIN IMMEDIATE")
-connection.execute("UPDATE t SET a = 'changed'")
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-"""A program that dies when it has written a part of its changes."""
+from tests.killed_writer import die_in_a_transaction
 
 
 @pytest.fixture
@@ -35,10 +24,8 @@ def file(tmp_path: Path) -> Path:
 def test_a_transaction_in_which_a_process_died_is_not_read(
     file: Path, monkeypatch: pytest.MonkeyPatch, *, is_read_only: bool
 ) -> None:
-    subprocess.run([sys.executable, "-c", KILLED, str(file)], check=False, timeout=60)
-    left = Path(f"{file}-journal")
+    left = die_in_a_transaction(file, "UPDATE t SET a = 'changed'")
     before = file.read_bytes(), left.read_bytes()
-    assert before[1]
     monkeypatch.setattr(readonly_sqlite, "_is_read_only", lambda folder: is_read_only and folder == file.parent)
 
     with readonly_sqlite.readable(file) as address, closing(sqlite3.connect(address, uri=True)) as connection:
