@@ -44,7 +44,7 @@ class Import(NamedTuple):
     on_load: bool
 
 
-class Tree:
+class SourceTree:
     """The modules below a folder, parsed."""
 
     def __init__(self, root: Path) -> None:
@@ -114,7 +114,7 @@ def _functions(parsed: ast.Module) -> list[ast.AST]:
     return [node for node in ast.walk(parsed) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)]
 
 
-def forbidden_arrows(tree: Tree) -> list[str]:
+def forbidden_arrows(tree: SourceTree) -> list[str]:
     """Imports from a room into one that it may not know, inside functions and for type checkers as well."""
     return [
         f"{found.module}:{found.line} imports {found.target}"
@@ -124,7 +124,7 @@ def forbidden_arrows(tree: Tree) -> list[str]:
     ]
 
 
-def climbers(tree: Tree) -> list[str]:
+def climbers(tree: SourceTree) -> list[str]:
     """Imports of a package from one of its room that does not stand below it."""
     found = []
     for each in tree.imports:
@@ -139,13 +139,13 @@ def climbers(tree: Tree) -> list[str]:
     return found
 
 
-def _package(tree: Tree, module: str) -> str:
+def _package(tree: SourceTree, module: str) -> str:
     """The package of a room that a module lies in, or is in itself where a room has one for it; else empty."""
     room, name = module.split(".")[:2]
     return name if f"{room}.{name}" in tree.packages or name in ORDER[room] else ""
 
 
-def cycle(tree: Tree, deferred_in: str = "-") -> list[str]:
+def cycle(tree: SourceTree, deferred_in: str = "-") -> list[str]:
     """Return modules that import each other in a circle when they are loaded; in one room also by deferred imports."""
     graph: dict[str, set[str]] = {module: set() for module in tree.parsed}
     for found in tree.imports:
@@ -159,7 +159,23 @@ def cycle(tree: Tree, deferred_in: str = "-") -> list[str]:
     return []
 
 
-def shared_type_names(tree: Tree) -> dict[str, set[str]]:
+RUNNING = {
+    "Gate": "what lets the runs of a test end",
+    "Reader": "an implementation of the protocol of plug-ins",
+    "Site": "a site with the parts that a test needs",
+    "Worker": "a worker that runs, or stands in for one",
+}
+"""Names of classes of the product that tests use as well: for the running thing that the product's class describes."""
+
+
+def borrowed_type_names(tree: SourceTree, folder: Path) -> set[str]:
+    """Return the names of classes and type aliases in a folder that stand for another thing in a room."""
+    taken = {name.lstrip("_") for parsed in tree.parsed.values() for name, _line in _types(parsed)}
+    parsed = [ast.parse(path.read_text("utf-8"), str(path)) for path in folder.rglob("*.py")]
+    return taken & {name.lstrip("_") for each in parsed for name, _line in _types(each)}
+
+
+def shared_type_names(tree: SourceTree) -> dict[str, set[str]]:
     """Return the names of classes and type aliases that stand for two things, with their places.
 
     A leading underscore makes no other name. Type variables such as `T` may repeat: they have no meaning of their own.
@@ -218,7 +234,7 @@ ALONE = [
 """What only these modules, or those of a package, may touch; everything else stays easy to test."""
 
 
-def trespassers(tree: Tree, things: tuple[str, ...], allowed: set[str]) -> list[str]:
+def trespassers(tree: SourceTree, things: tuple[str, ...], allowed: set[str]) -> list[str]:
     """Uses and imports of the things outside of the modules that may touch them."""
     packages = tuple(each for each in allowed if each.endswith("."))
     return sorted(
@@ -238,7 +254,7 @@ BELOW = {
 """What the built-in ones may import beside the API that plug-ins have: what judges pattern files and deletions."""
 
 
-def unplugged(tree: Tree) -> list[str]:
+def unplugged(tree: SourceTree) -> list[str]:
     """What providers and hooks import of the worker beside the modules that are meant for them, and their like."""
     return [
         f"{found.module}:{found.line} imports {found.target}"
@@ -269,7 +285,7 @@ _MAKERS = {"runner.journal.migrations", "runner.journal.sqlite_file"}
 _WRITES = re.compile(r"\b(?:INSERT(?: OR \w+)? INTO|UPDATE(?: OR \w+)?|DELETE FROM) (\w+|$)")
 
 
-def table_writers(tree: Tree) -> Iterator[tuple[str, str]]:
+def table_writers(tree: SourceTree) -> Iterator[tuple[str, str]]:
     """Each table that SQL of the worker writes, with the module; the table is empty where its name is computed."""
     for module, parsed in tree.parsed.items():
         if module.startswith("runner.") and module not in _MAKERS:
@@ -279,32 +295,36 @@ def table_writers(tree: Tree) -> Iterator[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def ours() -> Tree:
-    return Tree(ROOT)
+def ours() -> SourceTree:
+    return SourceTree(ROOT)
 
 
-def test_the_rooms_import_only_what_they_may(ours: Tree) -> None:
+def test_the_rooms_import_only_what_they_may(ours: SourceTree) -> None:
     assert forbidden_arrows(ours) == []
 
 
-def test_packages_import_only_lower_ones(ours: Tree) -> None:
+def test_packages_import_only_lower_ones(ours: SourceTree) -> None:
     assert climbers(ours) == []
 
 
-def test_no_modules_import_each_other_in_a_circle(ours: Tree) -> None:
+def test_no_modules_import_each_other_in_a_circle(ours: SourceTree) -> None:
     assert cycle(ours) == []
 
 
-def test_each_class_and_type_alias_has_a_name_of_its_own(ours: Tree) -> None:
+def test_each_class_and_type_alias_has_a_name_of_its_own(ours: SourceTree) -> None:
     assert shared_type_names(ours) == {}
 
 
+def test_a_class_of_the_tests_has_no_name_of_another_thing_of_the_product(ours: SourceTree) -> None:
+    assert borrowed_type_names(ours, ROOT / "tests") == RUNNING.keys()
+
+
 @pytest.mark.parametrize("room", list(ARROWS))
-def test_no_deferred_import_hides_a_circle(ours: Tree, room: str) -> None:
+def test_no_deferred_import_hides_a_circle(ours: SourceTree, room: str) -> None:
     assert cycle(ours, deferred_in=room) == []
 
 
-def test_each_table_of_the_journal_has_one_module_that_writes_it(ours: Tree) -> None:
+def test_each_table_of_the_journal_has_one_module_that_writes_it(ours: SourceTree) -> None:
     from runner.journal import migrations
 
     made = set(re.findall(r"CREATE TABLE (\w+)", "".join(migrations.MIGRATIONS)))
@@ -317,13 +337,13 @@ def test_each_table_of_the_journal_has_one_module_that_writes_it(ours: Tree) -> 
 
 
 @pytest.mark.parametrize(("things", "allowed"), ALONE, ids=[things[0] for things, _allowed in ALONE])
-def test_one_module_alone_may_touch(ours: Tree, things: tuple[str, ...], allowed: set[str]) -> None:
+def test_one_module_alone_may_touch(ours: SourceTree, things: tuple[str, ...], allowed: set[str]) -> None:
     assert trespassers(ours, things, allowed) == []
     unused = {module for module in allowed if not trespassers(ours, things, allowed - {module})}
     assert not unused, "a permission that no module uses"
 
 
-def test_providers_and_hooks_import_only_what_is_made_for_them(ours: Tree) -> None:
+def test_providers_and_hooks_import_only_what_is_made_for_them(ours: SourceTree) -> None:
     assert unplugged(ours) == []
 
 
@@ -368,7 +388,7 @@ BUDGETS = [
 
 
 @pytest.mark.parametrize(("code", "others", "most"), BUDGETS)
-def test_a_lean_program_loads_nothing_heavy(ours: Tree, code: str, others: set[str], most: int) -> None:
+def test_a_lean_program_loads_nothing_heavy(ours: SourceTree, code: str, others: set[str], most: int) -> None:
     words = [sys.executable, "-I", "-S", "-c", LOADED.format(code), str(ROOT)]
     loaded = set(subprocess.run(words, check=True, capture_output=True, text=True).stdout.split())
     assert "runner.journal.journal" in loaded
@@ -382,7 +402,7 @@ def test_follow_loads_no_http_client() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
 
 
-def test_an_idle_tick_loads_next_to_nothing(ours: Tree, tmp_path: Path) -> None:
+def test_an_idle_tick_loads_next_to_nothing(ours: SourceTree, tmp_path: Path) -> None:
     from runner.base import next_wake
     from runner.base.state_dir import StateLayout
 
@@ -400,14 +420,14 @@ def test_an_idle_tick_loads_next_to_nothing(ours: Tree, tmp_path: Path) -> None:
     assert loaded & heavy == set()
 
 
-def made(root: Path, files: dict[str, str]) -> Tree:
+def made(root: Path, files: dict[str, str]) -> SourceTree:
     for room in ARROWS:
         (root / room).mkdir()
         (root / room / "__init__.py").touch()
     for name, text in files.items():
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(text)
-    return Tree(root)
+    return SourceTree(root)
 
 
 @pytest.mark.parametrize(

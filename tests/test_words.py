@@ -60,14 +60,14 @@ LEFT_OUT = {
 """Beginnings of the paths of files that may contain phrases, and why."""
 
 
-class Text:
+class PlacedText:
     """A text that people read, and its place."""
 
     def __init__(self, place: str, text: str) -> None:
         self.place, self.text = place, text
 
 
-def texts() -> Iterator[Text]:
+def texts() -> Iterator[PlacedText]:
     """All that people read."""
     for path in modules():
         yield from _strings(path)
@@ -86,15 +86,15 @@ def modules() -> list[Path]:
     return [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 
 
-def names() -> Iterator[Text]:
+def names() -> Iterator[PlacedText]:
     """Yield the names of functions and classes as words; those of tests are sentences."""
     for path in modules():
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                yield Text(f"{path.relative_to(ROOT)}:{node.lineno}", node.name.replace("_", " "))
+                yield PlacedText(f"{path.relative_to(ROOT)}:{node.lineno}", node.name.replace("_", " "))
 
 
-def _strings(path: Path) -> Iterator[Text]:
+def _strings(path: Path) -> Iterator[PlacedText]:
     """Yield the strings of a module with more than one word, without its docstrings."""
     tree = ast.parse(path.read_text("utf-8"))
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
@@ -102,28 +102,28 @@ def _strings(path: Path) -> Iterator[Text]:
         if not isinstance(node, ast.Constant) or id(node) in docstrings:
             continue
         if isinstance(node.value, str) and " " in node.value:
-            yield Text(f"{path.relative_to(ROOT)}:{node.lineno}", node.value)
+            yield PlacedText(f"{path.relative_to(ROOT)}:{node.lineno}", node.value)
 
 
-def notes() -> Iterator[Text]:
+def notes() -> Iterator[PlacedText]:
     """Yield the docstrings and comments of the source."""
     for path in modules():
         source = path.read_text("utf-8")
         place = path.relative_to(ROOT)
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-                yield Text(f"{place}:{node.lineno}", " ".join(str(node.value.value).split()))
+                yield PlacedText(f"{place}:{node.lineno}", " ".join(str(node.value.value).split()))
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
             if token.type == tokenize.COMMENT:
-                yield Text(f"{place}:{token.start[0]}", token.string)
+                yield PlacedText(f"{place}:{token.start[0]}", token.string)
 
 
-def _lines(path: Path) -> Iterator[Text]:
+def _lines(path: Path) -> Iterator[PlacedText]:
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        yield Text(f"{path.relative_to(ROOT)}:{number}", line)
+        yield PlacedText(f"{path.relative_to(ROOT)}:{number}", line)
 
 
-def faults(found: Iterator[Text]) -> list[str]:
+def faults(found: Iterator[PlacedText]) -> list[str]:
     """Where a text holds one of the phrases, and what to say instead."""
     return [
         f"{text.place}: {match[0]!r}, say: {instead}"
@@ -164,4 +164,4 @@ def test_all_kinds_of_texts_are_looked_at() -> None:
     ],
 )
 def test_a_phrase_is_found(text: str) -> None:
-    assert faults(iter([Text("x.py:1", text)]))
+    assert faults(iter([PlacedText("x.py:1", text)]))

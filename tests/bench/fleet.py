@@ -94,7 +94,7 @@ def _mirror(place: int, number: int) -> str:
     return f"mirror-{place}-{number}"
 
 
-class _Worker:
+class _Reporter:
     """A courier: one report after the other, and those that wait together; and a request that is held."""
 
     def __init__(self, poll: selectors.BaseSelector, address: tuple[str, int], place: int, token: str) -> None:
@@ -187,7 +187,9 @@ def _measure(manager: Manager, tokens: dict[str, str], times: int, seconds: floa
         wait_for(lambda: load.children(server), "there is a publisher")
         (publisher,) = load.children(server)
         with selectors.DefaultSelector() as poll:
-            workers = [_Worker(poll, load.place(manager), place, token) for place, token in enumerate(tokens.values())]
+            workers = [
+                _Reporter(poll, load.place(manager), place, token) for place, token in enumerate(tokens.values())
+            ]
             used = [usage.cpu(server), usage.cpu(publisher)]
             _work(poll, workers, times, seconds)
             cpu = [now - then for now, then in zip((usage.cpu(server), usage.cpu(publisher)), used, strict=True)]
@@ -197,7 +199,7 @@ def _measure(manager: Manager, tokens: dict[str, str], times: int, seconds: floa
     return Figures([delay for worker in workers for delay in worker.delays], seconds, tuple(cpu), memory)
 
 
-def _work(poll: selectors.BaseSelector, workers: list[_Worker], times: int, seconds: float) -> None:
+def _work(poll: selectors.BaseSelector, workers: list[_Reporter], times: int, seconds: float) -> None:
     """Let the fleet work."""
     began = time.perf_counter()
     plan = _plan(workers, times, began)
@@ -210,7 +212,7 @@ def _work(poll: selectors.BaseSelector, workers: list[_Worker], times: int, seco
             key.data()
 
 
-def _plan(workers: list[_Worker], times: int, began: float) -> Iterator[tuple[float, _Worker, bool]]:
+def _plan(workers: list[_Reporter], times: int, began: float) -> Iterator[tuple[float, _Reporter, bool]]:
     """Yield without end when which worker sends a report or a heartbeat."""
     every = HOUR / (WORKERS * MIRRORS * CHANGES) / times
     beat = BEAT / WORKERS / times

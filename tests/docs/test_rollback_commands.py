@@ -11,7 +11,7 @@ from tests.docs.pages import blocks, commands
 FILES = ("journal.db", *(f"journal.db-{ending}" for ending in ("wal", "shm", "journal", "mark", "reserve")))
 
 
-class Machine:
+class RollbackFolder:
     """A state directory with a newer journal, and the copy that its migration left."""
 
     def __init__(self, folder: Path) -> None:
@@ -51,11 +51,11 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path)
+def machine(tmp_path: Path) -> RollbackFolder:
+    return RollbackFolder(tmp_path)
 
 
-def test_each_rollback_keeps_the_newer_journal(machine: Machine) -> None:
+def test_each_rollback_keeps_the_newer_journal(machine: RollbackFolder) -> None:
     assert machine.go_back("1") == 0
     first = {f"newer-1/{name}": f"first {name}" for name in FILES}
     copy = {"journal.db": "before first", "journal.db-of-version-12": "before first"}
@@ -69,7 +69,7 @@ def test_each_rollback_keeps_the_newer_journal(machine: Machine) -> None:
     assert machine.files() == first | second | copy
 
 
-def test_a_folder_that_is_there_already_ends_it_before_anything_changes(machine: Machine) -> None:
+def test_a_folder_that_is_there_already_ends_it_before_anything_changes(machine: RollbackFolder) -> None:
     assert machine.go_back("1") == 0
     machine.upgrade("second")
     before = machine.files()
@@ -77,14 +77,14 @@ def test_a_folder_that_is_there_already_ends_it_before_anything_changes(machine:
     assert machine.files() == before
 
 
-def test_without_the_copy_nothing_changes(machine: Machine) -> None:
+def test_without_the_copy_nothing_changes(machine: RollbackFolder) -> None:
     (machine.state / "journal.db-of-version-12").unlink()
     before = machine.files()
     assert machine.go_back("1") != 0
     assert machine.files() == before
 
 
-def test_while_a_program_is_at_work_nothing_changes(machine: Machine) -> None:
+def test_while_a_program_is_at_work_nothing_changes(machine: RollbackFolder) -> None:
     machine.program("systemctl", '[ "$1" = stop ] || echo "skipjack-tick.service loaded activating"')
     before = machine.files()
     assert machine.go_back("1") != 0

@@ -18,7 +18,7 @@ from tests import prepared
 from tests.e2e.parts import PATIENCE, REPOSITORY, ConfigRepository, Manager, Worker, wait_until
 from tests.soak import truth
 from tests.soak.killing import soak
-from tests.soak.truth import Past
+from tests.soak.truth import JournalRun
 
 IN_A_RUN = ("begun", "pre_job", "pre_exec", "post_exec", "post_success", "post_fail", "ending", "ended")
 MIRRORS = (*(phase.replace("_", "-") for phase in IN_A_RUN), "launched", "beginning", "run", "provider", "both", "deaf")
@@ -62,7 +62,7 @@ class Site:
         """Hold a run of a mirror."""
         return self.hold(phase, "run", str(self.worker.state), mirror, *number)
 
-    def runs(self, mirror: str) -> list[Past]:
+    def runs(self, mirror: str) -> list[JournalRun]:
         """All runs of a mirror."""
         return [run for run in truth.past(self.worker) if run.mirror == mirror]
 

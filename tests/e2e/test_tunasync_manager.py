@@ -13,10 +13,10 @@ from tests.e2e.gate import Gate, status, syncing
 from tests.e2e.parts import ConfigRepository, Worker, wait_until
 from tests.e2e.test_commands import lingering
 from tests.e2e.tunasync_model import ZERO, Model
-from tests.sitegen.recorded import Exchange, Times, compact, exchanges, expected_here
+from tests.sitegen.recorded import NamedTimes, RecordedExchange, compact, exchanges, expected_here
 
 
-def of_a_worker(exchange: Exchange) -> bool:
+def of_a_worker(exchange: RecordedExchange) -> bool:
     """Whether the model has the route, and the answer is one document."""
     mine = exchange.path.startswith("/workers") and exchange.method != "DELETE"
     return mine and (exchange.method, exchange.path) != ("GET", "/workers") and "}{" not in exchange.answer
@@ -26,7 +26,7 @@ def test_the_model_answers_what_was_recorded() -> None:
     found = [exchange for exchange in exchanges("manager.http") if of_a_worker(exchange)]
     assert len(found) == 16
     given = "".join(exchange.body or "" for exchange in found)
-    there, here = Times(given), Times(given)
+    there, here = NamedTimes(given), NamedTimes(given)
     model = Model()
     try:
         for exchange in found:
@@ -98,7 +98,7 @@ def test_every_request_is_the_one_that_was_written_down(
     heard = [(method, path, body) for method, path, _kind, body in model.heard]
     written = [(each.method, each.path, each.body) for each in exchanges("courier.http")]
     assert len(heard) == len(written)
-    there, here = Times(""), Times("")
+    there, here = NamedTimes(""), NamedTimes("")
     for (method, path, body), (way, place, expected) in zip(heard, written, strict=True):
         assert (method, path, here.named(body or "")) == (way, place, there.named(expected or ""))
         assert body in (None, compact(json.loads(body or "null"))), "written as Go writes it"

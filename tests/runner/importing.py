@@ -28,7 +28,7 @@ DEBIAN = '[[mirrors]]\nname = "debian"\nupstream = "rsync://up.example.org/debia
 SECRET = "open sesame"
 
 
-class Result(NamedTuple):
+class ImportResult(NamedTuple):
     """What an import printed and left behind."""
 
     code: int
@@ -83,16 +83,16 @@ class Bench:
         self.folder = folder
         self._capsys = capsys
 
-    def run(self, config: str | bytes, *words: str) -> Result:
+    def run(self, config: str | bytes, *words: str) -> ImportResult:
         """Import a configuration."""
         data = config.encode() if isinstance(config, str) else config
         (self.folder / "worker.conf").write_bytes(data)
         places = ["--into", str(self.folder / "mirrors"), *words]
         code = main(["import", "tunasync", str(self.folder / "worker.conf"), *places])
         out, err = self._capsys.readouterr()
-        return Result(code, out.replace(f"{self.folder}/", ""), err.replace(f"{self.folder}/", ""), self.folder)
+        return ImportResult(code, out.replace(f"{self.folder}/", ""), err.replace(f"{self.folder}/", ""), self.folder)
 
-    def with_secrets(self, config: str) -> Result:
+    def with_secrets(self, config: str) -> ImportResult:
         """Import a configuration that has passwords."""
         return self.run(config, "--secrets", str(self.folder / "secrets"))
 

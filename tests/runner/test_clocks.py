@@ -24,7 +24,7 @@ CHANGES = {
 }
 
 
-class Machine:
+class ClockedWorker:
     """One mirror on one worker; runs take five minutes, a tick comes each minute."""
 
     def __init__(self, zone: str, now: float, **keys: object) -> None:
@@ -74,7 +74,7 @@ def days(day: str, count: int) -> list[str]:
 @pytest.mark.parametrize("clock", ["01:30", "02:00", "02:30", "03:00", "12:00"])
 def test_a_daily_time_comes_once_a_day_across_daylight_saving(zone: str, day: str, clock: str) -> None:
     hour, minute = clock.split(":")
-    machine = Machine(zone, midnight(zone, day), cron=f"{int(minute)} {int(hour)} * * *")
+    machine = ClockedWorker(zone, midnight(zone, day), cron=f"{int(minute)} {int(hour)} * * *")
 
     machine.run(3 * 24 * 60)
 
@@ -84,7 +84,7 @@ def test_a_daily_time_comes_once_a_day_across_daylight_saving(zone: str, day: st
 
 @pytest.mark.parametrize(("zone", "day"), CHANGES)
 def test_an_hourly_time_comes_in_each_existing_hour(zone: str, day: str) -> None:
-    machine = Machine(zone, midnight(zone, day) + 1, cron="0 * * * *")
+    machine = ClockedWorker(zone, midnight(zone, day) + 1, cron="0 * * * *")
 
     machine.run(24 * 60)
 
@@ -94,7 +94,7 @@ def test_an_hourly_time_comes_in_each_existing_hour(zone: str, day: str) -> None
 
 @pytest.mark.parametrize(("zone", "day"), CHANGES)
 def test_an_interval_ignores_daylight_saving(zone: str, day: str) -> None:
-    machine = Machine(zone, midnight(zone, day))
+    machine = ClockedWorker(zone, midnight(zone, day))
 
     machine.run(24 * 60)
 
@@ -104,7 +104,7 @@ def test_an_interval_ignores_daylight_saving(zone: str, day: str) -> None:
 @pytest.mark.parametrize(("zone", "day"), CHANGES)
 def test_sync_windows_follow_the_clock(zone: str, day: str) -> None:
     windows = SyncWindows(("03:30-05:00",), stop_running=True)
-    machine = Machine(zone, midnight(zone, day), interval=1, sync_windows=windows)
+    machine = ClockedWorker(zone, midnight(zone, day), interval=1, sync_windows=windows)
 
     machine.run(6 * 60)
 
@@ -115,7 +115,7 @@ def test_sync_windows_follow_the_clock(zone: str, day: str) -> None:
 
 @pytest.mark.parametrize("keys", [{"cron": "30 4 * * *"}, {"interval": DAY}])
 def test_a_clock_that_jumps_a_day_forward_makes_a_mirror_due_once(keys: dict[str, object]) -> None:
-    machine = Machine(BERLIN, midnight(BERLIN, "2026-06-01") + 12 * HOUR, **keys)
+    machine = ClockedWorker(BERLIN, midnight(BERLIN, "2026-06-01") + 12 * HOUR, **keys)
     machine.run(60)
     assert machine.starts == []
 
@@ -126,7 +126,7 @@ def test_a_clock_that_jumps_a_day_forward_makes_a_mirror_due_once(keys: dict[str
 
 
 def test_a_clock_set_back_by_a_day_causes_one_run_at_once() -> None:
-    machine = Machine(BERLIN, midnight(BERLIN, "2026-06-10"), cron="30 4 * * *")
+    machine = ClockedWorker(BERLIN, midnight(BERLIN, "2026-06-10"), cron="30 4 * * *")
     machine.run(12 * 60)
     assert machine.shown == ["10 04:30"]
 
@@ -138,7 +138,7 @@ def test_a_clock_set_back_by_a_day_causes_one_run_at_once() -> None:
 
 @pytest.mark.parametrize("seconds", [1, 20, 59])
 def test_a_clock_corrected_by_less_than_a_minute_causes_no_second_run(seconds: int) -> None:
-    machine = Machine(BERLIN, midnight(BERLIN, "2026-06-10"), cron="30 4 * * *")
+    machine = ClockedWorker(BERLIN, midnight(BERLIN, "2026-06-10"), cron="30 4 * * *")
     machine.run(4 * 60 + 31)
     assert machine.shown == ["10 04:30"]
 
@@ -149,7 +149,7 @@ def test_a_clock_corrected_by_less_than_a_minute_causes_no_second_run(seconds: i
 
 
 def test_times_missed_while_the_machine_was_off_run_once() -> None:
-    machine = Machine(BERLIN, midnight(BERLIN, "2026-06-10"), cron="30 4 * * *")
+    machine = ClockedWorker(BERLIN, midnight(BERLIN, "2026-06-10"), cron="30 4 * * *")
     machine.run(12 * 60)
 
     machine.now += 5 * DAY
@@ -159,7 +159,7 @@ def test_times_missed_while_the_machine_was_off_run_once() -> None:
 
 
 def test_times_during_a_run_cause_one_further_run() -> None:
-    machine = Machine(BERLIN, midnight(BERLIN, "2026-06-10") + 1, cron="* * * * *")
+    machine = ClockedWorker(BERLIN, midnight(BERLIN, "2026-06-10") + 1, cron="* * * * *")
 
     machine.run(60)
 

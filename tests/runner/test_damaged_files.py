@@ -45,7 +45,7 @@ class Manager:
         return Acknowledgement(max((report["number"] for report in envelope["reports"]), default=0), None)
 
 
-class Machine:
+class DamagedState:
     """The state of a worker, sound and to be damaged, and what its programs do with it."""
 
     def __init__(self, folder: Path) -> None:
@@ -107,13 +107,13 @@ class Machine:
 
 
 @pytest.fixture(scope="module")
-def made_machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+def made_machine(tmp_path_factory: pytest.TempPathFactory) -> DamagedState:
     """What each test gets in its sound state: to make it takes longer than most of them."""
-    return Machine(tmp_path_factory.mktemp("machine") / "state")
+    return DamagedState(tmp_path_factory.mktemp("machine") / "state")
 
 
 @pytest.fixture
-def machine(made_machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+def machine(made_machine: DamagedState, monkeypatch: pytest.MonkeyPatch) -> DamagedState:
     monkeypatch.setattr(launch, "launch", lambda *_words, **_named: {})
     monkeypatch.setattr(launch, "want_tick", lambda *_words, **_named: None)
     made_machine.restore()
@@ -147,7 +147,7 @@ def ended(program: Callable[[], object]) -> int:
 @pytest.mark.parametrize("seed", some(range(10), every=10))
 @pytest.mark.parametrize("name", ["plan.db", "journal.db"])
 def test_altered_bytes_never_end_a_program_as_a_bug(
-    machine: Machine, name: str, seed: int, capsys: pytest.CaptureFixture[str]
+    machine: DamagedState, name: str, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chance = random.Random(seed)
     path = machine.folder / name
@@ -161,7 +161,7 @@ def test_altered_bytes_never_end_a_program_as_a_bug(
 
 
 def test_a_plan_is_on_the_disk_before_it_replaces_the_old_one(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    machine: DamagedState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[tuple[str, str]] = []
     sync, replace = os.fsync, os.replace
@@ -182,7 +182,7 @@ def test_a_plan_is_on_the_disk_before_it_replaces_the_old_one(
     assert steps == [("sync", aside), ("replace", aside), ("sync", str(Path(aside).parent))]
 
 
-def test_an_altered_letter_in_the_plan_is_found_and_leads_into_no_other_directory(machine: Machine) -> None:
+def test_an_altered_letter_in_the_plan_is_found_and_leads_into_no_other_directory(machine: DamagedState) -> None:
     path = Path(machine.layout.plan)
     data = path.read_bytes()
     assert data.count(b"/srv/m7") >= 1
@@ -193,7 +193,7 @@ def test_an_altered_letter_in_the_plan_is_found_and_leads_into_no_other_director
             _try(machine, "m7")
 
 
-def _try(machine: Machine, name: str) -> None:
+def _try(machine: DamagedState, name: str) -> None:
     with plan.opened(machine.layout.plan) as opened:
         opened.mirror(name)
 
@@ -201,7 +201,7 @@ def _try(machine: Machine, name: str) -> None:
 @pytest.mark.parametrize(
     "column", ["interval = 7", "jitter = 99", "name = 'm70'", "after = 'm1'", "cron = '* * * * *'"]
 )
-def test_an_altered_schedule_in_the_plan_is_found(machine: Machine, column: str) -> None:
+def test_an_altered_schedule_in_the_plan_is_found(machine: DamagedState, column: str) -> None:
     with closing(sqlite3.connect(machine.layout.plan)) as connection, connection:
         connection.execute(f"UPDATE mirror SET {column} WHERE name = 'm7'")
     connection.close()
@@ -226,7 +226,7 @@ def with_right_sums(path: Path, change: str, value: str) -> None:
 @pytest.mark.parametrize("value", ["", "{", "null", "3", "[]", "{}", '{"name": 5}', "[" * 20_000, "\\ud800"])
 @pytest.mark.parametrize("table_and_column", ["header.content", "mirror.definition", "mirror.paths"])
 def test_damaged_json_in_the_plan_is_reported_although_its_checksum_is_right(
-    machine: Machine, table_and_column: str, value: str
+    machine: DamagedState, table_and_column: str, value: str
 ) -> None:
     table, column = table_and_column.split(".")
     with_right_sums(Path(machine.layout.plan), f"UPDATE {table} SET {column} = ?", value)
@@ -241,7 +241,7 @@ def test_damaged_json_in_the_plan_is_reported_although_its_checksum_is_right(
 
 
 @pytest.mark.parametrize("value", ["{", "null", "3", "[]", "[1]", "[" * 20_000])
-def test_a_damaged_window_in_the_plan_is_reported(machine: Machine, value: str) -> None:
+def test_a_damaged_window_in_the_plan_is_reported(machine: DamagedState, value: str) -> None:
     with_right_sums(Path(machine.layout.plan), "UPDATE mirror SET sync_windows = ?", value)
     if value in ("null", "[]"):  # as none
         with plan.opened(machine.layout.plan) as opened:
@@ -262,7 +262,7 @@ def test_a_damaged_window_in_the_plan_is_reported(machine: Machine, value: str) 
         "INSERT INTO command (number, kind, mirrors, force, issued_by) VALUES (1, 'ping', '7', 0, 'x')",
     ],
 )  # fmt: skip
-def test_impossible_values_in_a_journal_are_reported(machine: Machine, change: str) -> None:
+def test_impossible_values_in_a_journal_are_reported(machine: DamagedState, change: str) -> None:
     assert examine(machine.layout.journal) is None
     connection = sqlite3.connect(machine.layout.journal, isolation_level=None)
     connection.execute(change)
@@ -279,7 +279,7 @@ def test_impossible_values_in_a_journal_are_reported(machine: Machine, change: s
     ),
 )
 def test_each_program_reports_a_wrong_time_in_the_journal_as_damage(
-    machine: Machine, column: str, value: str, capsys: pytest.CaptureFixture[str]
+    machine: DamagedState, column: str, value: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table, name = column.split(".")
     with closing(sqlite3.connect(machine.layout.journal, isolation_level=None)) as connection:
@@ -291,7 +291,7 @@ def test_each_program_reports_a_wrong_time_in_the_journal_as_damage(
 
 
 def test_a_command_reports_a_damaged_time_in_the_journal(
-    machine: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    machine: DamagedState, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mirrors").mkdir()
     folder = machine.folder
@@ -305,7 +305,7 @@ def test_a_command_reports_a_damaged_time_in_the_journal(
     assert "journal.db is damaged: a value of `at` in `released` is invalid" in capsys.readouterr().err
 
 
-def test_a_journal_that_is_missing_or_sound_explains_no_error(machine: Machine) -> None:
+def test_a_journal_that_is_missing_or_sound_explains_no_error(machine: DamagedState) -> None:
     assert error_boundary.damage_behind(TypeError("ours"), str(machine.folder)) is None
     Path(machine.layout.journal).unlink()
     assert error_boundary.damage_behind(TypeError("ours"), str(machine.folder)) is None
@@ -319,14 +319,14 @@ def renamed_to_no_text(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["plan.db", "journal.db"])
-def test_damaged_names_are_reported(machine: Machine, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_names_are_reported(machine: DamagedState, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     renamed_to_no_text(machine.folder / name)
     for program in list(machine.programs())[:2]:
         assert error_boundary.guarded(partial(ended, program), str(machine.folder)) == 1
         assert name in capsys.readouterr().err
 
 
-def test_a_bug_stays_a_bug_while_the_journal_is_sound(machine: Machine) -> None:
+def test_a_bug_stays_a_bug_while_the_journal_is_sound(machine: DamagedState) -> None:
     with pytest.raises(KeyError, match="ours"), journal.opened(machine.layout.journal):
         raise KeyError("ours")
 

@@ -85,7 +85,7 @@ def repository(tmp_path: Path) -> ConfigRepository:
     return made
 
 
-class Machine(Worker):
+class PluginWorker(Worker):
     """A worker whose follow runs in this process, which has the packages on its `sys.path`."""
 
     def follow(self, *more: str) -> int:
@@ -113,8 +113,8 @@ class Machine(Worker):
 
 
 @pytest.fixture
-def machine(tmp_path: Path, repository: ConfigRepository) -> Machine:
-    made = Machine(tmp_path / "w", "w1", repository.url)
+def machine(tmp_path: Path, repository: ConfigRepository) -> PluginWorker:
+    made = PluginWorker(tmp_path / "w", "w1", repository.url)
     made.allow("providers: [command, git]\nhooks: [announce]")
     return made
 
@@ -134,7 +134,7 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_plug_in_syncs_a_mirror_with_its_keys_and_a_hook_acts_on_it(
-    packages: Packages, repository: ConfigRepository, machine: Machine, trials: list[str]
+    packages: Packages, repository: ConfigRepository, machine: PluginWorker, trials: list[str]
 ) -> None:
     packages.install(PROVIDER, "git", FETCHES, depth=DEPTH)
     packages.install(HOOK, "announce", WRITES, text=TEXT)
@@ -162,7 +162,7 @@ def test_a_plug_in_syncs_a_mirror_with_its_keys_and_a_hook_acts_on_it(
 
 
 def test_a_broken_plug_in_quarantines_its_mirrors_alone_until_it_is_repaired(
-    packages: Packages, repository: ConfigRepository, machine: Machine, trials: list[str]
+    packages: Packages, repository: ConfigRepository, machine: PluginWorker, trials: list[str]
 ) -> None:
     packages.install(PROVIDER, "git", "import a_missing_library\n" + FETCHES, depth=DEPTH)
     repository.commit({"a.yml": GIT, "b.yml": COMMAND}, "1")
@@ -188,7 +188,7 @@ def test_a_broken_plug_in_quarantines_its_mirrors_alone_until_it_is_repaired(
 
 
 def test_a_mirror_keeps_the_definition_that_it_had_before_a_broken_plug_in(
-    packages: Packages, repository: ConfigRepository, machine: Machine
+    packages: Packages, repository: ConfigRepository, machine: PluginWorker
 ) -> None:
     packages.install(PROVIDER, "git", "1 // 0\n", depth=DEPTH)
     repository.commit({"a.yml": COMMAND}, "1")
@@ -199,7 +199,7 @@ def test_a_mirror_keeps_the_definition_that_it_had_before_a_broken_plug_in(
 
 
 def test_what_happens_to_the_package_changes_the_plan(
-    packages: Packages, repository: ConfigRepository, machine: Machine
+    packages: Packages, repository: ConfigRepository, machine: PluginWorker
 ) -> None:
     packages.install(PROVIDER, "git", FETCHES, depth=DEPTH)
     repository.commit({"a.yml": GIT, "b.yml": COMMAND}, "1")
@@ -216,7 +216,7 @@ def test_what_happens_to_the_package_changes_the_plan(
 
 
 def test_a_run_of_a_plug_in_that_is_gone_fails_with_the_reason(
-    packages: Packages, repository: ConfigRepository, machine: Machine
+    packages: Packages, repository: ConfigRepository, machine: PluginWorker
 ) -> None:
     file = packages.install(PROVIDER, "git", FETCHES, depth=DEPTH)
     repository.commit({"a.yml": f"{GIT}retry: 1\n", "b.yml": COMMAND}, "1")
@@ -232,7 +232,7 @@ def test_a_run_of_a_plug_in_that_is_gone_fails_with_the_reason(
 
 @pytest.mark.parametrize("line", ["os._exit(0)", "os.kill(os.getpid(), 9)"])
 def test_a_plug_in_that_ends_the_process_of_its_run_is_a_crash_of_that_run(
-    packages: Packages, repository: ConfigRepository, machine: Machine, line: str
+    packages: Packages, repository: ConfigRepository, machine: PluginWorker, line: str
 ) -> None:
     packages.install(PROVIDER, "git", f"import os\ndef commands(job):\n    {line}\n", depth=DEPTH)
     repository.commit({"a.yml": f"{GIT}cron: 0 0 1 1 *\n"}, "1")
@@ -244,7 +244,7 @@ def test_a_plug_in_that_ends_the_process_of_its_run_is_a_crash_of_that_run(
 
 
 def test_a_thread_that_a_plug_in_leaves_does_not_keep_its_run_alive(
-    packages: Packages, repository: ConfigRepository, machine: Machine
+    packages: Packages, repository: ConfigRepository, machine: PluginWorker
 ) -> None:
     starts = "import threading, time\nthreading.Thread(target=time.sleep, args=(3600,)).start()\n"
     packages.install(HOOK, "announce", f"def post_success(job):\n{textwrap.indent(starts, '    ')}", text=TEXT)
@@ -258,7 +258,7 @@ def test_a_thread_that_a_plug_in_leaves_does_not_keep_its_run_alive(
 def test_the_policy_decides_before_any_code_of_a_plug_in_runs(
     packages: Packages,
     repository: ConfigRepository,
-    machine: Machine,
+    machine: PluginWorker,
     trials: list[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -285,7 +285,7 @@ def test_the_policy_decides_before_any_code_of_a_plug_in_runs(
 
 
 def test_a_plug_in_that_only_the_repository_describes_quarantines_its_mirrors_here(
-    packages: Packages, repository: ConfigRepository, machine: Machine
+    packages: Packages, repository: ConfigRepository, machine: PluginWorker
 ) -> None:
     main = packages.install(PROVIDER, "git", FETCHES, depth=DEPTH)
     fragment = (main.parent / "git.schema.json").read_text()
@@ -297,7 +297,7 @@ def test_a_plug_in_that_only_the_repository_describes_quarantines_its_mirrors_he
 
 
 def test_an_upstream_of_a_plug_in_cannot_be_a_file_where_the_policy_lists_programs(
-    packages: Packages, repository: ConfigRepository, machine: Machine
+    packages: Packages, repository: ConfigRepository, machine: PluginWorker
 ) -> None:
     packages.install(PROVIDER, "git", FETCHES, depth=DEPTH)
     machine.allow("providers: [git]\nprograms: [/usr/bin/git]")
@@ -315,7 +315,7 @@ def test_an_upstream_of_a_plug_in_cannot_be_a_file_where_the_policy_lists_progra
 
 
 def test_a_plug_in_that_breaks_or_changes_after_the_plan_is_noticed_by_the_next_follow(
-    packages: Packages, repository: ConfigRepository, machine: Machine
+    packages: Packages, repository: ConfigRepository, machine: PluginWorker
 ) -> None:
     module = packages.install(PROVIDER, "git", FETCHES, depth=DEPTH)
     repository.commit({"a.yml": GIT, "b.yml": COMMAND}, "1")
@@ -336,7 +336,7 @@ def test_a_plug_in_that_breaks_or_changes_after_the_plan_is_noticed_by_the_next_
 
 
 def test_a_policy_with_a_misspelt_provider_or_hook_gets_a_warning(
-    packages: Packages, repository: ConfigRepository, machine: Machine, capsys: pytest.CaptureFixture[str]
+    packages: Packages, repository: ConfigRepository, machine: PluginWorker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     packages.install(HOOK, "announce", WRITES, text=TEXT)
     machine.allow("providers: [rsnyc, command, later-plugin]\nhooks: [anounce, announce]")
@@ -359,7 +359,7 @@ def test_a_policy_with_a_misspelt_provider_or_hook_gets_a_warning(
 
 
 def test_a_dry_run_shows_the_commands_and_starts_none(
-    packages: Packages, repository: ConfigRepository, machine: Machine
+    packages: Packages, repository: ConfigRepository, machine: PluginWorker
 ) -> None:
     packages.install(PROVIDER, "git", FETCHES, depth=DEPTH)
     packages.install(HOOK, "announce", "def pre_job(job): 1 // 0\n")
@@ -372,7 +372,7 @@ def test_a_dry_run_shows_the_commands_and_starts_none(
 
 
 def test_a_loss_of_files_is_refused_as_for_a_command(
-    packages: Packages, repository: ConfigRepository, machine: Machine
+    packages: Packages, repository: ConfigRepository, machine: PluginWorker
 ) -> None:
     source = """
     from runner.plugin_api import Command
@@ -395,7 +395,7 @@ def listed(capsys: pytest.CaptureFixture[str], *more: str) -> list[str]:
 
 
 def test_the_list_shows_the_state_of_each_provider_and_hook(
-    packages: Packages, repository: ConfigRepository, machine: Machine, capsys: pytest.CaptureFixture[str]
+    packages: Packages, repository: ConfigRepository, machine: PluginWorker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     packages.install(PROVIDER, "git", FETCHES, depth=DEPTH)
     packages.install(HOOK, "announce", "1 // 0\n", text=TEXT)
@@ -432,7 +432,7 @@ def test_the_list_shows_the_state_of_each_provider_and_hook(
 
 
 def test_the_list_as_json_has_the_same_rows(
-    packages: Packages, machine: Machine, capsys: pytest.CaptureFixture[str]
+    packages: Packages, machine: PluginWorker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     packages.install(PROVIDER, "git", FETCHES, depth=DEPTH)
     settings = ("--settings", str(machine.settings))
@@ -444,7 +444,7 @@ def test_the_list_as_json_has_the_same_rows(
 
 
 def test_one_plug_in_is_shown_with_its_keys(
-    packages: Packages, machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    packages: Packages, machine: PluginWorker, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packages.install(PROVIDER, "git", FETCHES, depth=DEPTH)
     monkeypatch.setattr(cli, "SETTINGS", machine.folder / "missing.yml")

@@ -41,7 +41,7 @@ TIMES = ("30 2 * * sun", "0 4 1,15 * *", "15 3 * * tue", "0 22 * * 5", "30 1 1 *
 MIRRORS_PER_SLOT = 40
 
 
-class Run(NamedTuple):
+class SimulatedRun(NamedTuple):
     """One run as it went: when it was due and began, what the state was before, and how it ended, and when."""
 
     mirror: Due
@@ -69,7 +69,7 @@ def mirrors(chance: random.Random, count: int) -> list[Due]:
     return made
 
 
-class Worker:
+class SimulatedWorker:
     """A worker whose runs take a random time and sometimes fail."""
 
     def __init__(self, chance: random.Random, count: int) -> None:
@@ -77,7 +77,7 @@ class Worker:
         self.rules = Rules("w1", count // MIRRORS_PER_SLOT, ZONE)
         self.by_name = {mirror.name: mirror for mirror in self.mirrors}
         self.states: dict[str, State] = {}
-        self.runs: list[Run] = []
+        self.runs: list[SimulatedRun] = []
         self.decisions = self.fullest = 0
         self._ends: list[tuple[float, str]] = []
         self._begun: dict[str, tuple[float, State, float]] = {}
@@ -131,22 +131,22 @@ class Worker:
         due, before, _end = self._begun.pop(name)
         state = self.states[name]
         start = state.last_started_at or 0.0
-        self.runs.append(Run(self.by_name[name], due, before, start, now, status))
+        self.runs.append(SimulatedRun(self.by_name[name], due, before, start, now, status))
         success = now if status == SUCCESS else state.last_success_at
         counted = count_failures(state, status)
         self.states[name] = State(status, start, now, success, failures=counted.failures)
 
 
 @pytest.fixture(scope="module", params=[250, pytest.param(1000, marks=pytest.mark.release)])
-def worker(request: pytest.FixtureRequest) -> Worker:
-    lived = Worker(random.Random(20270101), request.param)
+def worker(request: pytest.FixtureRequest) -> SimulatedWorker:
+    lived = SimulatedWorker(random.Random(20270101), request.param)
     lived.live()
     return lived
 
 
-def of(worker: Worker) -> dict[str, list[Run]]:
+def of(worker: SimulatedWorker) -> dict[str, list[SimulatedRun]]:
     """The runs of each mirror in order."""
-    runs: dict[str, list[Run]] = {name: [] for name in worker.by_name}
+    runs: dict[str, list[SimulatedRun]] = {name: [] for name in worker.by_name}
     for run in worker.runs:
         runs[run.mirror.name].append(run)
     return runs
@@ -157,12 +157,12 @@ def is_calm(moment: float) -> bool:
     return BEGIN + 20 * DAY < moment < DOWN - DAY or moment > UP + 12 * DAY
 
 
-def plain(worker: Worker) -> Iterator[Run]:
+def plain(worker: SimulatedWorker) -> Iterator[SimulatedRun]:
     """Runs of mirrors that wait for nothing but their time and a slot."""
     return (run for run in worker.runs if not run.mirror.after and run.mirror.sync_windows is None)
 
 
-def test_there_was_something_to_see(worker: Worker) -> None:
+def test_there_was_something_to_see(worker: SimulatedWorker) -> None:
     statuses = [run.status for run in worker.runs]
 
     count = len(worker.mirrors)
@@ -172,7 +172,7 @@ def test_there_was_something_to_see(worker: Worker) -> None:
     assert worker.decisions < 365 * 24, "it went from event to event"
 
 
-def test_never_more_runs_than_slots(worker: Worker) -> None:
+def test_never_more_runs_than_slots(worker: SimulatedWorker) -> None:
     moves = sorted([(run.start, 1) for run in worker.runs] + [(run.end, -1) for run in worker.runs])
     level = 0
     for _at, move in moves:
@@ -180,7 +180,7 @@ def test_never_more_runs_than_slots(worker: Worker) -> None:
         assert level <= worker.rules.slots
 
 
-def test_no_two_runs_for_one_due_time(worker: Worker) -> None:
+def test_no_two_runs_for_one_due_time(worker: SimulatedWorker) -> None:
     for name, runs in of(worker).items():
         for earlier, later in itertools.pairwise(runs):
             assert later.start >= earlier.end, name
@@ -193,7 +193,7 @@ def test_no_two_runs_for_one_due_time(worker: Worker) -> None:
                 assert later.start >= earlier.end + later.mirror.interval, f"{name} ran again too early"
 
 
-def test_every_fixed_time_is_served_in_time_or_after_the_downtime(worker: Worker) -> None:
+def test_every_fixed_time_is_served_in_time_or_after_the_downtime(worker: SimulatedWorker) -> None:
     for runs in of(worker).values():
         for earlier, later in itertools.pairwise(runs):
             if later.mirror.cron and earlier.status != INTERRUPTED:
@@ -202,7 +202,7 @@ def test_every_fixed_time_is_served_in_time_or_after_the_downtime(worker: Worker
                 assert late < (2 * DAY if is_calm(due) else 8 * DAY)
 
 
-def test_no_mirror_starves(worker: Worker) -> None:
+def test_no_mirror_starves(worker: SimulatedWorker) -> None:
     first = [run.start - BEGIN for run in worker.runs if run.due_at == 0 and not run.mirror.after]
     late = [run.start - run.due_at for run in plain(worker) if run.due_at > 0]
     calm = [run.start - run.due_at for run in plain(worker) if is_calm(run.due_at)]
@@ -212,7 +212,7 @@ def test_no_mirror_starves(worker: Worker) -> None:
     assert max(late) < 12 * DAY, "and the downtime is made up for within days"
 
 
-def test_what_became_due_in_the_downtime_is_served_the_most_overdue_first(worker: Worker) -> None:
+def test_what_became_due_in_the_downtime_is_served_the_most_overdue_first(worker: SimulatedWorker) -> None:
     waited = [run for run in plain(worker) if 0 < run.due_at < UP <= run.start and run.before.status != INTERRUPTED]
     waited.sort(key=lambda run: run.start)
 
@@ -225,7 +225,7 @@ def test_what_became_due_in_the_downtime_is_served_the_most_overdue_first(worker
     assert all(max(one) <= min(other) for one, other in itertools.pairwise(batches))
 
 
-def test_every_mirror_was_synced_about_as_often_as_it_should(worker: Worker) -> None:
+def test_every_mirror_was_synced_about_as_often_as_it_should(worker: SimulatedWorker) -> None:
     for name, runs in of(worker).items():
         mirror = worker.by_name[name]
         if mirror.cron:
@@ -248,7 +248,7 @@ def is_open(hours: tuple[SyncWindows, ...], zone: str, moment: float) -> bool:
     return span is not None and span.opens_at <= moment
 
 
-def test_sync_windows_and_mirrors_in_after_are_respected(worker: Worker) -> None:
+def test_sync_windows_and_mirrors_in_after_are_respected(worker: SimulatedWorker) -> None:
     runs = of(worker)
     successes = {name: [run.end for run in of_one if run.status == SUCCESS] for name, of_one in runs.items()}
     for run in worker.runs:

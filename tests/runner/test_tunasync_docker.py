@@ -13,7 +13,7 @@ from runner.plugin_api import Job, Machine
 from runner.providers import PROVIDERS
 from schemas.records import Mirror, Policy
 
-from .importing import DEBIAN, GLOBAL, Bench, Result, table, toml
+from .importing import DEBIAN, GLOBAL, Bench, ImportResult, table, toml
 
 DOCKER = "[docker]\nenable = true\n"
 IMAGE = DEBIAN + "docker_image = 'scripts:3'\n"
@@ -71,7 +71,7 @@ def of_tunasync(mirror: Mapping[str, Any], usual: Mapping[str, list[str]], log_f
     return understood([*argv, mirror["docker_image"], *mirror["command"].split()])
 
 
-def of_skipjack(mirror: Mirror, result: Result, log_file: str) -> Container:
+def of_skipjack(mirror: Mirror, result: ImportResult, log_file: str) -> Container:
     """The container that Skipjack's hook makes, without the variables that it adds under names of its own."""
     job = Job(mirror, paths_of(mirror, result.settings, result.policy), Machine())
     job.log_file = log_file

@@ -11,7 +11,7 @@ from runner.cli import main
 from runner.plugin_api import Job
 from runner.providers import PROVIDERS
 
-from .importing import DEBIAN, GLOBAL, SECRET, Bench, Result, table
+from .importing import DEBIAN, GLOBAL, SECRET, Bench, ImportResult, table
 
 # Nested mirrors, included files, names.
 
@@ -84,7 +84,7 @@ def test_included_files_are_found_from_here_or_from_the_file_that_names_them(ben
 
     code = main(["import", "tunasync", "conf/w.conf", "--into", "mirrors"])
 
-    result = Result(code, bench._capsys.readouterr().out, "", bench.folder)
+    result = ImportResult(code, bench._capsys.readouterr().out, "", bench.folder)
     assert set(result.mirrors) == {"debian", "a", "b", "hidden"}
     prefix = "" if relative_to == "." else "conf/"
     assert [line.split(" ")[0] for line in result.findings] == [

@@ -15,12 +15,12 @@ from runner.plugin_api import Job
 from runner.providers import PROVIDERS
 from schemas.records import Policy
 
-from .importing import DEBIAN, GLOBAL, SECRET, Bench, Result
+from .importing import DEBIAN, GLOBAL, SECRET, Bench, ImportResult
 
 DOCS = Path(__file__).parents[2] / "docs" / "from-tunasync.md"
 
 
-class Row(NamedTuple):
+class OptionRow(NamedTuple):
     """One row of the page's table."""
 
     section: str
@@ -29,9 +29,9 @@ class Row(NamedTuple):
     where: str
 
 
-def rows() -> list[Row]:
+def rows() -> list[OptionRow]:
     found = re.findall(r"^\| `(?:\[(\w+)\] )?(\w+)` \| (?:`([\w.]+)`)? ?\| (.*?) \|", DOCS.read_text("utf-8"), re.M)
-    return [Row(*each) for each in found]
+    return [OptionRow(*each) for each in found]
 
 
 MEMORY_TREE = "/memory" if Path("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists() else ""
@@ -136,14 +136,14 @@ ENABLED = ("cgroup", "docker", "zfs", "btrfs_snapshot")
 SECTION_KIND = {"text": "'x'", "texts": "['x']", "number": "1", "flag": "true", "size": "'1G'"}
 
 
-def sample(row: Row) -> str:
+def sample(row: OptionRow) -> str:
     kinds = SECTIONS[row.section] if row.section else MIRROR
     if (row.section, row.option) in SAMPLES:
         return SAMPLES[row.section, row.option][0]
     return f"'{SECRET}'" if row.option == "password" else SECTION_KIND[kinds[row.option]]
 
 
-def config_with(row: Row) -> tuple[str, int]:
+def config_with(row: OptionRow) -> tuple[str, int]:
     """A configuration that sets the row's option, and on which line."""
     line = f"{row.option} = {sample(row)}\n"
     beside = BESIDE.get((row.section, row.option), "")
@@ -159,7 +159,7 @@ def config_with(row: Row) -> tuple[str, int]:
     return head + line, len((head + line).splitlines())
 
 
-def found_at(row: Row, result: Result) -> Any:
+def found_at(row: OptionRow, result: ImportResult) -> Any:
     """What stands where the row says that the option went."""
     where = row.where.removesuffix(" and `policy.yml`")
     if where == "`runner.yml`":
@@ -206,7 +206,7 @@ def test_the_page_has_every_option_once() -> None:
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: f"{row.section}.{row.option}")
-def test_each_row_of_the_page_is_true(bench: Bench, row: Row) -> None:
+def test_each_row_of_the_page_is_true(bench: Bench, row: OptionRow) -> None:
     if row.option == "include_mirrors":
         (bench.folder / "worker.nothing").touch()
     config, line = config_with(row)

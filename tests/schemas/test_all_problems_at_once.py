@@ -29,7 +29,7 @@ SOUND = {
 """A repository without a problem, by its lines."""
 
 
-class Fault(NamedTuple):
+class PlantedFault(NamedTuple):
     """A line that replaces the one with the same key, or is appended; and its problem."""
 
     file: str
@@ -42,42 +42,52 @@ class Fault(NamedTuple):
 
 
 FAULTS = [
-    Fault("_site.yml", "motto: x", "Unknown key `motto`."),
-    Fault("_site.yml", "time_zone: Europe/Atlantis", "Unknown time zone `Europe/Atlantis`."),
-    Fault("_site.yml", "contact: ftp://h/x", "`ftp://h/x` is neither an e-mail address nor the URL of a web page."),
-    Fault("_workers.yml", "    silent_after: 5", "`silent_after` must be text, not 5. A bare number has no unit."),
-    Fault("_workers.yml", '    sync_windows: {forbidden: ["00:00-24:00"]}', "`sync_windows` never allow a sync"),
-    Fault("_defaults.yml", "use_ipv4: yes", "`yes` is a boolean for some YAML parsers and a word for others."),
-    Fault("_defaults.yml", "jitter: 5", "`jitter` must be text, not 5. A bare number has no unit."),
-    Fault("os/_defaults.yml", "timeout: 6 hours", '`timeout` cannot be "6 hours".'),
-    Fault("os/_defaults.yml", "env: {1A: b}", "`1A` is not a valid name."),
-    Fault("a.yml", "category: nope", "The category `nope` is not in `_site.yml`."),
-    Fault("a.yml", "upstream: rsync://h/x", "The upstream `rsync://h/x` does not end with a slash."),
-    Fault("a.yml", "memory_limit: 1MiB", "`memory_limit` is 1MiB, too little for any program."),
-    Fault("a.yml", 'fail_on_match: "("', "`fail_on_match` is not a valid regular expression: "),
-    Fault("a.yml", "formerly: [b]", "The previous name `b` is still in use (b.yml)."),
-    Fault("a.yml", "after: [nope]", "The mirror `nope` in `after` does not exist."),
-    Fault("a.yml", "retry: 0", "`retry` is 0, but must be at least 1."),
-    Fault("b.yml", "worker: [w1, w9]", "The worker `w9` is not in `_workers.yml`."),
-    Fault("b.yml", 'cron: "0 0 31 2 *"', "`0 0 31 2 *` "),
-    Fault("b.yml", "homepage: javascript:x", '`homepage` cannot be "javascript:x".'),
-    Fault("os/c.yml", "mirror_dir: /srv/data", "The directory of `b` lies in that of `c` (os/c.yml)."),
-    Fault("os/c.yml", "docker_volumes: [/a:/b]", "`docker_volumes` has no effect without a container."),
-    Fault("os/c.yml", "rsync_options: [--exclude]", "`rsync_options` ends with `--exclude`, which needs a value."),
-    Fault("os/c.yml", 'sync_windows: {allowed: ["01:00-02:00"], forbidden: ["00:00-24:00"]}', "`sync_windows` never "),
-    Fault("os/c.yml", "after: [d, c]", "`c` would wait for itself."),
-    Fault("d.yml", "rsync_options_extra: [-z]", "`rsync_options_extra` has no effect with the provider `command`."),
-    Fault("d.yml", "command: 'x \"'", "`command` cannot be split into words: No closing quotation"),
-    Fault(
+    PlantedFault("_site.yml", "motto: x", "Unknown key `motto`."),
+    PlantedFault("_site.yml", "time_zone: Europe/Atlantis", "Unknown time zone `Europe/Atlantis`."),
+    PlantedFault(
+        "_site.yml", "contact: ftp://h/x", "`ftp://h/x` is neither an e-mail address nor the URL of a web page."
+    ),
+    PlantedFault(
+        "_workers.yml", "    silent_after: 5", "`silent_after` must be text, not 5. A bare number has no unit."
+    ),
+    PlantedFault("_workers.yml", '    sync_windows: {forbidden: ["00:00-24:00"]}', "`sync_windows` never allow a sync"),
+    PlantedFault("_defaults.yml", "use_ipv4: yes", "`yes` is a boolean for some YAML parsers and a word for others."),
+    PlantedFault("_defaults.yml", "jitter: 5", "`jitter` must be text, not 5. A bare number has no unit."),
+    PlantedFault("os/_defaults.yml", "timeout: 6 hours", '`timeout` cannot be "6 hours".'),
+    PlantedFault("os/_defaults.yml", "env: {1A: b}", "`1A` is not a valid name."),
+    PlantedFault("a.yml", "category: nope", "The category `nope` is not in `_site.yml`."),
+    PlantedFault("a.yml", "upstream: rsync://h/x", "The upstream `rsync://h/x` does not end with a slash."),
+    PlantedFault("a.yml", "memory_limit: 1MiB", "`memory_limit` is 1MiB, too little for any program."),
+    PlantedFault("a.yml", 'fail_on_match: "("', "`fail_on_match` is not a valid regular expression: "),
+    PlantedFault("a.yml", "formerly: [b]", "The previous name `b` is still in use (b.yml)."),
+    PlantedFault("a.yml", "after: [nope]", "The mirror `nope` in `after` does not exist."),
+    PlantedFault("a.yml", "retry: 0", "`retry` is 0, but must be at least 1."),
+    PlantedFault("b.yml", "worker: [w1, w9]", "The worker `w9` is not in `_workers.yml`."),
+    PlantedFault("b.yml", 'cron: "0 0 31 2 *"', "`0 0 31 2 *` "),
+    PlantedFault("b.yml", "homepage: javascript:x", '`homepage` cannot be "javascript:x".'),
+    PlantedFault("os/c.yml", "mirror_dir: /srv/data", "The directory of `b` lies in that of `c` (os/c.yml)."),
+    PlantedFault("os/c.yml", "docker_volumes: [/a:/b]", "`docker_volumes` has no effect without a container."),
+    PlantedFault(
+        "os/c.yml", "rsync_options: [--exclude]", "`rsync_options` ends with `--exclude`, which needs a value."
+    ),
+    PlantedFault(
+        "os/c.yml", 'sync_windows: {allowed: ["01:00-02:00"], forbidden: ["00:00-24:00"]}', "`sync_windows` never "
+    ),
+    PlantedFault("os/c.yml", "after: [d, c]", "`c` would wait for itself."),
+    PlantedFault(
+        "d.yml", "rsync_options_extra: [-z]", "`rsync_options_extra` has no effect with the provider `command`."
+    ),
+    PlantedFault("d.yml", "command: 'x \"'", "`command` cannot be split into words: No closing quotation"),
+    PlantedFault(
         "d.yml", "password: {file: /a, credential: b}", "`password` sets more than one key, but only one may be set."
     ),
-    Fault("d.yml", "log_dir: /var/log/a", "`d` has the same `log_dir` as `a` (a.yml)."),
+    PlantedFault("d.yml", "log_dir: /var/log/a", "`d` has the same `log_dir` as `a` (a.yml)."),
 ]
 BETWEEN = ("mirror_dir", "log_dir")
 """Faults of two files: the inner or later one reports it, unless only the other one is broken anyway."""
 
 
-def with_faults(faults: Collection[Fault]) -> dict[str, list[str]]:
+def with_faults(faults: Collection[PlantedFault]) -> dict[str, list[str]]:
     files = {file: list(text) for file, text in SOUND.items()}
     for fault in faults:
         text = files[fault.file]
@@ -97,7 +107,7 @@ def problems_of(files: dict[str, list[str]]) -> list[Problem]:
         return list(refused.problems)
 
 
-def missed(faults: Collection[Fault]) -> list[str]:
+def missed(faults: Collection[PlantedFault]) -> list[str]:
     """Faults without their problem at their place, and problems without their fault."""
     files = with_faults(faults)
     left, result = problems_of(files), []
@@ -120,7 +130,7 @@ def test_the_repository_without_faults_is_sound() -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.file}:{fault.key}")
-def test_each_fault_is_reported_alone_and_with_each_other_one(fault: Fault) -> None:
+def test_each_fault_is_reported_alone_and_with_each_other_one(fault: PlantedFault) -> None:
     assert not missed([fault])
     later = FAULTS[FAULTS.index(fault) + 1 :]
     assert {other: found for other in later if (found := missed([fault, other]))} == {}

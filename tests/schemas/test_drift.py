@@ -19,10 +19,10 @@ from schemas.plugins import HOOK, PROVIDER
 from .kit import lines
 
 ROOT = Path(__file__).parents[2]
-Part = dict[str, Any]
+SchemaPart = dict[str, Any]
 
 
-def parts(part: Part, pointer: str = "") -> Iterator[tuple[str, Part]]:
+def parts(part: SchemaPart, pointer: str = "") -> Iterator[tuple[str, SchemaPart]]:
     """Yield every described part of a schema below `part`: properties, and values of mappings with free keys."""
     for key, below in part.get("properties", {}).items():
         yield f"{pointer}/properties/{key}", below
@@ -40,13 +40,13 @@ def parts(part: Part, pointer: str = "") -> Iterator[tuple[str, Part]]:
 EVERYWHERE = [(name, pointer) for name in SCHEMAS for pointer, _part in parts(schema(name))]
 
 
-def at(name: str, pointer: str) -> Part:
+def at(name: str, pointer: str) -> SchemaPart:
     """Return the part of a schema at a pointer, with the part of another file that it refers to."""
     part: Any = schema(name)
     for step in pointer.split("/")[1:]:
         part = part[int(step)] if isinstance(part, list) else part[step]
     file, _, below = part.get("$ref", "").partition("#")
-    described: Part = part | at(file.removesuffix(".schema.json"), below) if file else part
+    described: SchemaPart = part | at(file.removesuffix(".schema.json"), below) if file else part
     return described
 
 
@@ -54,7 +54,7 @@ def values_of(name: str, keyword: str) -> set[str]:
     return {found[keyword] for _pointer, found in everything(schema(name)) if isinstance(found.get(keyword), str)}
 
 
-def everything(part: Any, pointer: str = "") -> Iterator[tuple[str, Part]]:
+def everything(part: Any, pointer: str = "") -> Iterator[tuple[str, SchemaPart]]:
     if isinstance(part, dict):
         yield pointer, part
         for key, below in part.items():
@@ -121,7 +121,7 @@ RECORDS = [
 
 @pytest.mark.parametrize(("properties", "record", "own", "elsewhere"), RECORDS)
 def test_records_have_the_keys_and_defaults_of_their_schemas(
-    properties: Part, record: Any, own: set[str], elsewhere: set[str]
+    properties: SchemaPart, record: Any, own: set[str], elsewhere: set[str]
 ) -> None:
     assert set(properties) - elsewhere == set(record._fields) - own
     defaults: Mapping[str, Any] = record._field_defaults
@@ -168,7 +168,7 @@ MESSAGES = [
 
 
 @pytest.mark.parametrize(("part", "record"), MESSAGES)
-def test_messages_have_the_keys_of_their_schema(part: Part, record: Any) -> None:
+def test_messages_have_the_keys_of_their_schema(part: SchemaPart, record: Any) -> None:
     assert set(part["properties"]) == set(record._fields)
     assert set(record._fields) - set(record._field_defaults) <= set(part["required"])
 

@@ -269,7 +269,7 @@ def test_a_remote_of_another_owner_names_the_setting(origin: Origin, home: Path)
     assert fetch(origin.record, origin.checkout).files
 
 
-class Private(http.server.SimpleHTTPRequestHandler):
+class ProtectedRepository(http.server.SimpleHTTPRequestHandler):
     """Serves a bare repository with a password, and checks every command line meanwhile."""
 
     seen: ClassVar[set[str]] = set()
@@ -295,7 +295,7 @@ def private(origin: Origin, tmp_path: Path) -> Iterator[str]:
     bare = tmp_path / "web/m.git"
     subprocess.run(["git", "clone", "--quiet", "--bare", origin.work.as_uri(), str(bare)], check=True)
     git(bare, "update-server-info")
-    handler = functools.partial(Private, directory=str(bare.parent))
+    handler = functools.partial(ProtectedRepository, directory=str(bare.parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"127.0.0.1:{server.server_port}/m.git"
@@ -307,8 +307,8 @@ def test_a_password_in_the_address_is_on_no_command_line(origin: Origin, private
     user = quote("some body") + ":" + quote("p@s/s'3cret\"$(id)", safe="")
     revision = fetch(Repository(f"http://{user}@{private}", timeout=300), origin.checkout)
     assert revision.commit == origin.git("rev-parse", "HEAD")
-    assert any("remote-http" in words for words in Private.seen), "it was looked at while git was at work"
-    assert not [words for words in Private.seen if "3cret" in words]
+    assert any("remote-http" in words for words in ProtectedRepository.seen), "it was looked at while git was at work"
+    assert not [words for words in ProtectedRepository.seen if "3cret" in words]
 
 
 def test_a_credential_helper_of_the_user_is_used(origin: Origin, private: str, home: Path) -> None:

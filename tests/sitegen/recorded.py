@@ -12,7 +12,7 @@ _STAMP = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z", re.ASCII)
 _WEB = ("last_update", "last_started", "last_ended")
 
 
-class Exchange(NamedTuple):
+class RecordedExchange(NamedTuple):
     """One request and its answer; `here` has what differs for this manager: `status`, `body`, or some `fields`."""
 
     title: str
@@ -24,25 +24,25 @@ class Exchange(NamedTuple):
     here: dict[str, Any]
 
 
-def exchanges(name: str) -> list[Exchange]:
+def exchanges(name: str) -> list[RecordedExchange]:
     """Read one of the files in the folder `exchanges`."""
     _head, *blocks = (FOLDER / name).read_text(encoding="utf-8").split("\n### ")
     return [_exchange(block.strip().split("\n")) for block in blocks]
 
 
-def _exchange(lines: list[str]) -> Exchange:
+def _exchange(lines: list[str]) -> RecordedExchange:
     title, request, *rest = lines
     method, path = request.split()
     arrow = next(number for number, line in enumerate(rest) if line.startswith("-> "))
     answer = [line for line in rest[arrow + 1 :] if not line.startswith("here ")]
     differs = [line for line in rest[arrow + 1 :] if line.startswith("here ")]
     here = json.JSONDecoder().raw_decode(differs[0].removeprefix("here "))[0] if differs else {}
-    return Exchange(
+    return RecordedExchange(
         title, method, path, "\n".join(rest[:arrow]) or None, int(rest[arrow].split()[1]), "".join(answer), here
     )
 
 
-def expected_here(exchange: Exchange) -> tuple[int, str]:
+def expected_here(exchange: RecordedExchange) -> tuple[int, str]:
     """Return the status and the answer that this manager must give.
 
     The notes in the recording have the system's error with its number, which the manager has left out since.
@@ -59,7 +59,7 @@ def compact(content: Any) -> str:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
-class Times:
+class NamedTimes:
     """Gives each time that a manager set a name, in the order of first use.
 
     So equal names in two managers' answers mean that the same fields hold the same moments. The list for web pages has

@@ -163,13 +163,13 @@ def pinged(manager: Manager) -> bool:
 
 
 def test_an_ipv6_64_is_one_address() -> None:
-    class Held:
+    class HeldConnection:
         def check_deadlines(self, now: float) -> None:
             raise AssertionError(now)
 
     gate = Gate(ClientLimits(connections=9, connections_per_address=1), networks(["2001:db8:9::/48"], "x"))
     hosts = ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "::ffff:192.0.2.1", "192.0.2.1", "2001:db8:9::1"]
-    held = [(Held(), host) for host in [*hosts, hosts[-1]]]
+    held = [(HeldConnection(), host) for host in [*hosts, hosts[-1]]]
     refused = [gate.enter(*each) is not None for each in held]
     assert refused == [False, True, False, False, True, False, False]
     for connection, _ in held:

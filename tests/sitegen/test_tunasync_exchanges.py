@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from tests.sitegen.kit import Manager
-from tests.sitegen.recorded import Exchange, Times, compact, exchanges, expected_here
+from tests.sitegen.recorded import NamedTimes, RecordedExchange, compact, exchanges, expected_here
 
 GO = {"User-Agent": "Go-http-client/1.1", "Accept-Encoding": "gzip", "Content-Type": "application/json; charset=utf-8"}
 RECORDED_URL = "localhost:6000"
@@ -31,7 +31,7 @@ def manager(tmp_path: Path, nobody: str) -> Iterator[Manager]:
     made.session.close()
 
 
-def answered(manager: Manager, exchange: Exchange, nobody: str) -> tuple[int, str]:
+def answered(manager: Manager, exchange: RecordedExchange, nobody: str) -> tuple[int, str]:
     body = exchange.body and exchange.body.replace(RECORDED_URL, nobody).encode()
     answer = requests.request(exchange.method, manager.url + exchange.path, data=body, headers=GO, timeout=300)
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
@@ -50,7 +50,7 @@ def _plain(content: Any) -> Any:
 def test_every_answer_is_the_recorded_one(manager: Manager, nobody: str, file: str) -> None:
     found = exchanges(file)
     given = "".join(exchange.body or "" for exchange in found)
-    there, here = Times(given), Times(given)
+    there, here = NamedTimes(given), NamedTimes(given)
     for exchange in found:
         status, expected = expected_here(exchange)
         code, answer = answered(manager, exchange, nobody)

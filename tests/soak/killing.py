@@ -10,7 +10,7 @@ from typing import NamedTuple
 from schemas.states import ENDS
 from tests.e2e.parts import wait_until
 from tests.soak import truth
-from tests.soak.truth import Past
+from tests.soak.truth import JournalRun
 from tests.soak.worker_life import SCRIPTS, SLOTS, Life
 
 KINDS = ("run", "run", "provider", "provider", "tick", "courier", "manager", "publisher", "all")
@@ -19,7 +19,7 @@ KINDS = ("run", "run", "provider", "provider", "tick", "courier", "manager", "pu
 OF_A_WORKER = ("tick", "run", "provider", "courier")
 
 
-class Result(NamedTuple):
+class SoakResult(NamedTuple):
     """The results: kills by kind, ends of runs by status, and all faults."""
 
     deaths: Counter[str]
@@ -28,7 +28,7 @@ class Result(NamedTuple):
     seconds: float
 
 
-def soak(folder: Path, deaths: int, seed: int, tell: Callable[[str], None]) -> Result:
+def soak(folder: Path, deaths: int, seed: int, tell: Callable[[str], None]) -> SoakResult:
     """Kill that many times, then let everything come to rest and compare."""
     began, watch = time.monotonic(), _Watch()
     killed: Counter[str] = Counter()
@@ -52,7 +52,7 @@ def soak(folder: Path, deaths: int, seed: int, tell: Callable[[str], None]) -> R
             watch.problems.append(str(error))
         watch.problems += _final(life)
         ends = Counter(run.status for run in truth.past(life.worker))
-    return Result(killed, ends, watch.problems, time.monotonic() - began)
+    return SoakResult(killed, ends, watch.problems, time.monotonic() - began)
 
 
 def _kill(life: Life, kind: str, dice: random.Random) -> bool:
@@ -68,7 +68,7 @@ class _Watch:
 
     def __init__(self) -> None:
         self.problems: list[str] = []
-        self._ended: dict[int, Past] = {}
+        self._ended: dict[int, JournalRun] = {}
 
     def look(self, life: Life) -> None:
         """Note what is not as it must be."""

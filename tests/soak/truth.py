@@ -31,7 +31,7 @@ The numbers of descriptors that a shell can name are its own, as they are for an
 """
 
 
-class Past(NamedTuple):
+class JournalRun(NamedTuple):
     """A run as the journal has it."""
 
     id: int
@@ -56,12 +56,12 @@ def lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def past(worker: Worker) -> list[Past]:
+def past(worker: Worker) -> list[JournalRun]:
     """All runs of the journal, oldest first."""
     connection = sqlite3.connect(worker.state / "journal.db", timeout=30)
     try:
         query = "SELECT id, mirror, status, started_at, ended_at, attempts FROM run ORDER BY id"
-        return [Past(*row) for row in connection.execute(query)]
+        return [JournalRun(*row) for row in connection.execute(query)]
     finally:
         connection.close()
 
@@ -115,7 +115,7 @@ def violations(worker: Worker) -> Iterator[str]:
         yield f"a bug was reported: {path.read_text()}"
 
 
-def _of_mirror(mirror: str, runs: list[Past], starts: list[str]) -> Iterator[str]:
+def _of_mirror(mirror: str, runs: list[JournalRun], starts: list[str]) -> Iterator[str]:
     active = [run for run in runs if run.status not in ENDS]
     if len(active) > 1:
         yield f"{mirror} has several active runs: {active}"

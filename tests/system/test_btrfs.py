@@ -20,11 +20,11 @@ from tests.e2e.parts import ConfigRepository, Worker
 REPOSITORY = Path(__file__).parents[2]
 NOBODY = 65534
 
-Mount = Callable[..., Path]
+MakeMount = Callable[..., Path]
 
 
 @pytest.fixture
-def mount() -> Iterator[Mount]:
+def mount() -> Iterator[MakeMount]:
     """What mounts a new Btrfs with the options that it is given; anybody may go to it and write there."""
     folder = Path(tempfile.mkdtemp(prefix="skipjack-btrfs-"))
     folder.chmod(0o755)
@@ -48,7 +48,7 @@ def mount() -> Iterator[Mount]:
 
 
 @pytest.fixture
-def disk(mount: Mount) -> Path:
+def disk(mount: MakeMount) -> Path:
     return mount("user_subvol_rm_allowed")
 
 
@@ -190,7 +190,7 @@ def test_what_a_run_may_do_is_enough(disk: Path, user: int) -> None:
     assert Path(job.snapshot).stat().st_uid == user
 
 
-def test_without_the_mount_option_an_ordinary_user_gets_a_message_and_the_new_snapshot_stays(mount: Mount) -> None:
+def test_without_the_mount_option_an_ordinary_user_gets_a_message_and_the_new_snapshot_stays(mount: MakeMount) -> None:
     disk = mount()
     with rights_of(NOBODY):
         job = job_on(disk)
@@ -267,7 +267,7 @@ def test_whatever_kills_it_before_any_step_one_is_published_and_the_next_success
         assert not before or left[-2] == [aside, "debian"], "killed before the old one was deleted"
 
 
-def test_a_snapshot_cannot_lie_on_another_file_system(mount: Mount, tmp_path: Path) -> None:
+def test_a_snapshot_cannot_lie_on_another_file_system(mount: MakeMount, tmp_path: Path) -> None:
     disk, other = mount(), mount()
     for folder in (tmp_path, other):
         job = job_on(disk, folder)

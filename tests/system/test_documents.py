@@ -48,7 +48,7 @@ _KEEPS = re.compile(r"([A-Z]+=\S+|cd \S+)")
 Step = Callable[[str], object]
 
 
-class Reader:
+class PageReader:
     """A reader who enters the commands of a page one after the other, in a folder with Skipjack's source."""
 
     def __init__(self, box: Box) -> None:
@@ -118,7 +118,7 @@ def answers(box: Box) -> None:
 def test_a_site_is_installed_and_used_by_the_readme(site: Site) -> None:
     box, page = site.box, "README.md"
     box.shell("rm -rf /opt/skipjack /etc/skipjack")
-    reader = Reader(box)
+    reader = PageReader(box)
     token: list[str] = []
 
     def manager(command: str) -> None:
@@ -164,7 +164,7 @@ def test_a_site_is_installed_and_used_by_the_readme(site: Site) -> None:
 def test_units_are_installed_used_and_upgraded_by_their_page(site: Site) -> None:
     box, page = site.box, "docs/systemd.md"
     box.shell("rm -rf /opt/skipjack /etc/skipjack")
-    reader = Reader(box)
+    reader = PageReader(box)
 
     def edit(command: str) -> None:
         box.path(SETTINGS).write_text(RUNNER)
@@ -214,7 +214,7 @@ def test_images_are_loaded_by_the_page_about_containers(site: Site) -> None:
     box.shell("umount --lazy /proc/sys; umount --lazy /proc/sys/net")
     site.install("--containers")
     box.do("podman", "import", "/srv/image.tar", engines.IMAGE)
-    reader = Reader(box)
+    reader = PageReader(box)
 
     def load(command: str) -> None:
         assert reader.give(command) == f"loaded {engines.IMAGE}\n"
@@ -231,7 +231,7 @@ def test_a_token_is_handed_over_by_the_managers_page_and_its_driver_is_installed
     box.write("/usr/local/bin/ssh", '#!/bin/sh\n[ "$1" = root@w1 ] && exec sh -c "$2"\n', 0o755)
     box.shell("rm -rf /etc/skipjack/credentials")
     box.write("/etc/skipjack/manager.yml", blocks(page, "yaml")[0].text)
-    Reader(box).follow(page, {})
+    PageReader(box).follow(page, {})
     assert box.do("stat", "-c", "%a %U %s", CREDENTIAL).startswith("600 root ")
     assert len(box.do("cat", CREDENTIAL)) > 20
     box.do("/opt/skipjack/bin/python", "-c", "import psycopg")
@@ -288,7 +288,7 @@ def test_a_command_is_given_by_the_page_of_the_api(site: Site) -> None:
     site.wait_for("debian", "success")
     wait_until(lambda: "debian" in box.do("curl", "-sf", "http://127.0.0.1:8080/jobs"), "the manager has its report")
     before = len(site.ends("debian"))
-    reader = Reader(box)
+    reader = PageReader(box)
     reader.give(f"TOKEN={box.do(manager, 'token', 'add', 'alice', '--scope', 'operator')}")
     [curl] = commands(blocks(page, "sh")[0])
     said = reader.give(curl)
@@ -301,6 +301,6 @@ def test_a_command_is_given_by_the_page_of_the_api(site: Site) -> None:
 def test_a_control_group_is_made_by_the_page_about_settings(site: Site) -> None:
     box = site.box
     box.do("useradd", "--system", "skipjack")
-    Reader(box).follow("docs/settings.md", {})
+    PageReader(box).follow("docs/settings.md", {})
     assert box.do("stat", "-c", "%U", "/sys/fs/cgroup/memory/skipjack/cgroup.procs") == "skipjack"
     box.do("rmdir", "/sys/fs/cgroup/memory/skipjack")

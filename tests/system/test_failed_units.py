@@ -12,7 +12,7 @@ from tests.system.site import SKIPJACK, Site
 WISHES = "/var/lib/skipjack/wishes"
 TIMERS = ("skipjack-tick.timer", "skipjack-follow.timer")
 PATHS = ("skipjack-tick.path", "skipjack-follow.path", "skipjack-measure.path")
-Fault = Callable[[Box], AbstractContextManager[None]]
+Obstacle = Callable[[Box], AbstractContextManager[None]]
 LONG = 240.0
 """Seconds after which something counts as never happening."""
 
@@ -77,7 +77,7 @@ def full_disk(box: Box) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("fault", [no_program, half_a_program, full_disk], ids=lambda fault: fault.__name__)
-def test_a_request_is_kept_until_its_program_can_start_again(worker: Box, fault: Fault) -> None:
+def test_a_request_is_kept_until_its_program_can_start_again(worker: Box, fault: Obstacle) -> None:
     worker.do("systemctl", "start", "skipjack-tick.service")  # so that what it recovers from is this
     before = starts(worker, "skipjack-tick.service")
     with fault(worker):
