@@ -49,7 +49,9 @@ class Server:
 
     def start(self) -> None:
         """Start it and wait until it takes connections."""
+        # 13 and older hash passwords with MD5 otherwise.
         options = f"-k '' -c listen_addresses=127.0.0.1 -p {self.port} -c fsync=off -c max_connections=200"
+        options += " -c password_encryption=scram-sha-256"
         self._do("pg_ctl", "-D", self.data, "-w", "-l", self._folder / "log", "-o", options, "start")
 
     def stop(self) -> None:
