@@ -16,7 +16,8 @@ import os
 import time
 
 _OUT_OF_REACH = 700
-"""The lowest descriptor number for inherited locks: scripts use 3 to 9, often 100 or 200; 1024 is the usual limit."""
+"""The lowest descriptor number for inherited locks, since a script's `exec 9>file` would free the one with number 9.
+Scripts use 3 to 9, often 100 or 200; 1024 is the usual limit."""
 
 
 def try_lock(path: str, *, wait: float = 0.0) -> int | None:
@@ -96,14 +97,12 @@ def is_at(descriptor: int, path: str) -> bool:
     return (found.st_dev, found.st_ino) == (there.st_dev, there.st_ino)
 
 
-def out_of_reach(descriptor: int) -> int:
-    """Move an inherited lock to a high descriptor number and return that: a script's `exec 9>file` would free it."""
+def for_child(descriptor: int) -> int:
+    """Return a copy of a descriptor that new processes inherit, under a number that no script uses."""
     try:
-        high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_REACH)
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD, _OUT_OF_REACH)
     except OSError:  # above our limit of open files
-        return descriptor
-    os.close(descriptor)
-    return high
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD, 0)
 
 
 def is_held(path: str) -> bool:

@@ -43,7 +43,8 @@ def watch(seconds: float, words: list[str]) -> str:
     supervisor.adopt_orphans()
     source, channel = os.pipe()
     argv = [sys.executable, "-I", "-S", os.path.abspath(__file__), "import", str(channel), *words]
-    exited = supervisor.run(argv, dict(os.environ), "/", 2, (channel,), seconds, supervisor.Stop(), [keep], grace=0)
+    os.set_inheritable(channel, True)  # under its own number, which the words above have
+    exited = supervisor.run(argv, dict(os.environ), "/", 2, (), seconds, supervisor.Stop(), [keep], grace=0)
     os.close(channel)
     result = _read(source)
     if exited.code == ENOUGH:

@@ -69,7 +69,7 @@ class DirectoryLock:
         descriptor = locks.try_lock_directory(folder, wait=PATIENCE, shared=shared)
         if descriptor is None:
             raise in_use(directory, locks.holders(folder), folder)
-        return locks.out_of_reach(descriptor)
+        return descriptor
 
     def moved(self) -> str:
         """Return why the path no longer leads to the locked directory, or leads out of the root; else empty."""

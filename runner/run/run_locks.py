@@ -68,7 +68,7 @@ def taken(layout: StateLayout, name: str, paths: Paths, slots: int) -> Iterator[
             what = f"cannot sync {name}: it is already being synced."
             raise SkipjackError(what, "Wait for the end of that run, or look into its log.")
         # Without a longer wait: a tick takes the supervisor lock to end the processes that hold this one.
-        mirror = _inherited(stack, locks.try_lock(mirror_path, wait=PATIENCE))
+        mirror = _own(stack, locks.try_lock(mirror_path, wait=PATIENCE))
         if mirror is None:
             raise _orphaned(name, mirror_path)
         slot = Slot(layout, slots)
@@ -98,10 +98,6 @@ def _own(stack: contextlib.ExitStack, descriptor: int | None) -> int | None:
     if descriptor is not None:
         stack.callback(os.close, descriptor)
     return descriptor
-
-
-def _inherited(stack: contextlib.ExitStack, descriptor: int | None) -> int | None:
-    return _own(stack, None if descriptor is None else locks.out_of_reach(descriptor))
 
 
 def _free_slot(layout: StateLayout, slots: int) -> int | None:

@@ -94,10 +94,10 @@ def run(
     Of two sinks the second one gets standard error. `chores` is called from time to time while there is no output.
     `pipe` is the pipe of standard output to its sink.
 
-    `keep` are descriptors that it and its children inherit (locks). `timeout` and `grace`, the time between TERM and
-    KILL, are in seconds. When it ends, the rest of its group is killed, and after `adopt_orphans` all our other
-    descendants as well. Raises CannotStart, and any exception of a sink after the process has been ended and the sinks
-    got the rest of its output.
+    `keep` are descriptors of which it and its children inherit copies (locks). `timeout` and `grace`, the time between
+    TERM and KILL, are in seconds. When it ends, the rest of its group is killed, and after `adopt_orphans` all our
+    other descendants as well. Raises CannotStart, and any exception of a sink after the process has been ended and the
+    sinks got the rest of its output.
     """
     pid, outputs = _spawn_into(argv, env, cwd, log, keep, sinks, pipe)
     watch = os.pidfd_open(pid)  # readable when the process ends, so that one poll waits for it and for its output
@@ -148,8 +148,6 @@ def _spawn_into(
     if sinks and pipe != _WIDE:
         # A process that must not get ahead of us inherits the reading end as well. Else it would find no reader once we
         # are killed, and rsync goes on then: with a reader it waits for room, until a tick ends it.
-        source, target = ends[0]
-        ends[0] = locks.out_of_reach(source), target
         keep = (*keep, ends[0][0])
     targets = [target for _source, target in ends] or [log]
     try:
@@ -210,14 +208,11 @@ def _read(path: str) -> bytes:
 def _spawn(argv: Sequence[str], env: Mapping[str, str], cwd: str, outputs: tuple[int, int], keep: Sequence[int]) -> int:
     """Start a process with these descriptors as its standard output and error."""
     program = find_program(argv[0], env.get("PATH", os.defpath), cwd)
-    for descriptor in keep:
-        # posix_spawn has no `pass_fds`: a child gets every descriptor that is inheritable at that moment.
-        os.set_inheritable(descriptor, True)
     null = os.open(os.devnull, os.O_RDONLY)
     try:
         actions = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in enumerate((null, *outputs))]
         # posix_spawn can set neither the folder nor the OOM score of the child, so both are inherited from us.
-        with _being_in(cwd), _rather_than_us():
+        with _being_in(cwd), _rather_than_us(), _inheriting(keep):
             return os.posix_spawn(
                 program, list(argv), env, setsid=True, setsigdef=DEFAULTED, file_actions=actions
             )  # fmt: skip
@@ -228,8 +223,22 @@ def _spawn(argv: Sequence[str], env: Mapping[str, str], cwd: str, outputs: tuple
         raise CannotStart(f"{program} cannot be started: {reason}") from error
     finally:
         os.close(null)
-        for descriptor in keep:
-            os.set_inheritable(descriptor, False)
+
+
+@contextlib.contextmanager
+def _inheriting(descriptors: Sequence[int]) -> Iterator[None]:
+    """Let processes started in the block inherit copies of these descriptors.
+
+    posix_spawn has no `pass_fds`: a child gets every descriptor that is inheritable at that moment.
+    """
+    copies: list[int] = []
+    try:
+        for descriptor in descriptors:
+            copies.append(locks.for_child(descriptor))  # noqa: PERF401 - those that were made are closed in any case
+        yield
+    finally:
+        for copy in copies:
+            os.close(copy)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,8 @@
 import errno
 import fcntl
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -251,6 +253,29 @@ def test_a_process_inherits_no_descriptor_and_no_secret_of_skipjack(
     said = (tmp_path / "log").read_text()
     assert "other" not in said
     assert "CREDENTIALS_DIRECTORY" not in said
+
+
+@pytest.mark.parametrize(("limit", "lowest"), [(1024, 700), (500, 3)])
+def test_a_process_inherits_a_lock_under_a_number_that_scripts_do_not_use(
+    tmp_path: Path, limit: int, lowest: int
+) -> None:
+    path = tmp_path / "lock"
+    descriptor = locks.try_lock(str(path))
+    assert descriptor is not None
+    log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
+    try:
+        argv = ["sh", "-c", "ls -l /proc/$$/fd"]
+        assert supervisor.run(argv, os.environ, str(tmp_path), log, [descriptor], None, UNSTOPPED).code == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        os.close(log)
+    found = re.findall(rf"(\d+) -> {re.escape(str(path))}$", (tmp_path / "log").read_text(), re.MULTILINE)
+    assert len(found) == 1 and lowest <= int(found[0]) < limit
+    assert locks.is_held(str(path)) and not os.get_inheritable(descriptor)
+    os.close(descriptor)
+    assert not locks.is_held(str(path)), "no copy is left"
 
 
 def test_a_program_is_searched_for_in_the_path_of_the_mirror(tmp_path: Path) -> None:
