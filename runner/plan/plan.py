@@ -31,6 +31,9 @@ FORMAT = 8
 FORMER = (7,)
 """Formats of earlier releases that differ in nothing but missing facts of the header."""
 
+Stamp = tuple[int, int, int]
+"""Identifies the file of a plan: its device, its inode and its modification time."""
+
 PlanProblem = tuple[str | None, str, str, str]
 """A problem in the plan: its mirror or None, the place, what is wrong, what to do."""
 
@@ -234,10 +237,11 @@ def _decoding(what: str) -> Iterator[None]:
 
 
 class Plan:
-    """An open plan."""
+    """An open plan. `stamp` identifies its file, see `stamp_of`."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, stamp: Stamp) -> None:
         self._connection = connection
+        self.stamp = stamp
         row = connection.execute("SELECT content, sum FROM header").fetchone()
         if row is None:
             raise sqlite3.DatabaseError("it has no header")
@@ -315,6 +319,18 @@ def _decode_header(text: str) -> Header:
     return Header(**{key: plain[key] for key in Header._fields if key in plain})
 
 
+def stamp_of(path: str) -> Stamp | None:
+    """Return the stamp of the plan at a path, which changes when follow replaces it; None if it cannot be reached."""
+    try:
+        return _stamp(os.stat(path))
+    except OSError:
+        return None
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return found.st_dev, found.st_ino, found.st_mtime_ns
+
+
 @contextmanager
 def opened(path: str, *, former: bool = False) -> Iterator[Plan]:
     """Open the plan for reading; SkipjackError if it is missing, damaged or of another version.
@@ -333,6 +349,8 @@ def opened(path: str, *, former: bool = False) -> Iterator[Plan]:
         raise SkipjackError(f"the plan {path} is damaged: it is empty (0 bytes).", _AGAIN)
     if not os.access(path, os.R_OK):
         raise _unreadable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES), path))
+    # Taken before it is opened: a plan that replaces it meanwhile only seems to be newer than the one that is read.
+    stamp = _stamp(found)
     try:
         # A plan is replaced and never changed. So SQLite needs no locks, and no folder that it may write to.
         connection = sqlite_database.connect(path, "mode=ro&immutable=1")
@@ -340,7 +358,7 @@ def opened(path: str, *, former: bool = False) -> Iterator[Plan]:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version not in (FORMAT, *(FORMER if former else ())):
                 raise SkipjackError(f"the plan {path} was written by another version.", "Run `skipjack follow`.")
-            read = Plan(connection)
+            read = Plan(connection, stamp)
             if version != FORMAT:
                 read.header = read.header._replace(fingerprint="")  # a follow makes a new plan
             yield read

@@ -1,7 +1,6 @@
 """Wait between two attempts of a run: give up the slot, sleep, take a slot again."""
 
 import contextlib
-import os
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -42,7 +41,7 @@ class RetryPause:
         self._layout, self._run_dir, self._book = layout, header.run_dir, book
         self._run, self._held, self._stop = run, held, stop
         self._beyond = held.slot.slots - header.slots  # of a run that was forced
-        self._plan_seen: os.stat_result | None = None
+        self._plan_seen: plan.Stamp | None = None
 
     def __call__(self, job: Job, ending: Ending) -> Sequence[int] | None:
         """Wait; return the descriptors that the next attempt's processes inherit, None after a stop signal."""
@@ -102,13 +101,9 @@ class RetryPause:
 
     def _count_slots(self) -> None:
         """Read the current number of slots from the plan, which a new revision may have changed since the run began."""
-        with contextlib.suppress(OSError, SkipjackError):  # without a readable plan the last known number stays
-            found = os.stat(self._layout.plan)
-            if self._plan_seen is None or not _is_same(found, self._plan_seen):
-                with plan.opened(self._layout.plan) as opened:
-                    self._held.slot.slots = opened.header.slots + self._beyond
-                self._plan_seen = found
-
-
-def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
-    return (one.st_dev, one.st_ino, one.st_mtime_ns) == (other.st_dev, other.st_ino, other.st_mtime_ns)
+        if self._plan_seen is not None and self._plan_seen == plan.stamp_of(self._layout.plan):
+            return
+        with contextlib.suppress(SkipjackError):  # without a readable plan the last known number stays
+            with plan.opened(self._layout.plan) as opened:
+                self._held.slot.slots = opened.header.slots + self._beyond
+            self._plan_seen = opened.stamp

@@ -69,7 +69,7 @@ def run(layout: StateLayout, name: str, launched: int | None, allowed: Allowed) 
     # Before anything is recorded: from here on a run that gets a signal records its end.
     stop = supervisor.Stop()
     stop.listen()
-    header, planned, renamed = _planned(layout, name)
+    header, planned, renamed, seen = _planned(layout, name)
     mirror = planned.mirror
     if not mirror.docker_image:  # podman's helpers serve other mirrors, too, and containers are ended by name
         supervisor.adopt_orphans()
@@ -89,7 +89,7 @@ def run(layout: StateLayout, name: str, launched: int | None, allowed: Allowed) 
         number = _begin(book, planned, launched)
         job = _job(planned, layout, header, book, allowed)
         pause = partial(_pause, layout, header, book, number, held, stop)
-        ending = _supervise(job, book, number, held, stop, header, pause)
+        ending = _supervise(job, book, number, held, stop, header, seen, pause)
         only_requested = book.was_requested(name)
         unmeasured = ending.status == SUCCESS and mirror.measure_size and book.needs_size(name, time.time())
     # After the locks are released: a tick that starts earlier would find the slot taken.
@@ -105,8 +105,11 @@ def run(layout: StateLayout, name: str, launched: int | None, allowed: Allowed) 
     return code
 
 
-def _planned(layout: StateLayout, name: str) -> tuple[Header, Planned, list[Planned]]:
-    """Return the plan's header, the mirror, and the mirror again if it was renamed; SkipjackError if it is unknown."""
+def _planned(layout: StateLayout, name: str) -> tuple[Header, Planned, list[Planned], plan.Stamp]:
+    """Return the plan's header, the mirror, the mirror again if it was renamed, and the stamp of the plan's file.
+
+    SkipjackError if the mirror is unknown.
+    """
     if not is_name(name):
         raise SkipjackError(f"`{name}` is not a valid mirror name.", "`skipjack next` lists this worker's mirrors.")
     with plan.opened(layout.plan) as opened:
@@ -114,7 +117,7 @@ def _planned(layout: StateLayout, name: str) -> tuple[Header, Planned, list[Plan
         if planned is None:
             raise opened.missing(name)
         renamed = opened.renamed() if planned.mirror.formerly else ()
-    return header, planned, [each for each in renamed if each.mirror.name == name]
+    return header, planned, [each for each in renamed if each.mirror.name == name], opened.stamp
 
 
 def _wait_for_slot(book: Journal, planned: Planned, header: Header, launched: int | None, allowed: Allowed) -> int:
@@ -249,7 +252,14 @@ def _pause(
 
 
 def _supervise(
-    job: Job, book: Journal, number: int, held: Locks, stop: supervisor.Stop, header: Header, pause: pipeline.Pause
+    job: Job,
+    book: Journal,
+    number: int,
+    held: Locks,
+    stop: supervisor.Stop,
+    header: Header,
+    seen: plan.Stamp,
+    pause: pipeline.Pause,
 ) -> Ending:
     name = job.mirror.name
     place = progress.Place(header.run_dir, name)
@@ -277,7 +287,7 @@ def _supervise(
         judged = {"refused": job.loss_refused, "counted": job.counted}
         left = left_in(job.directory, identity, *job.found, **judged, on_disk=job.on_disk)
     ending = ending._replace(left=left, unreached=ending.unreached and job.mirror.retry_after_failure > 0)
-    if _is_planned(StateLayout(job.machine.state_dir), name):
+    if _is_planned(StateLayout(job.machine.state_dir), name, seen):
         ending = ending._replace(next_run_at=_next_run_at(job.mirror, book, header, ending, now))
     book.end(number, name, ending, now)
     for complaint in job.complaints:
@@ -288,8 +298,13 @@ def _supervise(
     return ending
 
 
-def _is_planned(layout: StateLayout, name: str) -> bool:
-    """Return whether the plan still has the mirror, also under another name: a follow may have removed it meanwhile."""
+def _is_planned(layout: StateLayout, name: str, seen: plan.Stamp) -> bool:
+    """Return whether the plan still has the mirror, also under another name: a follow may have removed it meanwhile.
+
+    `seen` is the stamp of the plan that had it when the run began.
+    """
+    if plan.stamp_of(layout.plan) == seen:
+        return True
     try:
         with plan.opened(layout.plan) as opened:
             if opened.has(name):
