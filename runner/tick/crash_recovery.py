@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from runner.base import locks
 from runner.base.output import log, note
@@ -16,10 +17,11 @@ from runner.base.state_dir import StateLayout
 from runner.journal import journal
 from runner.journal.journal import Active, Ending, Journal
 from runner.plan import schedule
-from runner.subprocesses import launch, units
-from runner.subprocesses.spawn import GRACE
 from schemas.standard_streams import ERROR, WARNING
 from schemas.states import INTERRUPTED, LAUNCH_FAILED, LAUNCHING
+
+if TYPE_CHECKING:  # few ticks have anything to recover
+    from runner.subprocesses.units import UnitOutcome
 
 LAUNCH_TIMEOUT = 30.0
 """Seconds that a launched run may take to lock its supervisor lock before it counts as never started."""
@@ -30,10 +32,20 @@ UNIT_TIMEOUT = 600.0
 
 def recover_runs(layout: StateLayout, book: Journal, now: float) -> None:
     """Record the end of every run whose supervisor and provider are both gone."""
-    timeout = UNIT_TIMEOUT if units.service_manager(layout) else LAUNCH_TIMEOUT
     # `is_in_use`, since a run whose lock file was deleted is alive.
     dead = [active for active in book.active() if not locks.is_in_use(layout.lock("supervisor", active.mirror))]
-    outcomes = _outcomes(layout, dead)
+    if dead:
+        _recover(layout, book, dead, now)
+
+
+def _recover(layout: StateLayout, book: Journal, dead: list[Active], now: float) -> None:
+    from runner.subprocesses import units
+
+    manager = units.service_manager(layout)
+    timeout = UNIT_TIMEOUT if manager else LAUNCH_TIMEOUT
+    # What systemd knows of the units of launched runs that have not started.
+    launching = [active.mirror for active in dead if active.status == LAUNCHING]
+    outcomes = units.outcomes(manager, launching) if manager and launching else {}
     for active in dead:
         outcome = outcomes.get(active.mirror)
         if outcome is not None and outcome.is_of_before(active.launched_at):
@@ -68,6 +80,8 @@ def recover_unit(layout: StateLayout, name: str, now: float) -> None:
             if not busy and book.recover(active, _end_of_crashed(active, "", now), now):
                 _remove_copies(layout, name)
         only_requested = book.was_requested(name)
+    from runner.subprocesses import launch
+
     launch.want_tick(layout, only_requested=only_requested)
 
 
@@ -97,14 +111,7 @@ def _end_podman(layout: StateLayout, name: str) -> None:
     podman.end(layout, name)
 
 
-def _outcomes(layout: StateLayout, dead: list[Active]) -> Mapping[str, units.UnitOutcome]:
-    """Return what systemd knows of the units of launched runs that have not started."""
-    names = [active.mirror for active in dead if active.status == LAUNCHING]
-    manager = units.service_manager(layout) if names else None
-    return units.outcomes(manager, names) if manager else {}
-
-
-def _ending(active: Active, outcome: units.UnitOutcome | None, now: float, timeout: float) -> Ending | None:
+def _ending(active: Active, outcome: "UnitOutcome | None", now: float, timeout: float) -> Ending | None:
     """Return the end of a run without a supervisor, or None when it may still be starting."""
     if active.status != LAUNCHING or outcome is not None:
         pending = active.status == LAUNCHING and outcome is not None and outcome.pending
@@ -163,6 +170,8 @@ def _end_holders(paths: Mapping[str, str]) -> None:
     for name, path in paths.items():
         note("ending the processes that a killed run left behind", about=name)
         _signal_holders(path, signal.SIGTERM)
+    from runner.subprocesses.spawn import GRACE
+
     deadline = time.monotonic() + GRACE
     while time.monotonic() < deadline and any(locks.is_in_use(path) for path in paths.values()):
         time.sleep(0.05)

@@ -11,7 +11,6 @@ from runner.journal.journal import Active, Ending, Journal, Subject
 from runner.plan import plan, schedule
 from runner.plan.plan import Plan, Planned
 from runner.plan.schedule import Decision, State
-from runner.subprocesses import launch
 from runner.tick import crash_recovery
 from schemas import wakeup
 from schemas.states import LAUNCH_FAILED, LAUNCHING, QUEUED
@@ -54,7 +53,7 @@ def work(layout: StateLayout, now: float, *, only_requested: bool = False) -> Cy
             ended = [aliases.get(name, name) for name in decision.stop]  # locks keep the names of the start
             book.give_reason_to_stop(ended, "its sync window is over")
             stopping.stop(layout, ended)
-        finished = _queue(layout, opened, book, decision.wait, now)
+        finished = not decision.wait or _queue(layout, opened, book, decision.wait, now)
         if book.outbox.pending():
             wakeup.send(opened.header.run_dir, wakeup.COURIER)
         # Read again after the launches: the next-wake cache must have all runs whose supervisors have to live.
@@ -91,6 +90,10 @@ def _launch(
     A run is recorded before it is started, so that one that dies at once is known.
     """
     planned = _planned(opened, decision.launch)
+    if not planned:
+        return 0
+    from runner.subprocesses import launch  # loaded here, since most ticks start no run, and before one is recorded
+
     runs = book.launch([Subject.of(each) for each in planned], [], now, by_request=by_request)
     mirrors = {each.mirror.name: each.mirror for each in planned}
     for name, reason in launch.launch(layout, opened.header.run_dir, runs, mirrors).items():
@@ -104,6 +107,8 @@ def _queue(layout: StateLayout, opened: Plan, book: Journal, names: list[str], n
 
     Thousands take a while, in which runs end. The tick that such a run requests fills its slot, and records the rest.
     """
+    from runner.subprocesses import launch
+
     for first in range(0, len(names), AT_ONCE):
         if first and launch.is_tick_wanted(layout):
             return False

@@ -17,7 +17,7 @@ from runner.plan import plan, schedule
 from runner.plan.plan import Header, Plan, Planned
 from runner.subprocesses import launch, spawn, stopping
 from runner.tick import cycle, next_runs, tick
-from schemas import serialization
+from schemas import serialization, sqlite_database
 from schemas.records import Mirror, Repository, RunnerSettings
 from tests.e2e.parts import wait_until
 
@@ -65,6 +65,17 @@ def test_a_tick_reads_only_the_definitions_of_mirrors_that_it_starts(
         assert book.outbox.newest() == before + 2 * SLOTS, (
             "four ends and four launches are reported, and nothing that waits"
         )
+
+
+def test_a_tick_that_starts_nothing_does_not_wait_for_another_writer(
+    layout: StateLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "launch", lambda *_words: {})
+    cycle.work(layout, time.time())
+    monkeypatch.setattr(sqlite_database, "PATIENCE", 0.0)
+    with journal.opened(layout.journal) as other, other.together():
+        done = cycle.work(layout, time.time())
+    assert (done.launched, len(done.active)) == (0, SLOTS)
 
 
 def test_runs_are_started_before_queued_mirrors_are_recorded(

@@ -15,6 +15,7 @@ from runner import error_boundary
 from runner.base import locks, turns
 from runner.base.state_dir import StateLayout
 from runner.base.turns import turn
+from runner.subprocesses import spawn
 from runner.tick import crash_recovery, tick
 from schemas.errors import SkipjackError
 from schemas.lock_holders import described
@@ -91,7 +92,7 @@ def test_a_holder_that_cannot_be_ended_is_named(
     """Like a process of another user: one of our own group is not signalled either."""
     layout = StateLayout(str(tmp_path))
     path = layout.lock("mirror", "m")
-    monkeypatch.setattr(crash_recovery, "GRACE", 0.0)
+    monkeypatch.setattr(spawn, "GRACE", 0.0)
     with subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline()
         crash_recovery.end_orphans(layout, ["m"])
