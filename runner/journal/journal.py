@@ -8,11 +8,10 @@ import _sqlite3 as sqlite3  # without dates and times, which each run and tick w
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.base.output import log, masked
-from runner.journal import last_success, sizes, sqlite_file
-from runner.journal.last_success import Past
+from runner.journal import sizes, sqlite_file
 from runner.journal.mirror_table import MirrorTable
 from runner.journal.mirror_table import Subject as Subject
 from runner.journal.outbox import Outbox
@@ -27,6 +26,9 @@ from runner.plan.schedule import RECOVERY_DELAY, OperatorRequest, State, count_f
 from schemas.report import MirrorStatus, Probe, Run
 from schemas.standard_streams import WARNING
 from schemas.states import ENDS, INTERRUPTED, LAUNCHING, NONE, PRE_SYNCING, QUEUED, SUCCESS
+
+if TYPE_CHECKING:  # most ticks record nothing, and runs have loaded it
+    from runner.journal.last_success import Past
 
 KEPT_RUNS = 100
 """Ended runs kept for each mirror, once the manager knows them."""
@@ -129,8 +131,10 @@ class Journal:
         """Return the result of a mirror's last comparison with its upstream."""
         return self.mirrors.probe(mirror)
 
-    def past(self, mirror: str) -> Past:
+    def past(self, mirror: str) -> "Past":
         """Return what earlier runs left in a mirror's directory."""
+        from runner.journal.last_success import Past
+
         past = self.mirrors.past(mirror)
         if past is None:
             return Past()
@@ -153,12 +157,16 @@ class Journal:
 
         SkipjackError if the disk is full: then the run would have nothing to be compared with.
         """
+        from runner.journal import last_success
+
         seen = last_success.columns_of_first_look(upstream, files, size, on_disk)
         with sqlite_file.or_failed("cannot keep in the journal what a directory holds"), transaction(self._db):
             self.mirrors.update(mirror, seen)
 
     def allow_empty_start(self, mirror: str) -> None:
         """Record that the operator lets a mirror start in an empty directory, until the next success."""
+        from runner.journal import last_success
+
         with transaction(self._db):
             self.mirrors.update(mirror, last_success.columns_of_empty_start())
 
@@ -356,6 +364,8 @@ class Journal:
 
     def record_end(self, run: int, mirror: str, ending: Ending, now: float) -> bool:
         """Record how a run ended, unless that is recorded already; part of the caller's transaction."""
+        from runner.journal import last_success
+
         row, before = self.runs.row(run), self.mirrors.row(mirror)
         if row is None or row["status"] in ENDS:
             return False

@@ -3,14 +3,16 @@
 import _sqlite3 as sqlite3  # without dates and times, which each run and tick would load
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runner.journal.last_success import Past
 from runner.journal.sqlite_file import marks
 from runner.plan.plan import Planned
 from runner.plan.schedule import State
 from schemas.report import HIGHEST, Probe, decode_probe
 from schemas.states import ACTIVE, DISABLED, PAUSED, QUEUED
+
+if TYPE_CHECKING:  # ticks never ask for it
+    from runner.journal.last_success import Past
 
 _STATE = ", ".join(State._fields)
 
@@ -64,8 +66,10 @@ class MirrorTable:
         row: Mapping[str, Any] | None = self._db.execute("SELECT * FROM mirror WHERE name = ?", (name,)).fetchone()
         return row
 
-    def past(self, name: str) -> Past | None:
+    def past(self, name: str) -> "Past | None":
         """Return what earlier runs left in a mirror's directory; None if it has no row."""
+        from runner.journal.last_success import Past
+
         row = self._db.execute(f"SELECT {_PAST} FROM mirror WHERE name = ?", (name,)).fetchone()  # noqa: S608 - own columns
         return None if row is None else Past(*row)
 

@@ -2,13 +2,15 @@
 
 import _sqlite3 as sqlite3  # without dates and times, which each run and tick would load
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runner.base.output import masked
-from runner.journal.last_success import Left
 from runner.journal.sqlite_file import marks
 from schemas.report import HIGHEST, Run
 from schemas.states import ACTIVE, ENDS, INTERRUPTED, LAUNCHING, PRE_SYNCING, STOPPED, SUCCESS
+
+if TYPE_CHECKING:
+    from runner.journal.last_success import Left
 
 _RUN = ", ".join(Run._fields)
 
@@ -40,7 +42,7 @@ class Ending(NamedTuple):
     size: int | None = None
     log_tail: str = ""
     next_run_at: float | None = None
-    left: Left | None = None
+    left: "Left | None" = None
     by_name: bool = False
     transferred: int | None = None
     unreached: bool = False

@@ -15,7 +15,6 @@ from typing import TypeVar
 from runner.journal.migrations import MIGRATIONS
 from schemas import ownership, sqlite_database
 from schemas.errors import SkipjackError
-from schemas.regular_files import regular
 
 T = TypeVar("T")
 
@@ -255,6 +254,8 @@ def hold_back(connection: sqlite3.Connection) -> None:
     path = _held_back(connection)
     if os.path.exists(path):
         return
+    from schemas.regular_files import regular  # ticks do not need it
+
     aside = f"{path}.new"
     with suppress(OSError):
         try:

@@ -15,15 +15,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
-from runner.base.mirror_paths import Paths
 from runner.base.output import log
 from schemas import sqlite_database
 from schemas.errors import SkipjackError
-from schemas.mirror_record import Mirror, SyncWindows
-from schemas.serialization import decode_mirror, encode_mirror
 from schemas.standard_streams import WARNING
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # most ticks decode no definition
+    from runner.base.mirror_paths import Paths
+    from schemas.mirror_record import Mirror, SyncWindows
     from schemas.plugins import Plugin
 
 FORMAT = 8
@@ -89,7 +88,7 @@ class Header(NamedTuple):
     container_program: str = "docker"
     cgroup: str | None = None
     time_zone: str = "UTC"
-    sync_windows: SyncWindows | None = None
+    sync_windows: "SyncWindows | None" = None
     volumes: tuple[str, ...] = ()
     pattern_files: tuple[str, ...] = ()
     home: str = ""
@@ -108,8 +107,8 @@ class Header(NamedTuple):
 class Planned(NamedTuple):
     """One mirror of the plan; `revision` is the commit of its definition."""
 
-    mirror: Mirror
-    paths: Paths
+    mirror: "Mirror"
+    paths: "Paths"
     revision: str
 
 
@@ -124,13 +123,13 @@ class Due(NamedTuple):
     cron: str = ""
     jitter: int = 0
     after: tuple[str, ...] = ()
-    sync_windows: SyncWindows | None = None
+    sync_windows: "SyncWindows | None" = None
     backoff_limit: int | None = None
     retry_after_failure: int = 0
     since: float = 0.0
 
 
-def due(mirror: Mirror) -> Due:
+def due(mirror: "Mirror") -> Due:
     """Return the part of a definition that a tick needs."""
     return Due(**{key: getattr(mirror, key) for key in Due._fields if key != "since"})
 
@@ -176,6 +175,8 @@ def _write(aside: str, header: Header, rows: list[tuple[object, ...]]) -> None:
 
 
 def _row(planned: Planned, since: float) -> tuple[object, ...]:
+    from schemas.serialization import encode_mirror
+
     mirror = planned.mirror
     windows = json.dumps(mirror.sync_windows) if mirror.sync_windows else ""
     for_tick = (
@@ -207,12 +208,16 @@ def _sound(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 # Thousands of mirrors share a few windows, and each tick reads them all.
 @functools.lru_cache(maxsize=1024)
-def _windows(text: str) -> SyncWindows | None:
+def _windows(text: str) -> "SyncWindows | None":
     return _as_windows(json.loads(text)) if text else None
 
 
-def _as_windows(plain: list[Any] | None) -> SyncWindows | None:
-    return SyncWindows(tuple(plain[0]), tuple(plain[1]), plain[2]) if plain else None
+def _as_windows(plain: list[Any] | None) -> "SyncWindows | None":
+    if not plain:
+        return None
+    from schemas.mirror_record import SyncWindows
+
+    return SyncWindows(tuple(plain[0]), tuple(plain[1]), plain[2])
 
 
 _DUE = (
@@ -222,6 +227,9 @@ _PLANNED = "SELECT name, formerly, revision, paths, definition, sum FROM mirror"
 
 
 def _planned(row: tuple[Any, ...]) -> Planned:
+    from runner.base.mirror_paths import Paths
+    from schemas.serialization import decode_mirror
+
     name, _formerly, revision, paths, definition = _sound(row)
     with _decoding(f"the definition of {name}"):
         return Planned(decode_mirror(definition), Paths(*json.loads(paths)), revision)

@@ -6,10 +6,9 @@ for all, and gives free slots to those that wait for nothing else. `skipjack nex
 
 import functools
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner.plan.plan import Due, Header, Plan
-from schemas.mirror_record import SyncWindows
 from schemas.states import (
     ACTIVE,
     FAILED,
@@ -22,6 +21,9 @@ from schemas.states import (
     SUCCESS,
     TIMED_OUT,
 )
+
+if TYPE_CHECKING:  # few mirrors have any
+    from schemas.mirror_record import SyncWindows
 
 RECOVERY_DELAY = 60
 """Seconds until a mirror is tried again whose run was interrupted for an external reason.
@@ -87,7 +89,7 @@ class Rules(NamedTuple):
     worker: str = ""
     slots: int = 1
     time_zone: str = "UTC"
-    sync_windows: SyncWindows | None = None
+    sync_windows: "SyncWindows | None" = None
     unusable: frozenset[str] = frozenset()
     held: bool = False
 
@@ -285,7 +287,7 @@ def _begin(mirror: Due, rules: Rules, at: float) -> float | None:
     return None if span is None else max(at, span.opens_at)
 
 
-def _hours(mirror: Due, rules: Rules) -> tuple[SyncWindows, ...]:
+def _hours(mirror: Due, rules: Rules) -> "tuple[SyncWindows, ...]":
     if rules.sync_windows is None:
         return () if mirror.sync_windows is None else (mirror.sync_windows,)
     return (rules.sync_windows,) if mirror.sync_windows is None else (rules.sync_windows, mirror.sync_windows)

@@ -261,7 +261,7 @@ def test_next_decodes_only_definitions_with_a_memory_limit(
         decoded.append(found.name)
         return found
 
-    monkeypatch.setattr("runner.plan.plan.decode_mirror", counted)
+    monkeypatch.setattr(serialization, "decode_mirror", counted)
     url = Repository("file:///nowhere")
     settings = RunnerSettings("w1", url, "/srv", state_dir=str(tmp_path), run_dir=str(tmp_path / "run"))
     next_runs.upcoming(settings, as_json=False)
