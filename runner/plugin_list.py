@@ -126,10 +126,7 @@ def _built_in(machine: _Known) -> Iterator[PluginRow]:
 
 
 def _uses(mirror: Mirror, kind: str, name: str) -> bool:
-    """Return whether a mirror uses something built in; most hooks act only on mirrors with their key."""
-    if kind == PROVIDER:
-        return mirror.provider == name
-    return not hooks.HOOKS[name] or bool(getattr(mirror, hooks.HOOKS[name]))
+    return mirror.provider == name if kind == PROVIDER else hooks.is_used(mirror, name)
 
 
 def _row(found: Found, machine: _Known) -> PluginRow:

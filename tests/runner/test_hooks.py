@@ -245,6 +245,18 @@ def said(job: Job) -> list[str]:
     return Path(job.log_dir, "latest").read_text().splitlines()
 
 
+@pytest.mark.parametrize(
+    "key", ["exec_on_success", "exec_on_success_extra", "exec_on_failure", "exec_on_failure_extra"]
+)
+def test_the_hook_for_commands_belongs_to_runs_of_mirrors_with_commands(job: Job, key: str) -> None:
+    assert not hooks.is_used(job.mirror, "exec_commands")
+    change(job, exec_on_each_failure=True, exec_timeout=5)
+    assert not hooks.is_used(job.mirror, "exec_commands"), "without a command they mean nothing"
+    change(job, **{key: ("true",)})
+    assert hooks.is_used(job.mirror, "exec_commands")
+    assert "runner.hooks.exec_commands" in [hook.__name__ for hook in hooks.of(job.mirror)]
+
+
 def test_commands_run_in_their_order_after_a_success_with_their_output_in_the_log(job: Job) -> None:
     change(
         job,

@@ -57,7 +57,7 @@ def _stage(name: str) -> Callable[[], None]:
 
     def add() -> None:
         sys.modules["runner.hooks.barrier"] = barrier
-        hooks.HOOKS["barrier"] = ""
+        hooks.HOOKS["barrier"] = ()
 
     return add
 
