@@ -350,10 +350,11 @@ def test_providers_and_hooks_import_only_what_is_made_for_them(ours: SourceTree)
 LOADED = "import sys; sys.path.append(sys.argv[1]); {}; print(*sys.modules)"
 HOOKS = "from runner import hooks; [hooks.load(name) for name, keys in hooks.HOOKS.items() if not keys]"
 
-RUN = "import runner.run.run, runner.providers"
+ADOPT = "import runner.subprocesses.supervisor as supervisor; supervisor.adopt_orphans()"
+RUN = f"{ADOPT}; import runner.run.run, runner.providers"
 
 HEAVY = {
-    "datetime",
+    "datetime", "ctypes",
     "yaml", "git", "requests", "jsonschema", "filelock", "dataclasses", "inspect", "asyncio", "subprocess", "logging",
     "fnmatch", "binascii", "urllib3", "http.client",
     "schemas.records", "schemas.problems", "schemas.addresses", "runner.base.rsync_lines",
