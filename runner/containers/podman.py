@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from runner.base import environment
 from runner.base.output import log, note
 from runner.base.state_dir import StateLayout
-from runner.subprocesses import spawn, units
+from runner.subprocesses import launch, spawn
 from schemas.standard_streams import WARNING
 
 _OF_SESSIONS = "/run/user/"
@@ -25,7 +25,11 @@ def runtime_folder(layout: StateLayout) -> dict[str, str]:
     ends, and does not exist for system units. Units of the user's own service manager share it with the sessions.
     """
     user, given = os.geteuid(), os.environ.get("XDG_RUNTIME_DIR", "")
-    if user == 0 or (given and not given.startswith(_OF_SESSIONS)) or "--user" in (units.service_manager(layout) or ()):
+    if (
+        user == 0
+        or (given and not given.startswith(_OF_SESSIONS))
+        or "--user" in (launch.service_manager(layout) or ())
+    ):
         return {}
     folder = _FOR_PODMAN.format(user)
     with contextlib.suppress(OSError):  # it exists already, or the check below fails

@@ -7,7 +7,7 @@ from runner.base import secret_files
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
 from runner.follow import trial
-from runner.subprocesses import units
+from runner.subprocesses import launch
 from schemas.records import RunnerSettings
 from schemas.standard_streams import WARNING
 
@@ -18,7 +18,7 @@ def warn(settings: RunnerSettings) -> None:
     with trial.planned(settings) as opened:
         files = secret_files.named((token.file if token else None) or "", [each.mirror for each in opened.mirrors()])
     folders = (settings.state_dir, settings.run_dir, settings.log_dir, settings.mirror_root)
-    seen = folders if units.service_manager(layout) == units.OF_SYSTEM else None
+    seen = folders if launch.service_manager(layout) == launch.OF_SYSTEM else None
     try:
         user = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

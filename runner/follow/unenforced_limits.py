@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from runner.base.state_dir import StateLayout
 from runner.hooks import container, control_group
 from runner.hooks.memory import NO_CONTROLLER
-from runner.subprocesses import units
+from runner.subprocesses import launch
 from schemas.mirror_record import Mirror
 from schemas.records import RunnerSettings
 
@@ -38,7 +38,7 @@ def memory_limits(settings: RunnerSettings, mirrors: Iterable[Mirror]) -> Iterat
 
 def _why_not(settings: RunnerSettings) -> str:
     """Return why `memory_limit` has no effect outside of containers; empty when it can have."""
-    manager = units.service_manager(StateLayout(settings.state_dir))
+    manager = launch.service_manager(StateLayout(settings.state_dir))
     if manager is None:
         return (
             ""

@@ -23,7 +23,7 @@ from runner.providers.deletion_names import Names
 from runner.providers.making_way import TRIAL
 from runner.run import comparison, pipeline, progress
 from runner.run.run import machine_of, parts_of
-from runner.subprocesses import spawn, supervisor, units
+from runner.subprocesses import launch, spawn, supervisor, units
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
 from schemas.mirror_record import RSYNC_PROVIDERS
@@ -170,7 +170,7 @@ def _enforcer(layout: StateLayout, job: Job) -> str:
     """Return what enforces the limits of a run."""
     if job.mirror.docker_image:
         return "the container"
-    if units.service_manager(layout):
+    if launch.service_manager(layout):
         return f"systemd, in {units.unit(job.mirror.name)}"
     if job.machine.cgroup:
         return f"the control group {job.machine.cgroup}/{job.mirror.name}, which limits only memory"

@@ -11,15 +11,35 @@ from collections.abc import Mapping
 from runner.base import locks, start_requests
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
-from runner.subprocesses import spawn, units
+from runner.subprocesses import spawn
 from schemas.mirror_record import Mirror
+from schemas.regular_files import regular
 from schemas.standard_streams import ERROR
+
+OF_SYSTEM = ("systemctl",)
+"""The command for the system's service manager."""
+
+_LAUNCHERS = {"systemd": OF_SYSTEM, "systemd --user": ("systemctl", "--user")}
+
+
+def service_manager(layout: StateLayout) -> tuple[str, ...] | None:
+    """Return the command for the service manager; None if runs are not units on this machine.
+
+    `skipjack install` writes the file that names it.
+    """
+    try:
+        with open(layout.launcher, encoding="ascii", errors="replace", opener=regular) as file:
+            return _LAUNCHERS.get(file.read().strip())
+    except FileNotFoundError:  # runs are started by cron or by hand; another OSError is a failure
+        return None
 
 
 def launch(layout: StateLayout, run_dir: str, runs: Mapping[str, int], mirrors: Mapping[str, Mirror]) -> dict[str, str]:
     """Start the launched runs, given by mirror and number; return by mirror why a run could not be started."""
-    manager = units.service_manager(layout)
+    manager = service_manager(layout)
     if manager is not None:
+        from runner.subprocesses import units  # loaded here, since a run starts no other runs
+
         # All in one call, since each call starts `systemctl`.
         failed = units.start(manager, run_dir, {name: mirrors[name] for name in runs}) if runs else {}
     else:
@@ -75,7 +95,7 @@ def want_follow(layout: StateLayout, settings: str, *, start: bool) -> None:
 
     Without `start` it only plans; the systemd unit also wakes a tick.
     """
-    if start and units.service_manager(layout) is not None:
+    if start and service_manager(layout) is not None:
         start_requests.leave(layout, "follow")
         return
     words = ("follow", "--start") if start else ("follow",)
@@ -84,7 +104,7 @@ def want_follow(layout: StateLayout, settings: str, *, start: bool) -> None:
 
 def _want(layout: StateLayout, request: str, program: str, *words: str) -> None:
     with contextlib.suppress(OSError):  # a run must end in any case, and the timer starts the next tick anyway
-        if units.service_manager(layout) is None:
+        if service_manager(layout) is None:
             spawn.detach(spawn.lean(program, layout.state_dir, *words), layout.messages)
         else:
             start_requests.leave(layout, request)

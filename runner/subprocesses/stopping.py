@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from runner.base import locks
 from runner.base.output import log, note
 from runner.base.state_dir import StateLayout
-from runner.subprocesses import units
+from runner.subprocesses import launch, units
 from schemas.standard_streams import ERROR
 
 
@@ -34,7 +34,7 @@ def _signal(layout: StateLayout, name: str) -> bool:
 
 
 def _stop_unit(layout: StateLayout, name: str) -> bool:
-    manager = units.service_manager(layout)
+    manager = launch.service_manager(layout)
     if manager is None or not locks.is_in_use(layout.lock("supervisor", name)):
         return False
     reason = units.stop(manager, name)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
-from runner.subprocesses import units
+from runner.subprocesses import launch, units
 from runner.subprocesses.spawn import STOPS
 from schemas.regular_files import regular, replace_regular
 from schemas.standard_streams import WARNING
@@ -40,7 +40,7 @@ class Dead(NamedTuple):
 
 def check(layout: StateLayout) -> list[Dead]:
     """Start failed units again, record those that stay down, and return them; none where runs are not units."""
-    manager = units.service_manager(layout)
+    manager = launch.service_manager(layout)
     if manager is None:
         with contextlib.suppress(OSError):
             os.unlink(layout.units)  # otherwise its age would make ticks check again and again
@@ -59,7 +59,7 @@ def check(layout: StateLayout) -> list[Dead]:
 
 def look(layout: StateLayout) -> list[Dead]:
     """Return the units that do not work now; changes nothing."""
-    manager = units.service_manager(layout)
+    manager = launch.service_manager(layout)
     return _judge(_shown(manager)) if manager is not None else []
 
 

@@ -1,8 +1,7 @@
 """Runs as systemd units: start them with their limits, and find out why one could not start.
 
-`skipjack install` writes a file that names the service manager; without it there are no units. Each run is a
-`skipjack-run@NAME.service`, so that its processes, memory and log lines are its own, and so that it outlives the tick
-that started it.
+Each run is a `skipjack-run@NAME.service`, so that its processes, memory and log lines are its own, and so that it
+outlives the tick that started it. `launch.service_manager` finds out whether there are units.
 """
 
 import contextlib
@@ -12,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from runner.base.output import log
-from runner.base.state_dir import StateLayout
 from runner.subprocesses import spawn
 from schemas.mirror_record import Mirror
 from schemas.regular_files import regular
@@ -24,10 +22,6 @@ PATIENCE = 20.0
 _PATIENCE_PER_UNIT = 0.5
 """Further seconds for each unit: polkit is asked about each, which takes 16 ms on an idle machine."""
 
-OF_SYSTEM = ("systemctl",)
-"""The command for the system's service manager."""
-
-_LAUNCHERS = {"systemd": OF_SYSTEM, "systemd --user": ("systemctl", "--user")}
 _UNIT = r"skipjack-run@([A-Za-z0-9][A-Za-z0-9._-]{0,63})\.service"
 _NEVER = float("inf")
 _PENDING = ("active", "activating", "deactivating", "reloading")
@@ -60,15 +54,6 @@ class UnitOutcome(NamedTuple):
         """Return whether this is the outcome of an earlier run than the one launched at that time."""
         # Cut to whole seconds, as systemd's own time is.
         return not self.pending and (not self.failure or self.started_at < int(launched_at))
-
-
-def service_manager(layout: StateLayout) -> tuple[str, ...] | None:
-    """Return the command for the service manager; None if runs are not units on this machine."""
-    try:
-        with open(layout.launcher, encoding="ascii", errors="replace", opener=regular) as file:
-            return _LAUNCHERS.get(file.read().strip())
-    except FileNotFoundError:  # runs are started by cron or by hand; another OSError is a failure
-        return None
 
 
 def unit(name: str) -> str:

@@ -39,9 +39,9 @@ def recover_runs(layout: StateLayout, book: Journal, now: float) -> None:
 
 
 def _recover(layout: StateLayout, book: Journal, dead: list[Active], now: float) -> None:
-    from runner.subprocesses import units
+    from runner.subprocesses import launch, units
 
-    manager = units.service_manager(layout)
+    manager = launch.service_manager(layout)
     timeout = UNIT_TIMEOUT if manager else LAUNCH_TIMEOUT
     # What systemd knows of the units of launched runs that have not started.
     launching = [active.mirror for active in dead if active.status == LAUNCHING]

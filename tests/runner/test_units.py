@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.base.state_dir import StateLayout
-from runner.subprocesses import units
+from runner.subprocesses import launch, units
 from schemas.records import Mirror
 
 MIRRORS = {name: Mirror(name, "w1", "rsync", "rsync://x.example/x/") for name in ("a", "b-c", "d.e")}
@@ -120,7 +120,7 @@ def test_the_outcome_of_a_unit(
 
 def test_without_an_installation_there_are_no_units(tmp_path: Path) -> None:
     layout = StateLayout(str(tmp_path))
-    assert units.service_manager(layout) is None
+    assert launch.service_manager(layout) is None
     for text, words in (("systemd\n", ("systemctl",)), ("systemd --user\n", ("systemctl", "--user")), ("x", None)):
         Path(layout.launcher).write_text(text)
-        assert units.service_manager(layout) == words
+        assert launch.service_manager(layout) == words
