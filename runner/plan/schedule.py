@@ -219,7 +219,7 @@ def _wait(mirror: Due, state: State) -> float:
 
     Failures after which the mirror was tried again before its interval was over do not count.
     """
-    early = sum(0 < _pause(mirror, count) < mirror.interval for count in range(1, min(state.unreached, _DOUBLINGS) + 1))
+    early = sum(0 < _pause(mirror, count) < mirror.interval for count in range(min(state.unreached, _DOUBLINGS) + 1))
     failures = state.failed_runs - early
     limit = min(8 * mirror.interval, _DAY) if mirror.backoff_limit is None else mirror.backoff_limit
     return max(mirror.interval, min(limit, _doubled(mirror.interval, failures)))
@@ -272,7 +272,7 @@ def outlook(mirror: Due, world: World, now: float) -> Outlook:
     opens_at = _begin(mirror, world.rules, now)
     if opens_at is None or opens_at > now:
         return Outlook(CLOSED, opens_at)
-    others = _awaited(mirror, state, world, now, idle_only=request.requested) if mirror.after else ()
+    others = _awaited(mirror, state, world, now, idle_only=request.requested)
     return Outlook(AFTER, None, others) if others else Outlook(DUE, at)
 
 

@@ -167,7 +167,7 @@ def starts_ssh(mirror: Mirror, paths: Paths) -> bool:
 
 def _transports(mirror: Mirror, paths: Paths) -> set[str]:
     found = rsync_policy.transports(mirror, paths.directory)
-    if _is_probed(mirror) and (mirror.docker_image or not found):  # the timestamp is fetched on the machine itself
+    if _is_probed(mirror):  # the timestamp is fetched on the machine itself
         found |= {rsync_hosts.transport(mirror.upstream)}
     return found
 

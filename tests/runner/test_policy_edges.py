@@ -8,7 +8,7 @@ import pytest
 
 from runner.base import private_paths
 from runner.base.mirror_paths import paths_of
-from runner.policy.policy import SSH, allows_ssh, program_lines, starts_ssh, violations
+from runner.policy.policy import allows_ssh, denied_hooks, program_lines, starts_ssh, violations
 from schemas.records import FreshnessFile, Mirror, Policy, Repository, RunnerSettings, Secret
 
 ROOT = "/srv/mirror"
@@ -35,6 +35,21 @@ def test_the_advice_depends_on_whether_a_denied_program_has_a_path() -> None:
     assert "Write the program's absolute path" in todo
 
 
+def test_a_violation_shows_control_characters_as_text() -> None:
+    [what] = whats(SCRIPT._replace(command="x\33[1m"), Policy(programs=()))
+    assert what == "`command` runs `x\\x1b[1m`, which this machine does not allow."
+    [what] = whats(PLAIN._replace(upstream="me@h.example:\33[1m"), Policy(programs=()))
+    assert what == "For the upstream `me@h.example:\\x1b[1m`, rsync starts `ssh`, which this machine does not allow."
+    [what] = whats(PLAIN._replace(upstream="\33[1m"), Policy())
+    assert what == "The upstream `\\x1b[1m` is not an address for rsync."
+
+
+def test_a_plug_in_that_is_provider_and_hook_is_allowed_as_a_provider() -> None:
+    mirror = PLAIN._replace(provider="both", plugins={"both": {}, "hook": {}})
+    assert denied_hooks(mirror, Policy()) == ["hook"]
+    assert denied_hooks(mirror, Policy(hooks=("hook",))) == []
+
+
 @pytest.mark.parametrize("provider", ["rsync", "two-stage-rsync"])
 def test_the_program_of_rsync_providers_is_one_word(provider: str) -> None:
     mirror = PLAIN._replace(provider=provider, command="/usr/bin/rsync x")
@@ -48,10 +63,11 @@ def test_ssh_may_be_listed_by_its_path_on_this_machine_or_by_the_usual_one(
     ssh.write_text("#!/bin/sh\n")
     ssh.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    allowed = [allows_ssh(Policy(programs=programs)) for programs in ((str(ssh),), (SSH,), ("/bin/x",), None)]
+    usual = "/usr/bin/ssh"
+    allowed = [allows_ssh(Policy(programs=programs)) for programs in ((str(ssh),), (usual,), ("/bin/x",), None)]
     assert allowed == [True, True, False, True]
     ssh.unlink()
-    assert [allows_ssh(Policy(programs=programs)) for programs in ((SSH,), (str(ssh),))] == [True, False]
+    assert [allows_ssh(Policy(programs=programs)) for programs in ((usual,), (str(ssh),))] == [True, False]
 
 
 @pytest.mark.parametrize("upstream", ["/etc/", "../x/", "-x:y", "-h::m/", "-e rsync://h.example/m/"])

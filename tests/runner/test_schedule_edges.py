@@ -9,7 +9,9 @@ from runner.plan import plan, schedule
 from runner.plan.plan import Due, Header
 from runner.plan.schedule import (
     CLOSED,
+    DUE,
     LATER,
+    RUNNING,
     OperatorRequest,
     Outlook,
     Rules,
@@ -78,6 +80,15 @@ def test_early_runs_do_not_count_as_failures_however_short_the_pause_before_them
     assert due(Due("a", HOUR, retry_after_failure=1), failed(1, unreached=13)) == HOUR
 
 
+def test_a_mirror_is_due_at_the_very_moment_of_its_time() -> None:
+    assert seen(A, State(SUCCESS, NOW - HOUR, NOW - HOUR)) == Outlook(DUE, NOW)
+
+
+def test_an_active_run_that_waits_for_its_next_attempt_shows_when_that_is() -> None:
+    assert seen(A, State(SYNCING, NOW - HOUR, next_attempt_at=NOW + 5)) == Outlook(RUNNING, NOW + 5)
+    assert seen(A, State(SYNCING, NOW - HOUR)) == Outlook(RUNNING, NOW - HOUR)
+
+
 def test_a_mirror_whose_first_run_is_active_has_no_earlier_retry() -> None:
     assert retry_at(A._replace(retry_after_failure=MINUTE), State(SYNCING, unreached=2), RULES) == float("inf")
 
@@ -87,6 +98,11 @@ def test_a_mirror_whose_first_run_is_active_has_no_earlier_retry() -> None:
 
 def test_a_start_after_the_end_was_recorded_by_a_wrong_clock_and_the_end_counts() -> None:
     assert due(DAILY, State(SUCCESS, NOW - MINUTE, NOW - DAY)) == -2 * HOUR
+
+
+def test_cron_counts_from_the_start_of_the_last_run() -> None:
+    """A time of the expression during the run is due as soon as it is over."""
+    assert due(DAILY, State(SUCCESS, NOW - 3 * HOUR, NOW - HOUR)) == -2 * HOUR
 
 
 def test_a_requested_mirror_is_as_overdue_as_the_earliest_of_its_times() -> None:
