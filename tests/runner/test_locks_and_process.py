@@ -14,6 +14,7 @@ import pytest
 
 from runner.base import locks
 from runner.journal.last_success import identity_of
+from runner.run import directory_lock
 from runner.run.directory_lock import DirectoryLock, InUse
 from runner.subprocesses import spawn, supervisor
 from tests.runner.syncing import UNSTOPPED
@@ -142,7 +143,8 @@ def test_a_file_system_without_directory_locks_is_reported(tmp_path: Path, monke
     assert (lock.descriptors, lock.problem, lock.moved()) == ((), "No locks available", "")
 
 
-def test_a_directory_inside_a_locked_one_cannot_be_locked(tmp_path: Path) -> None:
+def test_a_directory_inside_a_locked_one_cannot_be_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory_lock, "PATIENCE", 0.01)  # no other process takes one for an instant
     outer, inner, other = tmp_path / "outer", tmp_path / "outer/linux/inner", tmp_path / "outer/linux/other"
     inner.mkdir(parents=True)
     other.mkdir()

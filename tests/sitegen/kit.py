@@ -178,7 +178,9 @@ class Manager:
                 yield server
             finally:
                 server.should_exit = True
+                usual, serve._LAST_REQUESTS = serve._LAST_REQUESTS, 0.01  # after its `with` block no test sends any
                 thread.join()
+                serve._LAST_REQUESTS = usual
 
     def _answers(self, process: "subprocess.Popen[str]") -> bool:
         assert process.poll() is None, process.communicate()

@@ -239,6 +239,15 @@ def test_requests_that_wait_are_answered_before_the_end(lane: Lane, monkeypatch:
     assert (answer["acknowledged"], head["connection"], lane.long) == (1, "close", 0)
 
 
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lane]:
+    """A manager for all requests that change nothing."""
+    lane = Lane(Manager(tmp_path_factory.mktemp("standing"), limits={"rate": 1_000_000, "burst": 1_000_000}))
+    with lane.manager.answering():
+        yield lane
+    lane.manager.session.close()
+
+
 def ask_raw(lane: Lane, request: bytes) -> tuple[int, dict[str, str], Any]:
     with lane.connected() as connection:
         connection.sendall(request)
@@ -251,21 +260,21 @@ BAD = [b"", b"a b", b"a/b", b"user@host", b"a:b", b"a:1:2", b"a, b", b"[::1", b"
 
 
 @pytest.mark.parametrize("host", GOOD)
-def test_a_request_that_names_its_host_is_answered(lane: Lane, host: bytes) -> None:
-    assert ask_raw(lane, PING % b"Host: %s\r\n" % host)[0] == 200
+def test_a_request_that_names_its_host_is_answered(standing: Lane, host: bytes) -> None:
+    assert ask_raw(standing, PING % b"Host: %s\r\n" % host)[0] == 200
 
 
 @pytest.mark.parametrize("host", BAD)
-def test_an_invalid_host_is_rejected(lane: Lane, host: bytes) -> None:
-    status, head, answer = ask_raw(lane, PING % b"Host: %s\r\n" % host)
+def test_an_invalid_host_is_rejected(standing: Lane, host: bytes) -> None:
+    status, head, answer = ask_raw(standing, PING % b"Host: %s\r\n" % host)
     assert (status, head["connection"]) == (400, "close")
     assert "Host" in answer["error"]
 
 
 @pytest.mark.parametrize("fields", [b"", b"Host: x\r\nHost: x\r\n", b"Host: x\r\nX: y\r\nhost: y\r\n"])
 @pytest.mark.parametrize("target", [b"/ping", b"/nothing", b"http://x/ping", PATH.encode()])
-def test_a_request_without_exactly_one_host_is_rejected(lane: Lane, fields: bytes, target: bytes) -> None:
-    status, _, answer = ask_raw(lane, b"GET %b HTTP/1.1\r\n%b\r\n" % (target, fields))
+def test_a_request_without_exactly_one_host_is_rejected(standing: Lane, fields: bytes, target: bytes) -> None:
+    status, _, answer = ask_raw(standing, b"GET %b HTTP/1.1\r\n%b\r\n" % (target, fields))
     assert (status, answer["error"]) == (400, "the request must have one `Host` header")
 
 
@@ -278,16 +287,16 @@ def test_a_report_without_a_host_is_rejected(lane: Lane) -> None:
         assert not store.facts().statuses
 
 
-def test_http_1_0_needs_no_host(lane: Lane) -> None:
-    assert ask_raw(lane, b"GET /ping HTTP/1.0\r\n\r\n")[0] == 200
-    assert ask_raw(lane, b"GET /ping HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n")[0] == 400
+def test_http_1_0_needs_no_host(standing: Lane) -> None:
+    assert ask_raw(standing, b"GET /ping HTTP/1.0\r\n\r\n")[0] == 200
+    assert ask_raw(standing, b"GET /ping HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n")[0] == 400
 
 
 @pytest.mark.parametrize(
     "target", [b"http://evil.example/ping", b"http://user:pw@evil.example:80/ping", b"HTTP://X/ping"]
 )
-def test_the_host_of_an_absolute_target_changes_nothing(lane: Lane, target: bytes) -> None:
-    assert ask_raw(lane, b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % target)[::2] == (200, {"message": "pong"})
+def test_the_host_of_an_absolute_target_changes_nothing(standing: Lane, target: bytes) -> None:
+    assert ask_raw(standing, b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % target)[::2] == (200, {"message": "pong"})
 
 
 @pytest.mark.parametrize(
@@ -308,10 +317,10 @@ def test_the_host_of_an_absolute_target_changes_nothing(lane: Lane, target: byte
         ("/", None),
     ],
 )
-def test_a_redirect_names_no_host(lane: Lane, target: str, location: str | None) -> None:
+def test_a_redirect_names_no_host(standing: Lane, target: str, location: str | None) -> None:
     names = ("Host: ", "X-Forwarded-Host: ", "X-Forwarded-Server: ", "Forwarded: host=")
     more = "\r\n".join(f"{name}evil.example" for name in names)
-    with lane.connected() as connection:
+    with standing.connected() as connection:
         connection.sendall(f"GET {target} HTTP/1.1\r\n{more}\r\nConnection: close\r\n\r\n".encode())
         received = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
     status = int(received.split()[1])
@@ -320,9 +329,9 @@ def test_a_redirect_names_no_host(lane: Lane, target: str, location: str | None)
     assert "evil" not in received.replace("//evil.example/", "")
 
 
-def test_no_answer_copies_the_host(lane: Lane) -> None:
+def test_no_answer_copies_the_host(standing: Lane) -> None:
     for path in ("/ping", "/jobs", "/workers", "/api/v1/openapi.json", "/api/v1/mirrors", "/metrics", "/nothing", PATH):
-        with lane.connected() as connection:
+        with standing.connected() as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n".encode())
             received = b"".join(iter(lambda: connection.recv(65536), b""))
         assert received.startswith(b"HTTP/1.1 ") and b"evil" not in received, path
