@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases import crossed
 from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker
 
 HOST = "mirrors.example.edu"
@@ -125,8 +126,10 @@ def test_a_run_is_refused_when_no_other_file_fits(repository: ConfigRepository, 
     assert "touch" in worker.run_of("m").log_tail, "the guard was off and the command found out itself"
 
 
-@pytest.mark.parametrize("provider", ["rsync", "two-stage-rsync"])
-@pytest.mark.parametrize("theirs", [True, False], ids=["upstream has traces", "upstream has none"])
+@pytest.mark.parametrize(
+    ("provider", "theirs"),
+    crossed(["rsync", "two-stage-rsync"], [True, False], every=2),
+)
 def test_a_trace_outlives_syncs_that_delete(
     repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker, provider: str, theirs: bool
 ) -> None:
