@@ -64,6 +64,27 @@ def password_violations(mirror: Mirror, known: Passwords) -> Iterator[Violation]
         yield from _bound_violations(mirror, path, [each for each in entries if isinstance(each, Bound)])
 
 
+def password_file_violations(key: str, path: str, known: Passwords) -> Iterator[Violation]:
+    """Yield why the policy denies a file of rsync's own option `--password-file`, which `key` names.
+
+    The command line can reach any host, so a password that is limited to some is denied.
+    """
+    entries = _entries_for(path, known.readable) if path.startswith("/") else []
+    if not entries:
+        todo = "Ask the administrator of this machine to add its folder to `readable`, or use `password`."
+        yield f"`{key}` reads a password from {path}, which `readable` of the policy does not list.", todo
+    elif private_paths.is_secret(path, known.secrets):
+        yield f"`{key}` reads {path}, which is a secret of the worker itself.", "Use a separate file."
+    elif any(isinstance(each, Bound) for each in entries):
+        todo = f"Write `password: {{file: {path}}}` instead."
+        yield f"`{key}` reads a password from {path}, which is only for some hosts.", todo
+    elif private_paths.is_other_than_file(path):
+        yield f"`{key}` names {path}, which is not a regular file.", "Write the password into a file."
+    else:
+        for what, todo in pattern_files.faults(path, None):
+            yield f"`{key}` names {path}, which {what}.", todo
+
+
 def is_readable(path: str, policy: Policy) -> bool:
     """Return whether an entry of `readable` covers a file."""
     return bool(_entries_for(path, policy.readable))

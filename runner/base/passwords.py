@@ -6,8 +6,18 @@ In between, the file may have been replaced by a link to a password that is mean
 from collections.abc import Sequence
 from typing import Any
 
-from runner.base.file_policy import Passwords, password_violations
+from runner.base.file_policy import Passwords, password_file_violations, password_violations
+from runner.base.pattern_files import Unsafe, require_one_link
 from schemas.records import Bound, Mirror
+
+
+def require_allowed(known: Sequence[Any] | None, place: str, links: int) -> None:
+    """Raise Unsafe if rsync must not read a password from a file at this real path; `known` as in `refusal`."""
+    require_one_link(links)
+    if known is None:
+        return
+    for what, _todo in password_file_violations("--password-file", place, _passwords(known)):
+        raise Unsafe(f"may not be used: {what.rstrip('.')}")
 
 
 def refusal(mirror: Mirror, known: Sequence[Any] | None) -> str:
@@ -17,7 +27,11 @@ def refusal(mirror: Mirror, known: Sequence[Any] | None) -> str:
     """
     if known is None:
         return ""
+    what, todo = next(password_violations(mirror, _passwords(known)), ("", ""))
+    return f"{what} {todo}".strip()
+
+
+def _passwords(known: Sequence[Any]) -> Passwords:
     readable, secrets, own = known
     entries = tuple([each if isinstance(each, str) else Bound(*each) for each in readable])
-    what, todo = next(password_violations(mirror, Passwords(entries, tuple(secrets), own)), ("", ""))
-    return f"{what} {todo}".strip()
+    return Passwords(entries, tuple(secrets), own)

@@ -5,10 +5,10 @@ Only the worker's user can write them, so they stay as they are until rsync open
 
 import contextlib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from runner.base import pattern_files
-from runner.base.pattern_files import Unsafe
+from runner.base.pattern_files import Judge, Unsafe
 from schemas.regular_files import read_regular, too_large
 
 MOST = 256 * 1024**2
@@ -25,12 +25,14 @@ class CannotCopy(Exception):  # noqa: N818 - a problem of the machine, not of th
 class PatternCopies:
     """The copies of one attempt, in a folder of their own.
 
-    `allowed` are the real paths of the policy's `pattern_files`, None if they are not known.
+    `of_patterns` and `of_passwords` judge a file with patterns, and one with a password.
     """
 
-    def __init__(self, folder: str, allowed: Sequence[str] | None) -> None:
-        self._folder, self._allowed = folder, allowed
+    def __init__(self, folder: str, of_patterns: Judge, of_passwords: Judge) -> None:
+        self._folder = folder
+        self._judges = (of_patterns, of_passwords)
         self._copies: dict[str, str] = {}
+        self._passwords: set[str] = set()
         self._judged: set[tuple[str, str]] = set()
         self._left, self._folders = MOST, 0
 
@@ -48,14 +50,17 @@ class PatternCopies:
             text = text.replace(copy, path)
         return text
 
-    def add(self, path: str, modifiers: str | None = None) -> None:
+    def add(self, path: str, modifiers: str | None = None, *, is_password: bool = False) -> None:
         """Judge a file and copy it, unless the attempt has its copy; `modifiers` are those of the rule that merges it.
 
         Raises Unsafe if the file may not be sent, OSError with the reason in `strerror` if it cannot be read, and
         CannotCopy.
         """
         if path not in self._copies:
-            self._copies[path] = self._copied(path)
+            self._copies[path] = self._copied(path, self._judges[is_password])
+            self._passwords |= {path} if is_password else set()
+        elif is_password != (path in self._passwords):
+            raise Unsafe("is named both for patterns and for a password")
         if modifiers is not None and (path, modifiers) not in self._judged:
             # The copy is judged, not the file, whose content may be another one by now.
             content = read_regular(self._copies[path], pattern_files.MOST_RULES)
@@ -66,12 +71,12 @@ class PatternCopies:
     def remove(self) -> None:
         """Remove all copies."""
         if self._folders:
-            self._copies, self._judged = {}, set()
+            self._copies, self._judged, self._passwords = {}, set(), set()
             self._left, self._folders = MOST, 0
             clear(self._folder)
 
-    def _copied(self, path: str) -> str:
-        with pattern_files.opened(path, self._allowed) as source:
+    def _copied(self, path: str, judge: Judge) -> str:
+        with pattern_files.opened(path, judge) as source:
             # The copy has the file's name, because a rule can exclude the file that it merges by its name.
             copy = os.path.join(self._new_folder(), os.path.basename(path))
             # A program that runs rsync as another user can read what every user can read.

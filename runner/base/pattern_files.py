@@ -7,12 +7,16 @@ file, and rsync gets a copy of exactly that one (`pattern_copies`).
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner.base.mirror_paths import is_within
 from schemas import regular_files
 from schemas.mirror_record import Mirror
 from schemas.regular_files import read_regular
+
+if TYPE_CHECKING:
+    from schemas.rsync.rsync_options import Option
 
 MOST_RULES = 64 * 1024**2
 """Size in bytes of the largest file of filter rules that is read."""
@@ -24,6 +28,9 @@ _REMOVED = " (deleted)"
 _TRIES = 100
 """How often a file is opened that is replaced at that moment, as by an editor."""
 
+Judge = Callable[[str, int], None]
+"""A function that raises Unsafe for a file that may not be sent, by its real path and its number of hard links."""
+
 FileFault = tuple[str, str]
 """What is wrong with a file, as words after its path, and what to do."""
 
@@ -34,13 +41,17 @@ class Unsafe(Exception):  # noqa: N818 - a verdict, not an error
 
 class Named(NamedTuple):
     """A file that an rsync sends: the option, its absolute path, the modifiers of the rule that merges it or None, and
-    where the path is written: the number of the word that it ends, and its length there."""
+    where the path is written: the number of the word that it ends, and its length there.
+
+    `is_password` says that it holds a password, of which only the answer to a challenge is sent.
+    """
 
     option: str
     path: str
     modifiers: str | None
     word: int
     length: int
+    is_password: bool = False
 
 
 def faults(path: str, modifiers: str | None) -> Iterator[FileFault]:
@@ -60,11 +71,11 @@ def faults(path: str, modifiers: str | None) -> Iterator[FileFault]:
 def refusal(path: str, modifiers: str | None, folders: Sequence[str] | None) -> str:
     """Return why rsync must not send a file's rules now, as words after its path; empty if it may.
 
-    `folders` as in `opened`. Raises OSError, with the reason in `strerror`, if the file cannot be read or is not a
-    regular one.
+    `folders` as in `require_safe`. Raises OSError, with the reason in `strerror`, if the file cannot be read or is not
+    a regular one.
     """
     try:
-        with opened(path, folders) as descriptor:
+        with opened(path, partial(require_safe, folders)) as descriptor:
             if modifiers is None:
                 return ""
             return rule_fault(regular_files.read_open(descriptor, path, MOST_RULES), modifiers)
@@ -73,20 +84,19 @@ def refusal(path: str, modifiers: str | None, folders: Sequence[str] | None) -> 
 
 
 @contextlib.contextmanager
-def opened(path: str, folders: Sequence[str] | None) -> Iterator[int]:
-    """Open a pattern file, judge the open file, and yield a descriptor for reading it.
+def opened(path: str, judge: Judge) -> Iterator[int]:
+    """Open a file, judge the open file, and yield a descriptor for reading it.
 
-    `folders` are the real paths of the policy's `pattern_files`, None if they are not known. Raises Unsafe if the file
-    may not be sent, OSError if it cannot be read or is not a regular one.
+    Raises Unsafe if the file may not be sent, OSError if it cannot be read or is not a regular one.
     """
-    descriptor = _open(path, folders)
+    descriptor = _open(path, judge)
     try:
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _open(path: str, folders: Sequence[str] | None) -> int:
+def _open(path: str, judge: Judge) -> int:
     for _try in range(_TRIES):
         found = regular_files.located(path)
         try:
@@ -95,17 +105,26 @@ def _open(path: str, folders: Sequence[str] | None) -> int:
             # the file has no name outside of the folder.
             place = regular_files.place_of(found)
             if not place.endswith(_REMOVED):
-                _require_safe(place, links, folders)
+                judge(place, links)
                 return regular_files.reopened(found)
         finally:
             os.close(found)
     raise Unsafe("was replaced each time when it was opened")
 
 
-def _require_safe(place: str, links: int, folders: Sequence[str] | None) -> None:
+def require_safe(folders: Sequence[str] | None, place: str, links: int) -> None:
+    """Raise Unsafe if the patterns of a file at this real path and with so many links may not be sent.
+
+    `folders` are the real paths of the policy's `pattern_files`, None if they are not known.
+    """
     # The folders are not resolved here: a user who may write above one could have put a link in its place.
     if folders is not None and not any(is_within(place, folder) for folder in folders):
         raise Unsafe(f"is really {place}, outside of the policy's `pattern_files`")
+    require_one_link(links)
+
+
+def require_one_link(links: int) -> None:
+    """Raise Unsafe for a file with several hard links."""
     if links > 1:
         raise Unsafe(_of_links(links))
 
@@ -134,9 +153,21 @@ def of_arguments(words: Sequence[str], directory: str) -> Iterator[Named]:
 
     for option in rsync_options.read(words).options:
         if found := rsync_filters.sent_file(option.name, option.value):
-            word = option.word if option.value_word is None else option.value_word
-            path = os.path.join(directory, found.path)
-            yield Named(option.name, path, found.modifiers, word, len(found.path))
+            yield _named(option, found.path, found.modifiers, directory)
+
+
+def passwords_of(words: Sequence[str], directory: str) -> Iterator[Named]:
+    """Yield each file from which an rsync with these arguments reads a password."""
+    from schemas.rsync import rsync_options  # loaded here for the same reason
+
+    for option in rsync_options.read(words).options:
+        if (path := rsync_options.file_of(option.name, option.value, rsync_options.PASSWORD)) is not None:
+            yield _named(option, path, None, directory)._replace(is_password=True)
+
+
+def _named(option: "Option", path: str, modifiers: str | None, directory: str) -> Named:
+    word = option.word if option.value_word is None else option.value_word
+    return Named(option.name, os.path.join(directory, path), modifiers, word, len(path))
 
 
 def replaced(words: Sequence[str], files: Sequence[Named], path_of: Callable[[str], str]) -> tuple[str, ...]:

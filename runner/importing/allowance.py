@@ -18,6 +18,7 @@ from runner.policy.policy import SSH, allows_ssh, denied_hooks, is_covered, prog
 from runner.subprocesses import spawn
 from schemas.config.upstreams import daemon_host
 from schemas.records import DEFAULT, Bound, Mirror, Policy, RunnerSettings
+from schemas.rsync import rsync_options
 
 _DEFAULTS = Policy()
 _WITH_DEFAULT = ("allowed_env", "allowed_container_env", "allowed_rsync_options")
@@ -178,17 +179,17 @@ def _of_facts(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
 
 
 def _of_rsync(mirror: Mirror, paths: Paths, base: Policy) -> Iterator[Allowance]:
-    for needed in rsync_policy.needed(mirror, paths.directory, base):
+    found = list(rsync_policy.needed(mirror, paths.directory, base))
+    for key, words in program_lines(mirror) if base.programs is not None else ():
+        found += rsync_policy.lines_needed(key, words[1:], base) if spawn.is_rsync(words) else ()
+    for needed in found:
         if not needed.file:
             yield Allowance("allowed_rsync_options", needed.entry, needed.key, needed.entry)
+        elif needed.kind == rsync_options.PASSWORD:
+            if not file_policy.is_readable(needed.file, base):
+                yield Allowance("readable", needed.file, needed.key)
         elif not any(lies_in(needed.file, folder) for folder in base.pattern_files):
             yield Allowance("pattern_files", needed.file, needed.key)
-    for key, words in program_lines(mirror) if base.programs is not None else ():
-        for entry, file in rsync_policy.lines_needed(words[1:], base) if spawn.is_rsync(words) else ():
-            if entry:
-                yield Allowance("allowed_rsync_options", entry, key, entry)
-            elif not any(lies_in(file, folder) for folder in base.pattern_files):
-                yield Allowance("pattern_files", file, key)
 
 
 def _of_container(mirror: Mirror, paths: Paths, base: Policy) -> Iterator[Allowance]:

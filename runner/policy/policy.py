@@ -6,6 +6,7 @@ The config repository decides what runs on this machine. The policy limits that,
 import os
 import shlex
 from collections.abc import Iterator
+from functools import partial
 
 from runner.base import file_policy, private_paths, program_list
 from runner.base.file_policy import Violation
@@ -13,6 +14,7 @@ from runner.base.mirror_paths import Paths, is_below, is_within
 from runner.base.private_paths import Private
 from runner.containers import container_policy
 from runner.policy import env_policy, rsync_policy
+from runner.policy.rsync_policy import FileJudges
 from runner.providers import PROVIDERS
 from runner.subprocesses import spawn
 from schemas.config import system_folders
@@ -45,12 +47,14 @@ def violations(
     for name in denied_hooks(mirror, policy):
         yield f"The hook `{name}` is not allowed on this machine.", _ASK
     files = file_policy.PatternFiles(policy, settings, private)
-    yield from _programs(mirror, paths, policy, files)
-    yield from file_policy.password_violations(mirror, file_policy.passwords(policy, settings))
+    known = file_policy.passwords(policy, settings)
+    judges = FileJudges(files.violations, partial(file_policy.password_file_violations, known=known))
+    yield from _programs(mirror, paths, policy, judges)
+    yield from file_policy.password_violations(mirror, known)
     yield from env_policy.violations(mirror, policy)
     if mirror.provider not in PROVIDERS or next(program_lines(mirror), None):  # programs of the machine get the facts
         yield from env_policy.fact_violations(mirror, policy)
-    yield from rsync_policy.violations(mirror, paths.directory, policy, files.violations)
+    yield from rsync_policy.violations(mirror, paths.directory, policy, judges)
     if mirror.exclude_file and _only_shows_exclude_file(mirror):
         yield from files.violations("exclude_file", mirror.exclude_file)
     yield from _upstream(mirror, paths, policy)
@@ -110,7 +114,7 @@ def _swallowed(paths: Paths, directory: str, log_dir: str, private: Private) -> 
         yield f"The directory {paths.directory} would contain {what}, which a sync would delete.", todo
 
 
-def _programs(mirror: Mirror, paths: Paths, policy: Policy, files: file_policy.PatternFiles) -> Iterator[Violation]:
+def _programs(mirror: Mirror, paths: Paths, policy: Policy, judges: FileJudges) -> Iterator[Violation]:
     if policy.programs is None:
         return
     for key, words in program_lines(mirror):
@@ -122,8 +126,8 @@ def _programs(mirror: Mirror, paths: Paths, policy: Policy, files: file_policy.P
             )
             yield f"`{key}` runs `{shown(words[0])}`, which this machine does not allow.", todo
         elif spawn.is_rsync(words):
-            judge, ssh = files.violations, allows_ssh(policy)
-            yield from rsync_policy.line_violations(key, words[1:], paths.directory, policy, judge, ssh=ssh)
+            ssh = allows_ssh(policy)
+            yield from rsync_policy.line_violations(key, words[1:], paths.directory, policy, judges, ssh=ssh)
 
 
 def denied_hooks(mirror: Mirror, policy: Policy) -> list[str]:

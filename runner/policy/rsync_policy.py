@@ -19,10 +19,25 @@ from schemas.records import Mirror, Policy
 from schemas.rsync import rsync_filters, rsync_hosts, rsync_options, rsync_output
 from schemas.rsync.rsync_options import Option, Reading
 
-FileJudge = Callable[[str, str, str | None], Iterator[Violation]]
-"""A function that yields the violations of a pattern file that a key names; see `PatternFiles.violations`."""
+
+class FileJudges(NamedTuple):
+    """Functions that yield the violations of a file that a key names, by the key and the path: of a pattern file, also
+    by the modifiers of the rule that merges it, and of a password."""
+
+    patterns: Callable[[str, str, str | None], Iterator[Violation]]
+    password: Callable[[str, str], Iterator[Violation]]
+
+    def violations(self, key: str, complaint: "_Complaint") -> Iterator[Violation]:
+        """Yield the violations of the file that a complaint names."""
+        if complaint.kind == rsync_options.PASSWORD:
+            return self.password(key, complaint.file)
+        return self.patterns(key, complaint.file, complaint.modifiers)
+
 
 _ASK = "Ask the administrator of this machine to add it to `allowed_rsync_options` of the policy, or remove it."
+
+_JUDGED = (rsync_options.SENT, rsync_options.PASSWORD)
+"""What rsync does with files that are judged. Where the others may lie is up to the values of the policy's list."""
 
 _FOR = re.compile("([DFaguo]*)(.*)")
 """The classes of a mode and the rest. `D` (folders) and `F` (files) may be anywhere among the letters, repeatedly."""
@@ -44,7 +59,7 @@ class _Complaint(NamedTuple):
     """A violation in an argument list: its word, the message after the key's name, what to do, and a file to judge.
 
     `entry` is the entry of `allowed_rsync_options` that would allow it, `modifiers` are those of the rule that merges
-    the file.
+    the file, `kind` is what rsync does with it.
     """
 
     word: str
@@ -53,26 +68,38 @@ class _Complaint(NamedTuple):
     file: str = ""
     entry: str = ""
     modifiers: str | None = None
+    kind: str = rsync_options.SENT
 
 
 class Needed(NamedTuple):
-    """An option or a file that the policy would have to list for a mirror, and the key that uses it."""
+    """An option or a file that the policy would have to list for a mirror, and the key that uses it.
+
+    `kind` is what rsync does with the file.
+    """
 
     key: str
     entry: str
     file: str
+    kind: str = rsync_options.SENT
 
 
 def needed(mirror: Mirror, directory: str, policy: Policy) -> Iterator[Needed]:
     """Yield the entries that the policy lacks for a mirror's rsync to use all its options and files."""
     for complaint in _complaints(mirror, directory, policy):
         if complaint.entry or complaint.file.startswith("/"):
-            yield Needed(_key(mirror, complaint.word), complaint.entry, complaint.file)
-            if complaint.entry.partition("=")[0] in rsync_options.SENT_FILES:
-                yield Needed(_key(mirror, complaint.word), "", complaint.entry.partition("=")[2])
+            yield from _needed(_key(mirror, complaint.word), complaint)
 
 
-def violations(mirror: Mirror, directory: str, policy: Policy, judge_file: FileJudge) -> Iterator[Violation]:
+def _needed(key: str, complaint: _Complaint) -> Iterator[Needed]:
+    """Yield the entries for an option or its file; an option that is not listed may need one for its file as well."""
+    yield Needed(key, complaint.entry, complaint.file, complaint.kind)
+    option, _equals, value = complaint.entry.partition("=")
+    path = rsync_options.file_of(option, value, rsync_options.SENT, rsync_options.PASSWORD)
+    if path is not None and path.startswith("/"):
+        yield Needed(key, "", path, rsync_options.READING[option])
+
+
+def violations(mirror: Mirror, directory: str, policy: Policy, judges: FileJudges) -> Iterator[Violation]:
     """Yield a violation for each word of a mirror's rsync command lines that the policy denies."""
     for key in OPTION_KEYS:
         # A kept definition may be older than the schema rule that checks this.
@@ -82,7 +109,7 @@ def violations(mirror: Mirror, directory: str, policy: Policy, judge_file: FileJ
     for complaint in _complaints(mirror, directory, policy):
         key = _key(mirror, complaint.word)
         if complaint.file:
-            yield from judge_file(key, complaint.file, complaint.modifiers)
+            yield from judges.violations(key, complaint)
         else:
             yield f"`{key}` {complaint.what}.", complaint.todo
 
@@ -109,7 +136,7 @@ def transports(mirror: Mirror, directory: str) -> set[str]:
 
 
 def line_violations(
-    key: str, words: Sequence[str], directory: str, policy: Policy, judge_file: FileJudge, *, ssh: bool
+    key: str, words: Sequence[str], directory: str, policy: Policy, judges: FileJudges, *, ssh: bool
 ) -> Iterator[Violation]:
     """Yield a violation for each denied part of a definition's command line that starts rsync itself.
 
@@ -117,7 +144,7 @@ def line_violations(
     """
     for complaint in _judge(tuple(words), frozenset(), policy, with_operands=True):
         if complaint.file:
-            yield from judge_file(key, complaint.file, complaint.modifiers)
+            yield from judges.violations(key, complaint)
         else:
             yield f"`{key}` {complaint.what}.", complaint.todo
     for option in rsync_options.read(words).options:
@@ -140,12 +167,12 @@ def reaches_by_ssh(words: Sequence[str], directory: str) -> bool:
     )
 
 
-def lines_needed(words: Sequence[str], policy: Policy) -> Iterator[tuple[str, str]]:
-    """Yield the options and files that the policy lacks for such a command line; one of each pair is empty."""
+def lines_needed(key: str, words: Sequence[str], policy: Policy) -> Iterator[Needed]:
+    """Yield the options and files that the policy lacks for such a command line of a key."""
     following = [name for option in rsync_options.read(words).options if (name := option.name) in rsync_lines.FOLLOWING]
     for complaint in _judge(tuple(words), frozenset(), policy):
         if complaint.entry not in following and (complaint.entry or complaint.file.startswith("/")):
-            yield complaint.entry, complaint.file
+            yield from _needed(key, complaint)
 
 
 def _may_be_reached(word: str, directory: str, *, ssh: bool) -> bool:
@@ -205,7 +232,10 @@ def _option(
 ) -> Iterator[_Complaint]:
     word, value = words[option.word], option.value
     values = allowed.get(option.name, frozenset())
-    if (option.name, value) not in own and None not in values and value not in values - {None}:
+    if rsync_options.READING.get(option.name) == rsync_options.OF_FOLDERS:
+        what = f"holds `{option.spelling}`, with which rsync reads files of the mirror"
+        yield _Complaint(word, what, "Write the rules themselves.")
+    elif (option.name, value) not in own and None not in values and value not in values - {None}:
         others = ", ".join(f"`{option.name}={each}`" for each in sorted(map(str, values)))
         todo = f"Allowed are {others}. {_ASK}" if others else _ASK
         entry = option.name if value is None else f"{option.name}={value}"
@@ -213,8 +243,8 @@ def _option(
     elif option.name == "--chmod" and value not in values and _sets_id(str(value)):
         what = f"holds `{shown(word)}`, with which a program of the upstream runs as the owner of its file"
         yield _Complaint(word, what, "Leave out the bits for set-user-ID and set-group-ID of files.")
-    elif option.name in rsync_options.SENT_FILES and value != "-":
-        yield _Complaint(word, "", "", str(value))
+    elif (path := rsync_options.file_of(option.name, value, *_JUDGED)) is not None:
+        yield _Complaint(word, "", "", path, kind=rsync_options.READING[option.name])
     elif option.name == "--filter":
         yield from _filter(word, str(value))
 

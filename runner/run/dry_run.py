@@ -10,7 +10,6 @@ from itertools import islice
 
 from runner.base import locks
 from runner.base.output import say
-from runner.base.pattern_copies import PatternCopies
 from runner.base.state_dir import StateLayout
 from runner.containers import podman
 from runner.follow import trial
@@ -21,7 +20,7 @@ from runner.plugin_api import SECRETS, Abort, Command, Job
 from runner.providers import PROVIDERS, deletion_guard, deletion_record
 from runner.providers.deletion_names import Names
 from runner.providers.making_way import TRIAL
-from runner.run import comparison, pipeline, progress
+from runner.run import comparison, pipeline, progress, sent_files
 from runner.run.run import machine_of, parts_of
 from runner.subprocesses import launch, spawn, supervisor, units
 from schemas.addresses import without_secrets
@@ -60,7 +59,7 @@ def dry_run(
     job.from_empty = from_empty
     with tempfile.TemporaryDirectory(prefix="skipjack-") as folder:
         os.chmod(folder, 0o711)  # noqa: S103 - a program that runs rsync as another user reads the copies, as in a run
-        job.copies = PatternCopies(os.path.join(folder, "patterns"), job.machine.pattern_files)
+        sent_files.copies_of(job, os.path.join(folder, "patterns"))
         return _dry_run(layout, header, planned, job)
 
 

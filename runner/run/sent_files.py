@@ -5,7 +5,8 @@ the paths of the copies. In a container the copies are mounted where the files w
 """
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from runner.base import pattern_files
 from runner.base.pattern_copies import CannotCopy, PatternCopies
@@ -38,7 +39,7 @@ def of_line(job: Job, command: Command) -> Command:
     """Return a command of a hook with copies of its pattern files; CannotRun if one may not be sent or read."""
     if not job.machine.judged or not is_rsync(command.argv):
         return command
-    files = tuple(pattern_files.of_arguments(command.argv[1:], job.directory))
+    files = tuple(_named(command.argv[1:], job))
     try:
         _copy(job, files)
     except Abort as abort:
@@ -55,7 +56,7 @@ def _of_provider(job: Job, command: Command) -> Iterator[Named]:
         return
     all_judged = is_ours or job.machine.judged
     of_definition = set() if all_judged or mirror.provider in PROVIDERS else _of_definition(job)
-    for each in pattern_files.of_arguments(command.argv[1:], job.directory):
+    for each in _named(command.argv[1:], job):
         if each.path not in command.own_files and (all_judged or each.path in of_definition):
             yield each
 
@@ -66,7 +67,12 @@ def _of_definition(job: Job) -> set[str]:
     Files of the plug-in itself may lie anywhere, unless the policy has a list of programs.
     """
     words = tuple(pattern_files.words_of(job.mirror))
-    return {each.path for each in pattern_files.of_arguments(words, job.directory)}
+    return {each.path for each in _named(words, job)}
+
+
+def _named(words: Sequence[str], job: Job) -> Iterator[Named]:
+    yield from pattern_files.of_arguments(words, job.directory)
+    yield from pattern_files.passwords_of(words, job.directory)
 
 
 def _copy(job: Job, files: Iterable[Named]) -> None:
@@ -77,7 +83,7 @@ def _copy(job: Job, files: Iterable[Named]) -> None:
             what = f"the {what} has a colon, which no container program can mount; choose another place"
             raise Abort(REFUSED, what)
         try:
-            _copies(job).add(each.path, each.modifiers)
+            copies_of(job).add(each.path, each.modifiers, is_password=each.is_password)
         except Unsafe as why:
             gets = "the container would see it" if job.mirror.docker_image else "rsync would send it to the upstream"
             raise Abort(REFUSED, f"the {what} {why}; {gets}, so restore the file") from why
@@ -88,13 +94,22 @@ def _copy(job: Job, files: Iterable[Named]) -> None:
             raise Abort(FAILED, f"cannot read the {what}: {error.strerror}; {todo}") from error
 
 
-def _copies(job: Job) -> PatternCopies:
+def copies_of(job: Job, folder: str = "") -> PatternCopies:
+    """Return a job's copies, of which there are none at first; by default in a folder of the state directory."""
     if job.copies is None:
         layout = StateLayout(job.machine.state_dir or job.log_dir)
-        job.copies = PatternCopies(layout.pattern_copies(job.mirror.name), job.machine.pattern_files)
+        of_patterns = partial(pattern_files.require_safe, job.machine.pattern_files)
+        folder = folder or layout.pattern_copies(job.mirror.name)
+        job.copies = PatternCopies(folder, of_patterns, partial(_require_password, job))
     return job.copies
 
 
+def _require_password(job: Job, place: str, links: int) -> None:
+    from runner.base import passwords  # hardly any mirror names a password in this way
+
+    passwords.require_allowed(job.machine.passwords, place, links)
+
+
 def _with_copies(job: Job, command: Command, files: tuple[Named, ...]) -> Command:
-    words = pattern_files.replaced(command.argv[1:], files, _copies(job).of)
+    words = pattern_files.replaced(command.argv[1:], files, copies_of(job).of)
     return command._replace(argv=(command.argv[0], *words))

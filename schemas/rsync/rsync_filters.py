@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from schemas.rsync.rsync_options import SENT_FILES
+from schemas.rsync import rsync_options
 
 MERGE, DIR_MERGE = ".", ":"
 
@@ -58,8 +58,8 @@ class SentFile(NamedTuple):
 
 def sent_file(option: str, value: str | None) -> SentFile | None:
     """Return the file that rsync reads and sends to the server, for an option by its long name."""
-    if option in SENT_FILES and value != "-":
-        return SentFile(str(value), None)
+    if (path := rsync_options.file_of(option, value, rsync_options.SENT)) is not None:
+        return SentFile(path, None)
     rule = read(str(value)) if option == "--filter" else None
     if rule is None or rule.kind != MERGE or rule.reads_folders or not rule.pattern:
         return None

@@ -47,8 +47,22 @@ modify-window -@ | max-delete | compress-level zl | compress-threads zt | timeou
 checksum-seed
 """
 
-SENT_FILES = frozenset({"--exclude-from", "--include-from", "--files-from"})
+SENT, PASSWORD, LOCAL, OF_FOLDERS = "sent", "password", "local", "of folders"
+READING = {
+    "--exclude-from": SENT, "--include-from": SENT, "--files-from": SENT, "--early-input": SENT,
+    "--password-file": PASSWORD,
+    "--read-batch": LOCAL, "--compare-dest": LOCAL, "--copy-dest": LOCAL, "--link-dest": LOCAL,
+    "-F": OF_FOLDERS, "--cvs-exclude": OF_FOLDERS,
+}  # fmt: skip
+"""Options with which a client reads files of the machine, beside the rules of `--filter`, and what it does with them:
+it sends the file, or the answer to a challenge that is made from it; it compares it with files of the server, or copies
+it into the target; it reads a file of rules in each folder. A test shows that no option is missing."""
+
+SENT_FILES = frozenset({name for name, kind in READING.items() if kind == SENT})
 """Options whose files rsync reads and sends to the server."""
+
+_NOT_FROM_INPUT = "--early-input"
+"""The only option for which `-` is a file of that name, and not the standard input."""
 
 _OTHER_MODES = frozenset({"--server", "--sender", "--daemon", "--config", "--dparam", "--detach", "--no-detach"})
 """Options that make rsync a server, which parses the whole list again by other rules."""
@@ -156,13 +170,22 @@ def _read(words: tuple[str, ...]) -> Reading:
     return Reading(tuple(reader.options), tuple(reader.operands), None)
 
 
+def file_of(option: str, value: str | None, *kinds: str) -> str | None:
+    """Return the file that an option of one of these kinds reads; None for another option or standard input."""
+    if READING.get(option) not in kinds or (value == "-" and option != _NOT_FROM_INPUT):
+        return None
+    return value
+
+
 def sends_files(words: Sequence[str]) -> bool:
     """Return whether an rsync with these arguments could send a file: an option names one, or a rule may merge one.
 
     Every run asks this, and nearly none does; `rsync_filters` parses the rules.
     """
-    options = read(words).options
-    return any(each.name in SENT_FILES or (each.name == "--filter" and str(each.value)[:1] in ".m") for each in options)
+    return any(
+        READING.get(each.name) in (SENT, PASSWORD) or (each.name == "--filter" and str(each.value)[:1] in ".m")
+        for each in read(words).options
+    )
 
 
 def without(words: Sequence[str], options: Iterable[Option]) -> tuple[str, ...]:

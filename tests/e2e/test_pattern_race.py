@@ -97,7 +97,7 @@ def bench(tmp_path: Path, recorder: Recorder) -> Bench:
 
 OPTIONS = (
     ("--exclude-from={}",), ("--include-from", "{}"), ("--filter=merge {}",), ("-f", ". {}"), ("-zf. {}",),
-    ("--filter=merge,-_{}",),
+    ("--filter=merge,-_{}",), ("--early-input={}",),
 )  # fmt: skip
 
 

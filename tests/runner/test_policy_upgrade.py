@@ -1,5 +1,6 @@
 """Policies of earlier releases, and the allow-lists."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,8 @@ SHELL_PROBE = {"upstream": "h.example:/x/", "freshness": FreshnessFile("trace")}
         SCRIPT | {"command": "/usr/bin/rsync -a h.example:/x/ /srv/mirror/debian/"},
         {"exec_on_success": ("/usr/bin/rsync -a . me@h.example:/x/",)},
         {"exec_on_failure_extra": ("/usr/bin/rsync -aAX --include-from=/p/x . h.example:/x/",)},
+        {"exec_on_success": ("/usr/bin/rsync --password-file=/p/x . x::",)},
+        {"rsync_options": ("--password-file=/p/x",)}, {"rsync_options": ("--early-input=/p/x",)},
         {"password": Secret(file="/secrets/x")}, {"exclude_file": "/p/x"}, {"rsync_options": ("--include-from=/p/x",)},
         {"rsync_options": ("-AX",)}, {"rsync_options_extra": ("--filter=merge /p/x",)},
         {"rsync_override": ("-aX",), "rsync_override_only": True},
@@ -251,6 +254,32 @@ def test_a_suggested_policy_allows_everything_that_a_policy_can_allow(fields: di
         for entry in set(getattr(decision.policy, key)) - set(getattr(LEAST, key)):
             fewer = tuple(each for each in getattr(decision.policy, key) if each != entry)
             assert told(decision.policy._replace(**{key: fewer}), settings, **fields), f"{key}: {entry} is not needed"
+
+
+def test_a_password_of_rsyncs_own_option_must_be_readable_for_all_hosts(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    for name in ("password", "bound", "linked"):
+        (folder / name).write_text("open sesame\n")
+    os.link(folder / "linked", tmp_path / "other")
+    (folder / "out").symlink_to(tmp_path / "other")
+    settings = RunnerSettings(
+        "w1", Repository("u"), manager=ManagerAddress("https://m", Secret(file=f"{folder}/token"))
+    )
+    (folder / "token").write_text("token\n")
+    readable = (str(folder), Bound(("h.example",), path=f"{folder}/bound"))
+    policy = Policy(readable=readable, allowed_rsync_options=("default", "--password-file"))
+
+    def said(path: str) -> str:
+        return told(policy, settings, rsync_options=(f"--password-file={path}",))
+
+    assert said(f"{folder}/password") == ""
+    assert "is only for some hosts. Write `password: " in said(f"{folder}/bound")
+    assert "is a secret of the worker itself" in said(f"{folder}/token")
+    assert "has 2 hard links" in said(f"{folder}/linked")
+    assert "is not a regular file" in said(str(folder))
+    for path in (f"{folder}/out", f"{tmp_path}/other", "/etc/shadow", "secrets/password"):
+        assert "which `readable` of the policy does not list" in said(path), path
 
 
 def test_a_program_without_a_path_is_not_asked_for_in_the_policy() -> None:

@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from runner.policy.rsync_policy import Needed, line_violations, lines_needed, needed, reaches_by_ssh, violations
+from runner.policy.rsync_policy import (
+    FileJudges,
+    Needed,
+    line_violations,
+    lines_needed,
+    needed,
+    reaches_by_ssh,
+    violations,
+)
 from schemas.problems import shown
 from schemas.records import Mirror, Policy
 
@@ -13,8 +21,15 @@ DIRECTORY = "/srv/mirror/debian"
 NONE = Policy(allowed_rsync_options=())
 
 
-def judge(key: str, path: str, modifiers: str | None) -> Iterator[tuple[str, str]]:
+def of_patterns(key: str, path: str, modifiers: str | None) -> Iterator[tuple[str, str]]:
     yield f"{key} reads {path}" + (f" with `{modifiers}`" if modifiers else ""), ""
+
+
+def of_password(key: str, path: str) -> Iterator[tuple[str, str]]:
+    yield f"{key} reads the password in {path}", ""
+
+
+JUDGES = FileJudges(of_patterns, of_password)
 
 
 def mirror(**fields: Any) -> Mirror:
@@ -22,11 +37,11 @@ def mirror(**fields: Any) -> Mirror:
 
 
 def found(policy: Policy, **fields: Any) -> list[tuple[str, str]]:
-    return list(violations(mirror(**fields), DIRECTORY, policy, judge))
+    return list(violations(mirror(**fields), DIRECTORY, policy, JUDGES))
 
 
 def line(*words: str, ssh: bool) -> list[tuple[str, str]]:
-    return list(line_violations("command", words, DIRECTORY, Policy(), judge, ssh=ssh))
+    return list(line_violations("command", words, DIRECTORY, Policy(), JUDGES, ssh=ssh))
 
 
 def test_modes_are_judged_only_where_they_are_modes() -> None:
@@ -37,6 +52,46 @@ def test_modes_are_judged_only_where_they_are_modes() -> None:
 def test_patterns_from_standard_input_are_no_file() -> None:
     assert found(Policy(), rsync_options=("--exclude-from=-",)) == []
     assert found(Policy(), rsync_options=("--exclude-from=/x",)) == [("rsync_options reads /x", "")]
+
+
+READS = Policy(allowed_rsync_options=("--early-input", "--password-file", "-F", "-C", "--link-dest=/x"))
+"""A policy of an administrator who allows options that read files of the machine."""
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("--early-input=/x",), "rsync_options reads /x"),
+        (("--early-input", "/x"), "rsync_options reads /x"),
+        (("--early-input=-",), "rsync_options reads -"),  # a file of that name, which the upstream can make a link
+        (("--password-file=/x",), "rsync_options reads the password in /x"),
+        (("-F",), "`rsync_options` holds `-F`, with which rsync reads files of the mirror."),
+        (("-FF",), "`rsync_options` holds `-F`, with which rsync reads files of the mirror."),
+        (("-C",), "`rsync_options` holds `-C`, with which rsync reads files of the mirror."),
+        (("--cvs-exclude",), "`rsync_options` holds `--cvs-exclude`, with which rsync reads files of the mirror."),
+        (("--password-file=-",), ""),
+        (("--link-dest=/x",), ""),
+        (("--link-dest=/y",), "`rsync_options` holds `--link-dest`, which this machine does not allow."),
+    ],
+)
+def test_what_an_allowed_option_reads_is_judged_as_well(words: tuple[str, ...], what: str) -> None:
+    policy = READS._replace(allowed_rsync_options=(*READS.allowed_rsync_options, "--timeout"))
+    for fields in ({}, {"provider": "two-stage-rsync"}, {"provider": "a-plug-in"}):
+        found_here = found(policy, rsync_options=words, **fields)
+        assert list(dict.fromkeys(each for each, _todo in found_here)) == ([what] if what else [])
+    line = list(line_violations("command", [*words, "."], DIRECTORY, policy, JUDGES, ssh=False))
+    assert list(dict.fromkeys(each for each, _todo in line)) == (
+        [what.replace("rsync_options", "command")] if what else []
+    )
+
+
+def test_an_option_that_reads_a_password_needs_two_entries() -> None:
+    words = ("--password-file=/x",)
+    assert list(needed(mirror(rsync_options=words), DIRECTORY, NONE)) == [
+        Needed("rsync_options", "--password-file=/x", ""),
+        Needed("rsync_options", "", "/x", "password"),
+    ]
+    assert list(lines_needed("command", words, READS)) == [Needed("command", "", "/x", "password")]
 
 
 def test_a_fault_of_an_option_is_reported_once() -> None:
@@ -145,7 +200,7 @@ def test_an_option_that_reads_a_file_needs_two_entries() -> None:
 
 def test_a_command_line_needs_its_options_and_files_but_not_its_operands() -> None:
     words = ["-a", "--exclude-from=/x", "--chmod=F4755", "/etc/", "."]
-    assert list(lines_needed(words, Policy())) == [("", "/x")]
+    assert list(lines_needed("command", words, Policy())) == [Needed("command", "", "/x")]
 
 
 def test_the_file_of_a_mirror_is_reported_with_its_key() -> None:
@@ -154,9 +209,10 @@ def test_the_file_of_a_mirror_is_reported_with_its_key() -> None:
 
 def test_options_that_follow_links_are_never_asked_for() -> None:
     """They would let rsync read outside of the mirror, so nobody is advised to allow them."""
-    found = set(lines_needed(["-r", "--copy-links", "--checksum", "rsync://h.example/x/", "."], NONE))
-    assert ("--checksum", "") in found and ("--recursive", "") in found
-    assert not any("copy-links" in entry for entry, _ in found)
+    words = ["-r", "--copy-links", "--checksum", "rsync://h.example/x/", "."]
+    found = {needed.entry for needed in lines_needed("command", words, NONE)}
+    assert {"--checksum", "--recursive"} <= found
+    assert not any("copy-links" in entry for entry in found)
 
 
 @pytest.mark.parametrize(

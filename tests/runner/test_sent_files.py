@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +56,47 @@ def bench(tmp_path: Path) -> Bench:
     [
         ["--exclude-from={}"], ["--exclude-from", "{}"], ["--include-from={}"], ["--files-from", "{}"],
         ["--filter=merge {}"], ["--filter=merge,-e_{}"], ["--filter", ". {}"], ["-f", ".n {}"], ["-f. {}"],
-        ["-f=. {}"], ["-azf", ". {}"], ["-azf. {}"], ["-a", "--exclude", "--exclude-from=x", "--exclude-from={}", "-z"],
+        ["-f=. {}"], ["-azf", ". {}"], ["-azf. {}"], ["--early-input={}"],
+        ["-a", "--exclude", "--exclude-from=x", "--exclude-from={}", "-z"],
     ],
 )  # fmt: skip
 def test_rsync_reads_a_copy_whatever_the_option_looks_like(bench: Bench, words: list[str]) -> None:
     copy = f"{bench.state}/patterns/m/0/patterns"
     assert bench.given(*words) == tuple(word.replace("{}", copy) for word in words)
     assert bench.copies() == {"patterns/m/0/patterns": RULES}
+
+
+def test_a_password_of_rsyncs_own_option_is_judged_when_it_is_opened(bench: Bench) -> None:
+    secrets = bench.folder / "secrets"
+    secrets.mkdir()
+    password, token = secrets / "password", secrets / "token"
+    password.write_text("open sesame\n")
+    token.write_text("the worker's\n")
+
+    def given() -> str:
+        made = bench.job()
+        made.machine = made.machine._replace(passwords=((str(secrets),), (str(token),), None))
+        command = Command(("rsync", f"--password-file={password}"), {}, "/")
+        return pipeline.with_copies(made, command).argv[1]
+
+    password.chmod(0o600)
+    assert given() == f"--password-file={bench.state}/patterns/m/0/password"
+    assert bench.copies() == {"patterns/m/0/password": "open sesame\n"}
+    assert (bench.state / "patterns/m/0/password").stat().st_mode & 0o777 == 0o600
+    for target, why in ((token, "a secret of the worker itself"), (bench.secret, "`readable` of the policy does not")):
+        password.unlink()
+        password.symlink_to(target)
+        with pytest.raises(Abort, match=rf"the `--password-file` {password} may not be used: .* {why}"):
+            given()
+    password.unlink()
+    os.link(token, password)
+    with pytest.raises(Abort, match="has 2 hard links"):
+        given()
+
+
+def test_one_file_is_not_both_patterns_and_a_password(bench: Bench) -> None:
+    with pytest.raises(Abort, match="is named both for patterns and for a password"):
+        bench.given("--exclude-from={}", "--password-file={}")
 
 
 def test_each_file_is_copied_once_under_its_own_name(bench: Bench) -> None:
@@ -275,7 +310,7 @@ def test_a_hard_link_that_is_removed_while_it_is_judged_is_refused(
 
     monkeypatch.setattr(os, "fstat", removing)
     with pytest.raises(pattern_files.Unsafe, match="was replaced each time when it was opened"):
-        pattern_copies.PatternCopies(str(bench.state), (str(bench.filters),)).add(str(bench.patterns))
+        sent_files.copies_of(bench.job()).add(str(bench.patterns))
     assert 1 in links
 
 
@@ -292,6 +327,7 @@ def test_a_file_that_an_editor_replaces_at_that_moment_is_opened_again(
         return fstat(descriptor)
 
     monkeypatch.setattr(os, "fstat", replacing)
-    with pattern_files.opened(str(bench.patterns), (str(bench.filters),)) as descriptor:
+    judge = partial(pattern_files.require_safe, (str(bench.filters),))
+    with pattern_files.opened(str(bench.patterns), judge) as descriptor:
         assert os.read(descriptor, 100) == b"- new\n"
     assert left == [0]

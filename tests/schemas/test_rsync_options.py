@@ -132,6 +132,43 @@ def test_every_option_of_the_manual_is_known() -> None:
         assert not letter or canonical(letter) == canonical(name), name
 
 
+READ_NO_FILE = {
+    # Words, patterns and numbers.
+    "--info", "--debug", "--stderr", "--chmod", "--max-size", "--min-size", "--max-alloc", "--exclude", "--include",
+    "--checksum-choice", "--block-size", "--compress-choice", "--skip-compress", "--log-file-format", "--out-format",
+    "--bwlimit", "--suffix", "--usermap", "--groupmap", "--chown", "--stop-after", "--stop-at", "--iconv", "--copy-as",
+    "--address", "--sockopts", "--outbuf",
+    # Rules, of which those that merge a file are judged by their text.
+    "--filter",
+    # A limit of where paths may lead.
+    "--confine-root",
+    # Programs, and options of the other side.
+    "--rsh", "--rsync-path", "--remote-option",
+    # Files and folders that rsync writes. In that for partial files it reads only what it has put there.
+    "--partial-dir", "--log-file", "--backup-dir", "--temp-dir", "--write-batch", "--only-write-batch",
+}  # fmt: skip
+"""Options with a text as their value that make a client read no file."""
+
+
+def test_for_each_option_it_is_known_whether_rsync_reads_a_file() -> None:
+    texts = {name for name, kind in rsync_options._TABLE.values() if kind == rsync_options._TEXT}
+    reading = {name for name in rsync_options.READING if takes_value(name)}
+    assert reading & READ_NO_FILE == set()
+    assert texts - rsync_options._OTHER_MODES == reading | READ_NO_FILE
+    assert {canonical(name) for name in rsync_options.READING} == set(rsync_options.READING)
+    assert {each.value for each in read(["--config=/x"]).options} == set(), "a server's file is a fault"
+
+
+def test_only_early_input_reads_a_file_with_the_name_of_standard_input() -> None:
+    for name, kind in rsync_options.READING.items():
+        if kind in (rsync_options.SENT, rsync_options.PASSWORD):
+            assert (rsync_options.file_of(name, "-", kind) is None) == (name != "--early-input")
+            assert rsync_options.file_of(name, "/x", kind) == "/x"
+    assert rsync_options.sends_files(["--early-input=-"])
+    assert not rsync_options.sends_files(["-n", "--exclude=x"])
+    assert not rsync_options.sends_files(["-aFC", "--link-dest=/x", "--filter", "risk .~tmp~/", "--read-batch=/x"])
+
+
 def _value(spelling: str) -> str:
     """Return a value that rsync accepts for an option."""
     special = {
