@@ -7,9 +7,9 @@ _NO_LOCKS = "Put it on a file system that has locks (`flock`), such as a local d
 
 _REMEDIES = {
     errno.EMFILE: "Too many files are open: raise the limit (`ulimit -n`, or `LimitNOFILE=` of the unit).",
-    errno.ENFILE: "Too many files are open on this machine: raise `fs.file-max`, or find the program to blame.",
+    errno.ENFILE: "Too many files are open on this machine: raise `fs.file-max`, or find the program that opens them.",
     errno.EAGAIN: "No more processes or threads can be started: raise the limit (`ulimit -u`, or `TasksMax=`).",
-    errno.ENOMEM: "There is no memory left: raise the limit (`MemoryMax=` of the unit), or find the program to blame.",
+    errno.ENOMEM: "There is no memory left: raise the limit (`MemoryMax=` of the unit), or find what uses it.",
     errno.ENOSPC: "Free some space.",
     errno.EDQUOT: "Free some space, or raise the quota.",
     errno.EROFS: "Find out why the file system is read-only: `dmesg` may show it.",

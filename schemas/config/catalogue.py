@@ -171,7 +171,7 @@ class _ConfigFiles:
                 record_factory.mirror(name, worker, on.keys | {"role": roles[worker]}, self._schemas.fragments)
                 for worker, on in full.items()
             ]
-            partial = tuple(map(PartialMirror, records))
+            partial = tuple(map(PartialMirror, records, full.values()))
             return declared._replace(mirrors=tuple(records), partial_mirrors=partial, sound=True)
         partial = tuple(_partial(name, worker, on) for worker, on in full.items()) if is_name(name) else ()
         return declared._replace(problems=tuple(problems), partial_mirrors=partial)
@@ -257,7 +257,8 @@ def _partial(name: str, worker: str, merged: Merged) -> PartialMirror:
     """Return a mirror with wrong keys as a record of the known ones."""
     values = {key: value for key, value in merged.keys.items() if key in KEYS}
     unknown = frozenset(key for key in KEYS if not is_known(merged.keys, key))
-    return PartialMirror(record_factory.mirror(name, worker, {"provider": "", "upstream": ""} | values), unknown)
+    record = record_factory.mirror(name, worker, {"provider": "", "upstream": ""} | values)
+    return PartialMirror(record, merged, unknown)
 
 
 def _zone_problems(site: Document) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from schemas.config import rename_rules, rules, timing
+from schemas.config.inheritance import Merged
 from schemas.config.yaml_file import Document, suggest
 from schemas.problems import Problem
 from schemas.records import Mirror
@@ -21,10 +22,11 @@ KEYS = frozenset({
 class PartialMirror(NamedTuple):
     """A mirror on one worker with only its KEYS; `unknown` are those with a wrong value.
 
-    The worker is empty if it is not known.
+    The worker is empty if it is not known. `merged` has the keys with their places.
     """
 
     mirror: Mirror
+    merged: Merged
     unknown: frozenset[str] = frozenset()
 
 
@@ -93,20 +95,25 @@ class _Compared:
     """The mirrors with known values of some keys, and the documents that declare them."""
 
     def __init__(self, declared: Sequence[Declaration], keys: Iterable[str] = (), *, twice: bool = False) -> None:
-        self._documents = {
-            # By identity, because the records of two files can be equal.
-            id(partial.mirror): each.document
+        compared = [
+            (each.document, partial)
             for each in declared
             for partial in each.partial_mirrors
             if (twice or not each.twice) and _unknown(partial).isdisjoint(keys)
-        }
+        ]
+        # By identity, because the records of two files can be equal.
+        self._documents = {id(partial.mirror): document for document, partial in compared}
+        self._merged = {id(partial.mirror): partial.merged for _, partial in compared}
         self._sound = {id(mirror) for each in declared if each.sound for mirror in each.mirrors}
-        candidates = (partial.mirror for each in declared for partial in each.partial_mirrors)
-        self.mirrors = [mirror for mirror in candidates if id(mirror) in self._documents]
+        self.mirrors = [partial.mirror for _, partial in compared]
 
     def document(self, mirror: Mirror) -> Document:
         """Return the file of one of `mirrors`; the record itself is the key, not its value."""
         return self._documents[id(mirror)]
+
+    def merged(self, mirror: Mirror) -> Merged:
+        """Return the keys of one of `mirrors`, with their places."""
+        return self._merged[id(mirror)]
 
     def to_blame(self, one: Mirror, other: Mirror) -> Document:
         """Return the file that reports the conflict of a pair: the first one's, unless only the other is broken."""
@@ -185,5 +192,4 @@ def _after_problems(judged: Sequence[Declaration], declared: Sequence[Declaratio
         todo = "Remove it from `after`." if name in known else suggest(name, known)
         if name in renamed:
             todo = f"Its name is now `{renamed[name]}`."
-        document = compared.document(mirror)
-        yield document.file, document.problem(("after", place), what, todo)
+        yield compared.document(mirror).file, compared.merged(mirror).problem("after", what, todo, place)

@@ -6,11 +6,10 @@ Only keys in the mirror's own file are reported. An inherited key without effect
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from schemas.config import built_in
 from schemas.config.inheritance import Merged, PlainKeys
 from schemas.config.judgeable_keys import judged
 from schemas.config.upstreams import daemon_host
-from schemas.plugins import PROVIDER
+from schemas.mirror_record import RSYNC_PROVIDERS
 from schemas.problems import Problem, shown
 from schemas.rsync import rsync_options, rsync_output
 
@@ -39,8 +38,8 @@ def _has_daemon(keys: PlainKeys) -> bool:
 
 
 def _has_rsync(keys: PlainKeys) -> bool:
-    """Return whether a built-in provider reads the upstream; one of a plug-in may send a user name to any address."""
-    return keys.get("provider", "rsync") in built_in.names(PROVIDER)
+    """Return whether rsync reads the upstream; other programs may send a user name to any address."""
+    return keys.get("provider", "rsync") in RSYNC_PROVIDERS
 
 
 def _has_password(keys: PlainKeys) -> bool:

@@ -46,14 +46,15 @@ class Merged(NamedTuple):
         layers = [layer for layer in self.layers if layer.document is file]
         return layers[0].keys if len(layers) == 1 else merge(layers).keys
 
-    def problem(self, key: str, what: str, todo: str, *entry: str) -> Problem:
-        """Return a problem of `key`, or of one `entry` of it, placed in the layer that set it.
+    def problem(self, key: str, what: str, todo: str, *entry: str | int) -> Problem:
+        """Return a problem of `key`, or of one `entry` of its mapping or list, placed in the layer that set it.
 
         If no layer sets the key, the place is the top of the mirror's file.
         """
         for layer in self.layers[::-1]:
             if layer.has(key):
-                return layer.document.problem((*layer.base, key, *entry), what, todo, at_key=bool(entry))
+                path, at_key = (*layer.base, key, *entry), bool(entry) and isinstance(entry[-1], str)
+                return layer.document.problem(path, what, todo, at_key=at_key)
         return self.layers[-1].document.problem((), what, todo)
 
 

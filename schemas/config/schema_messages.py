@@ -58,7 +58,7 @@ class Explanation:
     def meant_keys(self, fault: Fault) -> Iterator[tuple[str | int, ...]]:
         """Yield the key that a misspelt top key was meant to be, so that it is not reported as missing."""
         known = self._schema.get("properties", {})
-        if len(fault.path) == 1 and (key := str(fault.path[0])) not in known:
+        if len(fault.path) == 1 and (key := str(fault.path[0])) not in known and not self._may_be_plugin(key, known):
             yield from [(near,) for near in nearest(key, known) if near not in self._document.value]
 
     def faults(self, error: "ValidationError") -> Iterator[Fault]:
@@ -68,11 +68,7 @@ class Explanation:
         if error.validator == "additionalProperties":
             known = list(cast("dict[str, Any]", error.schema)["properties"])
             for key in sorted(set(cast("dict[str, Any]", error.instance)) - set(known)):
-                what = f"Unknown key `{shown(key)}`."
-                todo = suggest(key, known, self._list_of_keys(path))
-                if not path and self._may_be_plugin(key, known):
-                    file = f"`.skipjack/schemas/{shown(key)}.hook.schema.json`"
-                    todo = f"If a plug-in has it, install that or add {file}. {todo}"
+                what, todo = self._unknown_key(path, key, known)
                 yield Fault((*path, key), document.problem([*path, key], what, todo, at_key=True), True)
         elif error.validator == "required":
             # jsonschema yields an error for each missing key, and names the key only in its message.
@@ -89,15 +85,40 @@ class Explanation:
         else:
             yield Fault(path, document.problem(path, _what(error, path), self._example(path)))
 
-    def _list_of_keys(self, path: Sequence[str | int]) -> str:
-        """Return where people find the keys of the mapping at `path`, if that can have all keys of a mirror."""
-        is_of_mirror = not path if self._name in ("mirror", "defaults") else self._name == "workers"
-        return _KEYS_OF_MIRRORS if is_of_mirror else ""
+    def _unknown_key(self, path: Sequence[str | int], key: str, known: list[str]) -> tuple[str, str]:
+        """Return the message about a key that the mapping at `path` cannot have, and what to do."""
+        if not self._has_keys_of_mirrors(path):
+            return f"Unknown key `{shown(key)}`.", suggest(key, known)
+        if key in schema("mirror")["properties"]:
+            if path[:1] == ("worker",):
+                return f"`{key}` cannot differ on `{path[1]}`.", "Set it for the mirror as a whole."
+            return f"`{key}` cannot be inherited.", "Set it in the file of each mirror."
+        what = f"Unknown key `{shown(key)}`."
+        if path or not self._may_be_plugin(key, known):
+            return what, suggest(key, known, _KEYS_OF_MIRRORS)
+        file = f"`.skipjack/schemas/{shown(key)}.hook.schema.json`"
+        return what, f"If a plug-in has it, install that or add {file}. {suggest('', known, _KEYS_OF_MIRRORS)}"
+
+    def _has_keys_of_mirrors(self, path: Sequence[str | int]) -> bool:
+        """Return whether the mapping at `path` has keys of a mirror, for all of its workers or for one."""
+        if self._name == "workers":
+            return len(path) == 3 and path[2] == "defaults"
+        return self._name in ("mirror", "defaults") and (not path or (len(path) == 2 and path[0] == "worker"))
 
     def _may_be_plugin(self, key: str, known: Collection[str]) -> bool:
-        """Return whether an unknown key of a mirror looks like the name of a hook that is not installed here."""
-        is_of_mirrors = self._name in ("mirror", "defaults")
-        return is_of_mirrors and isinstance(self._document.value[key], Mapping) and not nearest(key, known)
+        """Return whether an unknown key of a mirror looks like the name of a hook that is not installed here.
+
+        A similar key that takes no mapping was not meant.
+        """
+        if self._name not in ("mirror", "defaults") or not isinstance(self._document.value[key], Mapping):
+            return False
+        return not any(self._takes_mapping(near) for near in nearest(key, known))
+
+    @staticmethod
+    def _takes_mapping(key: str) -> bool:
+        of_mirror = schema("mirror")["properties"]
+        part = of_mirror.get(key, {"type": "object"})  # any other known key is that of a plug-in
+        return any(form.get("type") == "object" for form in part.get("anyOf", [part]))
 
     def _example(self, path: Sequence[str | int]) -> str:
         """Return an example of the nearest described key at or above `path`, as YAML."""
@@ -127,6 +148,14 @@ class Explanation:
                 target = target[key] if key else target
             below = target | {key: value for key, value in below.items() if key != "$ref"}
         return below if isinstance(below, dict) else None
+
+
+def is_number_among_texts(error: "ValidationError") -> bool:
+    """Return whether a list of any texts has a number, as `[--timeout, 60]` has; rules can still judge the list."""
+    is_entry = bool(error.absolute_path) and isinstance(error.absolute_path[-1], int)
+    is_number = isinstance(error.instance, int | float) and not isinstance(error.instance, bool)
+    is_any_text = isinstance(error.schema, dict) and error.schema.keys().isdisjoint(("pattern", "enum", "anyOf"))
+    return is_entry and is_number and error.validator == "type" and error.validator_value == "string" and is_any_text
 
 
 def _unknown_provider(error: "ValidationError") -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from schemas.config.schema_messages import Explanation, Fault
+from schemas.config.schema_messages import Explanation, Fault, is_number_among_texts
 from schemas.config.schema_set import OWN, SchemaSet, fits, validator
 from schemas.config.yaml_file import WHOLE, Document
 from schemas.problems import Problem
@@ -18,7 +18,7 @@ def examine(name: str, document: Document, schemas: SchemaSet = OWN) -> Document
     """Return the document with all problems of the YAML parser and of the schema, and their paths.
 
     A value with a problem from the parser gets none from the schema: it would repeat the first one. The name of its key
-    is judged all the same.
+    is judged all the same. A number in a list of texts is a problem, and is text in the returned document.
     """
     if () in document.wrong:
         return document
@@ -28,16 +28,34 @@ def examine(name: str, document: Document, schemas: SchemaSet = OWN) -> Document
     if fits(name, document.value, schemas):
         return document
     explanation = Explanation(name, document, schemas)
-    faults = [
-        fault
-        for error in validator(name, schemas).iter_errors(document.value)
-        for fault in explanation.faults(error)
-        if not _is_below(fault.path[:-1] if fault.of_key else fault.path, document.wrong)
-    ]
-    wrong = {fault.path for fault in faults} | {path for fault in faults for path in explanation.meant_keys(fault)}
+    faults: list[Fault] = []
+    value, numbers = document.value, set()
+    for error in validator(name, schemas).iter_errors(document.value):
+        path = tuple(error.absolute_path)
+        found = [
+            fault
+            for fault in explanation.faults(error)
+            if not _is_below(fault.path[:-1] if fault.of_key else fault.path, document.wrong)
+        ]
+        faults += found
+        if found and is_number_among_texts(error):
+            value = _with_text(value, path)
+            numbers.add(path)
+    meant = {path for fault in faults for path in explanation.meant_keys(fault)}
     return document._replace(
-        problems=(*document.problems, *_problems(faults, document.value)), wrong=document.wrong | wrong
+        value=value,
+        problems=(*document.problems, *_problems(faults, value)),
+        wrong=document.wrong | meant | {fault.path for fault in faults} - numbers,
     )
+
+
+def _with_text(value: Any, path: Sequence[str | int]) -> Any:
+    """Return a copy of a value in which the number at `path` is text."""
+    if not path:
+        return str(value)
+    copy = value.copy()
+    copy[path[0]] = _with_text(value[path[0]], path[1:])
+    return copy
 
 
 def _problems(faults: Collection[Fault], value: Mapping[str, Any]) -> Iterator[Problem]:

@@ -84,7 +84,7 @@ class Message(NamedTuple):
         """Return one of tunasync's statuses."""
         found = self.text("status", 100)
         if found not in STATUSES:
-            raise RejectedRequest(400, f"{found[:100]!r} is none of tunasync's statuses")
+            raise RejectedRequest(400, f"{found[:100]!r} is not a status of tunasync")
         return found
 
     def time(self, key: str) -> str:
@@ -138,7 +138,7 @@ def seconds(text: str) -> float | None:
         whole = datetime.fromisoformat(match[1].upper() + match[3].upper().replace("Z", "+00:00"))
         found = (whole - _EPOCH) / timedelta(seconds=1) + float(match[2] or 0)
     except (ValueError, OverflowError) as error:
-        raise RejectedRequest(400, f"{text[:100]!r} is no RFC 3339 time") from error
+        raise RejectedRequest(400, f"{text[:100]!r} is not a valid RFC 3339 time") from error
     # 1e11: the limit for times in `report.schema.json`, to which a job's status is converted.
     return found if 0 < found < 1e11 else None
 

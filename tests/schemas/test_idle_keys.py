@@ -45,6 +45,12 @@ def test_a_key_without_effect_is_a_problem(text: str, key: str, what: str) -> No
     assert found.quarantined == {"debian"}
 
 
+def test_only_rsync_starts_ssh_for_an_address() -> None:
+    text = "provider: command\ncommand: /x.sh\nupstream: https://h.example.org/\nusername: m\n"
+    (problem,) = lines(load(debian=text).problems)
+    assert "`username` has no effect with the provider `command`." in problem
+
+
 @pytest.mark.parametrize(
     ("defaults", "text"),
     [

@@ -81,6 +81,17 @@ def test_an_unknown_key_with_a_mapping_may_lack_its_schema(file: str) -> None:
     assert f"Unknown key `announce`. {todo}" in problem
 
 
+def test_a_mapping_is_not_a_misspelt_key_that_takes_none() -> None:
+    """So the key to which its name is similar is reported as missing."""
+    missing, unknown = lines(load("provider: rsync\nstamp: {name: x}\n", _defaults="worker: w1\n").problems)
+    assert "`upstream` is missing." in missing
+    assert "Unknown key `stamp`. If a plug-in has it, install that or add `.skipjack/schemas/stamp.hook" in unknown
+    assert "Did you mean" not in unknown
+
+    (problem,) = lines(load("provider: rsync\nenvy: {A: b}\n").problems)
+    assert problem.endswith("Unknown key `envy`. Did you mean `env`?")
+
+
 def test_a_provider_needs_no_key_of_its_own() -> None:
     assert load("provider: git").mirrors[0].plugins == {"git": {"depth": 5}}
 

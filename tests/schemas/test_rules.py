@@ -245,6 +245,29 @@ def test_an_option_for_a_container_is_one_word(word: str) -> None:
     assert "is neither `--name` nor `--name=value`. Write each option as one word" in problem
 
 
+def test_each_wrong_option_for_a_container_is_reported() -> None:
+    found = reported("docker_image: tools:3\ndocker_options: [init, --init, '--network host']\n")
+    assert [problem.partition(" in ")[0] for problem in found] == [
+        "debian.yml:2:17: `--network host`", "debian.yml:2:17: `init`",
+    ]  # fmt: skip
+
+
+def test_a_number_in_a_list_of_texts_hides_no_problem_of_the_list() -> None:
+    found = reported("rsync_options: [--timeout, 60, --bogus]\nexec_on_success: [7, /bin/a | b]\n")
+    assert [problem.partition(". ")[0] for problem in found] == [
+        "debian.yml:1:16: `rsync_options` has the unknown option `--bogus`",
+        "debian.yml:1:28: Entry 2 of `rsync_options` must be text, not 60",
+        "debian.yml:2:18: `/bin/a | b` in `exec_on_success` contains `|`, but no shell runs the line",
+        "debian.yml:2:19: Entry 1 of `exec_on_success` must be text, not 7",
+    ]
+
+
+@pytest.mark.parametrize("entry", ["true", "[a]", "{a: b}", "010"])
+def test_a_list_with_another_wrong_entry_has_only_that_problem(entry: str) -> None:
+    (problem,) = reported(f"rsync_options: [--bogus, {entry}]\n")
+    assert problem.startswith("debian.yml:1:26: ")
+
+
 @pytest.mark.parametrize(
     "volume", ["keys:/keys", "/keys", "/keys:keys", "/a:/b:z", "{mirror}:/data", "{directory}/x:/data", "/a:/b:ro:rw"]
 )

@@ -4,7 +4,7 @@ import pytest
 
 from schemas.clock.freshness import stale_after
 from schemas.records import Mirror
-from tests.schemas.kit import lines, load, one
+from tests.schemas.kit import BASE, lines, load, one
 
 
 def reported(**files: str) -> list[str]:
@@ -32,6 +32,7 @@ def test_a_too_short_retry_after_failure_is_reported(value: str) -> None:
 @pytest.mark.parametrize(
     ("cron", "words"),
     [
+        ("4 * *", "has 3 fields, not 5. Write minute, hour, day of month"),
         ("0 0 30 2 *", "is not a valid cron expression: bad day-of-month"),
         ("@daily xxx", "has 2 fields, not 5"),
         ("a b c d e", "bad minute"),
@@ -104,6 +105,17 @@ def test_only_mirrors_of_the_same_worker_can_be_followed() -> None:
         "c.yml:2:9: The worker `w2` does not have the mirror `debian` in `after`. Remove it from `after`.",
     ]
     assert found.quarantined == {"a", "b", "c"}
+
+
+def test_a_wrong_entry_of_an_inherited_after_is_reported_where_it_stands() -> None:
+    """Once, however many mirrors inherit it."""
+    defaults = f"{BASE['_defaults.yml']}after: [x, nope]\n"
+    found = load(_defaults=defaults, a="", b="worker: {w1: {after: [c, gone]}}\n", d="", x="after: []\n")
+    assert lines(found.problems) == [
+        "_defaults.yml:4:12: The mirror `nope` in `after` does not exist. Known: `a`, `b`, `d`, `x`.",
+        "b.yml:1:23: The mirror `c` in `after` does not exist. Known: `a`, `b`, `d`, `x`.",
+        "b.yml:1:26: The mirror `gone` in `after` does not exist. Known: `a`, `b`, `d`, `x`.",
+    ]
 
 
 def test_mirrors_that_follow_each_other_in_a_circle_are_quarantined_and_no_others() -> None:

@@ -108,14 +108,23 @@ def test_all_known_keys_are_listed_if_none_is_similar() -> None:
     ]
 
 
-def test_a_mirrors_title_cannot_be_a_default() -> None:
-    (problem,) = problems("defaults", "title: Everything")
-    assert problem.startswith("f.yml:1:1: Unknown key `title`. ")
+def test_keys_of_one_mirror_cannot_be_inherited_or_differ_on_its_workers() -> None:
+    what = "cannot be inherited. Set it in the file of each mirror."
+    assert problems("defaults", "title: Everything") == [f"f.yml:1:1: `title` {what}"]
+    assert problems("workers", "workers: {w1: {defaults: {formerly: [a]}}}") == [f"f.yml:1:27: `formerly` {what}"]
+    assert problems("mirror", "worker: {w1: {}, w2: {description: x}}") == [
+        "f.yml:1:23: `description` cannot differ on `w2`. Set it for the mirror as a whole."
+    ]
 
 
 @pytest.mark.parametrize(
     ("kind", "text"),
-    [("mirror", "zzzzzz: 1"), ("defaults", "zzzzzz: 1"), ("workers", "workers: {w1: {defaults: {zzzzzz: 1}}}")],
+    [
+        ("mirror", "zzzzzz: 1"),
+        ("mirror", "worker: {w1: {zzzzzz: 1}}"),
+        ("defaults", "zzzzzz: 1"),
+        ("workers", "workers: {w1: {defaults: {zzzzzz: 1}}}"),
+    ],
 )
 def test_keys_of_mirrors_are_too_many_for_a_list(kind: str, text: str) -> None:
     (problem,) = problems(kind, text)
