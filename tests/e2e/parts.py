@@ -140,11 +140,11 @@ class RsyncDaemon(Server):
     def __init__(self, folder: Path, modules: Mapping[str, Path], options: str = "", uid: int = 0) -> None:
         """`uid` is the user who reads the modules, where the tests' own is root."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
+        self.port, self._pid_file = free_port(), folder / "rsyncd.pid"
         config = folder / "rsyncd.conf"
         if os.geteuid() == 0:
             options += f"\nuid = {uid}\ngid = {uid}"  # else it reads as nobody, whom a home folder does not let in
-        parts = [f"pid file = {folder}/rsyncd.pid\nuse chroot = no\nlog file = {folder}/rsyncd.log\n{options}\n"]
+        parts = [f"pid file = {self._pid_file}\nuse chroot = no\nlog file = {folder}/rsyncd.log\n{options}\n"]
         parts += [f"[{name}]\npath = {path}\nread only = yes\n" for name, path in modules.items()]
         config.write_text("".join(parts))
         words = ["rsync", "--daemon", "--no-detach", "--address=127.0.0.1", f"--port={self.port}", f"--config={config}"]
@@ -153,6 +153,12 @@ class RsyncDaemon(Server):
     def ready(self) -> bool:
         """Whether it listens."""
         return accepts(self.port)
+
+    def stop(self, number: int = signal.SIGKILL) -> int:
+        """End it; after any other signal rsync sleeps for nearly half a second."""
+        code = super().stop(number)
+        self._pid_file.unlink(missing_ok=True)
+        return code
 
     def url(self, module: str) -> str:
         """The upstream address of a module."""
