@@ -86,7 +86,7 @@ def test_all_files_are_written_again_after_a_failure(
 
 def test_a_mirror_turns_stale_by_time_alone(manager: Manager) -> None:
     with manager.store() as store:
-        declare(store, "debian", silent_after=8, stale_after=6)
+        declare(store, "debian", silent_after=4, stale_after=3)
         tell(store, 1, current())
         with manager.publishing():
             seen = []
