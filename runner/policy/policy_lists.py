@@ -17,12 +17,12 @@ FORMER_ENV = (
     "IFS", "SHELLOPTS", "BASHOPTS",
 )  # fmt: skip
 FORMER_RSYNC_OPTIONS = (
-    "-e", "--rsh", "--rsync-path", "-M", "--remote-option", "-K", "--keep-dirlinks", "--log-file", "--write-batch",
-    "--only-write-batch", "--read-batch", "-T", "--temp-dir", "--partial-dir", "--backup-dir", "--compare-dest",
-    "--copy-dest", "--link-dest", "--files-from", "--exclude-from", "--include-from", "--password-file",
-    "--early-input", "--copy-as", "--remove-source-files",
+    "--rsh", "--rsync-path", "--remote-option", "--keep-dirlinks", "--log-file", "--write-batch", "--only-write-batch",
+    "--read-batch", "--temp-dir", "--partial-dir", "--backup-dir", "--compare-dest", "--copy-dest", "--link-dest",
+    "--files-from", "--exclude-from", "--include-from", "--password-file", "--early-input", "--copy-as",
+    "--remove-source-files",
 )  # fmt: skip
-"""Defaults of earlier releases. An old policy without one of these entries allows it on purpose."""
+"""Defaults of earlier releases, by long names. An old policy without one of these entries allows it on purpose."""
 
 
 def expanded(entries: Sequence[str], default: Sequence[str]) -> tuple[str, ...]:

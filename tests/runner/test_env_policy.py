@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.policy.env_policy import fact_violations, is_plain, violations
+from runner.policy.env_policy import entry_for, fact_violations, is_plain, violations
 from schemas.records import Mirror, Policy
 
 
@@ -31,7 +31,35 @@ def test_a_denied_value_is_reported_with_the_values_that_are_allowed(
 @pytest.mark.parametrize("name", ["PATH", "HOME"])
 def test_no_entry_allows_the_variables_that_every_program_gets(name: str) -> None:
     found = told(name, "/x", f"{name}=*", "*")
-    assert f"`env` sets {name}, which Skipjack sets itself." in found and "absolute paths" in found
+    assert (
+        found
+        == f"`env` sets {name}, which Skipjack sets itself. Remove it, and write absolute paths in the definition."
+    )
+
+
+def test_a_variable_without_an_entry_is_denied_whatever_its_value_is() -> None:
+    assert told("OWN", "x", "OTHER").startswith("`env` sets OWN, which this machine does not allow.")
+
+
+@pytest.mark.parametrize("name", [
+    "CONDA_REPO_URL", "MIRROR_BASE_URL", "NIX_MIRROR_BASE_URL", "NIX_MIRROR_URL", "NIX_MIRROR_UPSTREAM", "PYPI_MASTER",
+    "SHADOWMIRE_UPSTREAM", "TUNASYNC_S3_ENDPOINT", "TUNASYNC_TSUMUGU_TIMEZONEFILE", "TUNASYNC_UPSTREAM_URL",
+])  # fmt: skip
+def test_a_variable_for_an_address_takes_none_of_this_machine(name: str) -> None:
+    assert is_plain(name, "https://h.example/x/") and is_plain(name, "")
+    assert not any(is_plain(name, value) for value in ("secrets", "/secrets/", "file:///secrets/"))
+
+
+def test_a_variable_that_the_policy_adds_may_name_a_file() -> None:
+    assert is_plain("OWN", "/srv/x") and not is_plain("DEBMIRROR_HOST", "/srv/x")
+
+
+@pytest.mark.parametrize(("name", "value", "entry"), [
+    ("OWN", "x", "OWN"), ("OWN", "a#[x]", "OWN=a#[[]x]"), ("OWN", "a;b", "OWN=*"), ("TMPDIR", "x", "TMPDIR=x"),
+])  # fmt: skip
+def test_the_narrowest_entry_for_a_value(name: str, value: str, entry: str) -> None:
+    """Where entries with values are on the default list, one without a value would allow more than was asked for."""
+    assert entry_for(name, value) == entry
 
 
 def test_the_advice_contains_no_characters_that_cannot_be_shown() -> None:
@@ -64,6 +92,8 @@ def test_an_entry_with_a_value_allows_no_other_in_a_container(value: str, allowe
     ("upstream", "allowed", "denied"),
     [
         ("https://h.example/", (), []),
+        ("", (), []),
+        ("a;b", ("TUNASYNC_UPSTREAM_URL",), ["upstream"]),
         ("/secrets/", (), ["upstream"]),
         ("/secrets/", ("OTHER=*", "TUNASYNC_UPSTREAM_URL=/data/", "TUNASYNC_UPSTREAM_URL"), ["upstream"]),
         ("/secrets/", ("TUNASYNC_UPSTREAM_URL=/secrets/",), []),
@@ -77,3 +107,9 @@ def test_an_upstream_that_could_be_a_file_needs_an_entry_with_its_value(
     mirror = Mirror("m", "w1", "command", upstream, mirror_dir="/srv/mirror/m", log_dir="/var/log/m")
     found = fact_violations(mirror, Policy(programs=("/opt/sync.sh",), allowed_env=allowed))
     assert [what.split("`")[1] for what, _todo in found] == denied
+
+
+def test_a_value_that_is_reported_contains_no_control_characters() -> None:
+    mirror = Mirror("m", "w1", "command", "/secrets\u202e/")
+    [(what, _todo)] = fact_violations(mirror, Policy(programs=()))
+    assert what.startswith("`upstream` is `/secrets") and "\u202e" not in what

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.policy.policy_lists import env_entries, rsync_options, without_old_keys
+from runner.policy.policy_lists import env_entries, rsync_options, warnings, without_old_keys
 from schemas.records import PLAIN_ENV, RSYNC_OPTIONS, Policy
 from schemas.rsync.rsync_options import canonical
 
@@ -33,7 +33,8 @@ def test_a_variable_removed_from_the_old_default_may_have_any_value(name: str) -
 def test_an_option_removed_from_the_old_default_may_have_any_value(spellings: tuple[str, ...]) -> None:
     name = canonical(spellings[0])
     assert name is not None
-    assert None in rsync_options(Policy(forbidden_rsync_options=()))[name]
+    assert None in rsync_options(Policy(allowed_rsync_options=(), forbidden_rsync_options=()))[name]
+    assert name not in rsync_options(Policy(allowed_rsync_options=()))
     for spelling in spellings:
         assert name not in rsync_options(Policy(forbidden_rsync_options=(spelling,)))
 
@@ -65,3 +66,22 @@ def test_lists_without_old_keys_stay_as_they_are() -> None:
     assert without_old_keys(policy) == policy
     assert without_old_keys(policy._replace(forbidden_env=())).allowed_rsync_options == ("default", "-K")
     assert without_old_keys(policy._replace(forbidden_rsync_options=())).allowed_env == ("default", "OWN")
+
+
+def test_an_option_of_a_newer_rsync_may_be_listed() -> None:
+    policy = Policy(allowed_rsync_options=("--newest", "--newer=x"), forbidden_rsync_options=("--newest",))
+    assert rsync_options(policy._replace(forbidden_rsync_options=None)) == {
+        "--newest": frozenset({None}),
+        "--newer": frozenset({"x"}),
+    }
+    assert "--newest" not in rsync_options(policy)
+    assert without_old_keys(policy).allowed_rsync_options == ("--newer=x",)
+
+
+def test_each_old_key_causes_a_warning() -> None:
+    found = list(warnings(Policy(forbidden_env=(), forbidden_rsync_options=())))
+    assert [(what.split("`")[1], what.split("`")[3]) for what, _todo in found] == [
+        ("forbidden_env", "allowed_env"),
+        ("forbidden_rsync_options", "allowed_rsync_options"),
+    ]
+    assert list(warnings(Policy())) == []
