@@ -171,6 +171,22 @@ Connecting to 127.0.0.1:59999... connected.
 Reusing existing connection.
 > Connecting to 127.0.0.1:59999... failed: Connection refused.
 """,
+    "curl": """
+> curl: (7) Failed to connect to 127.0.0.1 port 59999 after 0 ms: Couldn't connect to server
+
+cleaning up
+""",
+    "a wrapper of curl": """
+> curl: (7) Failed to connect to 127.0.0.1 port 59999 after 0 ms: Couldn't connect to server
+ERROR: curl exited with 7
+
+cleaning up
+""",
+    "ssh": """
+> ssh: connect to host 127.0.0.1 port 59999: Connection refused
+
+cleaning up
+""",
     "lftp": """
 > mirror: Fatal error: max-retries exceeded (Connection refused)
 1 error detected

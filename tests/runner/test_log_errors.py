@@ -88,26 +88,23 @@ def test_a_missing_directory_of_the_upstream_is_named(tmp_path: Path) -> None:
     [
         ("git clone file:///nowhere/at/all x", "fatal: "),
         ("nowhere-to-be-found", "nowhere-to-be-found: not found"),
-        ("curl -sS http://127.0.0.1:{port}/", "curl: (7) Failed to connect to 127.0.0.1"),
-        ("wget -q -O /dev/null http://127.0.0.1:{port}/ || wget -O x http://127.0.0.1:{port}/", "Connection refused"),
-        ("ssh -F none -o BatchMode=yes -p {port} 127.0.0.1 true", "ssh: connect to host 127.0.0.1 port {port}"),
         ("python3 -c 'import nowhere'", "ModuleNotFoundError: No module named 'nowhere'"),
         ("python3 -c 'import subprocess; subprocess.run([str(9)*9])'", "FileNotFoundError: [Errno 2] No such file"),
         ("perl -e 'die qq(the index is empty)'", "the index is empty at -e line 1."),
         ("tar xf none.tar; echo ERROR: sync failed", "tar: none.tar: Cannot open: No such file or directory"),
-        ("curl -sS http://127.0.0.1:{port}/ || echo ERROR: curl exited with $?", "curl: (7) Failed to connect"),
     ],
-    ids=["git", "sh", "curl", "wget", "ssh", "python", "python in a traceback", "perl", "tar", "a wrapper of curl"],
+    ids=["git", "sh", "python", "python in a traceback", "perl", "tar"],
 )
 def test_the_message_of_a_real_program_is_the_reason(tmp_path: Path, script: str, said: str) -> None:
-    port = str(free_port())
+    """Of programs that every machine for development has; `test_error_lines.py` has messages of others."""
     log = tmp_path / "log"
-    text = script.replace("{port}", port) + "; echo; echo cleaning up"
     with log.open("wb") as file:
-        subprocess.run(["sh", "-c", text], stdout=file, stderr=file, check=False, cwd=tmp_path)
+        subprocess.run(
+            ["sh", "-c", f"{script}; echo; echo cleaning up"], stdout=file, stderr=file, check=False, cwd=tmp_path
+        )
     found = shortened(whole_error_line(str(log)))
-    assert said.replace("{port}", port) in found, log.read_text()
-    assert is_unreached(found) == ("{port}" in script)
+    assert said in found, log.read_text()
+    assert not is_unreached(found)
 
 
 @pytest.mark.parametrize(

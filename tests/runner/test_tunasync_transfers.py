@@ -88,8 +88,8 @@ def as_tunasync_says(word: str) -> str:
     return word.replace("--filter=+ ", "--include=").replace("--filter=- ", "--exclude=")
 
 
-EXCLUDE = str(Path(__file__).resolve())
-"""A file that is there, which is all that counts here."""
+EXCLUDE = "patterns"
+"""The name of a file in the folder of the test, which is there; that is all that counts here."""
 
 MIRRORS: list[dict[str, Any]] = [
     {"name": "plain"},
@@ -114,10 +114,20 @@ MIRRORS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
+def whole(mirror: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a mirror with its upstream, and create its file of patterns."""
+    found = {**mirror, "upstream": f"rsync://up.example.org/{mirror['name']}/"}
+    if "exclude_file" in mirror:
+        path = folder / mirror["exclude_file"]
+        path.write_text("*.iso\n")
+        found["exclude_file"] = str(path)
+    return found
+
+
 @pytest.mark.parametrize("usual", [[], ["--bwlimit=10M", "--exclude=*.iso"]], ids=["alone", "with-global"])
 @pytest.mark.parametrize("mirror", MIRRORS, ids=lambda mirror: mirror["name"])
 def test_the_same_rsyncs_are_run(bench: Bench, mirror: dict[str, Any], usual: list[str]) -> None:
-    mirror = mirror | {"upstream": f"rsync://up.example.org/{mirror['name']}/"}
+    mirror = whole(mirror, bench.folder)
 
     result = bench.run(GLOBAL + f"rsync_options = {toml(usual)}\n" + table(mirror))
 
@@ -126,12 +136,12 @@ def test_the_same_rsyncs_are_run(bench: Bench, mirror: dict[str, Any], usual: li
 
 def test_all_of_them_together_and_what_each_inherits_is_not_repeated(bench: Bench) -> None:
     usual = ["--bwlimit=10M"]
-    whole = [mirror | {"upstream": f"rsync://up.example.org/{mirror['name']}/"} for mirror in MIRRORS]
+    mirrors = [whole(mirror, bench.folder) for mirror in MIRRORS]
 
-    result = bench.run(GLOBAL + f"rsync_options = {toml(usual)}\n" + "".join(map(table, whole)))
+    result = bench.run(GLOBAL + f"rsync_options = {toml(usual)}\n" + "".join(map(table, mirrors)))
 
     assert len(result.mirrors) == len(MIRRORS)
-    for mirror in whole:
+    for mirror in mirrors:
         assert of_skipjack(result.mirrors[mirror["name"]], result.settings) == of_tunasync(mirror, usual)
     plain = (bench.folder / "mirrors/plain.yml").read_text()
     assert plain.splitlines()[1:] == ["upstream: rsync://up.example.org/plain/"]
