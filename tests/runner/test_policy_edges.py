@@ -50,6 +50,45 @@ def test_a_plug_in_that_is_provider_and_hook_is_allowed_as_a_provider() -> None:
     assert denied_hooks(mirror, Policy(hooks=("hook",))) == []
 
 
+def test_a_hook_that_the_policy_does_not_list_is_denied() -> None:
+    mirror = PLAIN._replace(plugins={"hook": {}})
+    assert whats(mirror, Policy()) == ["The hook `hook` is not allowed on this machine."]
+    assert whats(mirror, Policy(hooks=("hook",))) == []
+
+
+def test_a_plug_in_gets_no_value_that_could_control_a_script() -> None:
+    mirror = PLAIN._replace(provider="plug-in", upstream="a;b")
+    [what] = whats(mirror, Policy(programs=(), providers=("plug-in",)))
+    assert what.startswith("`upstream` has a value with more than plain words")
+
+
+@pytest.mark.parametrize(
+    ("fields", "read"),
+    [
+        ({"provider": "command", "command": "x"}, False),
+        ({"provider": "command", "command": "x", "docker_image": "s:3"}, True),
+        ({"rsync_override_only": True, "rsync_override": ("-a",)}, False),
+        ({"rsync_override_only": True, "rsync_override": ("-a",), "docker_image": "s:3"}, True),
+        ({}, True),
+        ({"docker_image": "s:3"}, True),
+        ({"provider": "plug-in"}, True),
+        ({"provider": "plug-in", "docker_image": "s:3", "rsync_override_only": True}, True),
+    ],
+)
+def test_a_pattern_file_is_judged_once_where_rsync_or_a_container_reads_it(fields: dict[str, Any], read: bool) -> None:
+    policy = Policy(images=("s:3",), providers=("rsync", "command", "plug-in"))
+    assert whats(PLAIN._replace(**fields), policy) == []
+    found = whats(PLAIN._replace(exclude_file="/etc/shadow", **fields), policy)
+    assert [what.partition(" ")[0] for what in found] == ["`exclude_file`"] * read
+
+
+def test_the_folders_for_logs_and_snapshots_may_be_links(tmp_path: Path) -> None:
+    for name in ("logs", "snapshots"):
+        (tmp_path / f"real {name}").mkdir()
+        (tmp_path / name).symlink_to(tmp_path / f"real {name}")
+    assert whats(PLAIN, Policy(), log_dir=f"{tmp_path}/logs", snapshot_root=f"{tmp_path}/snapshots") == []
+
+
 @pytest.mark.parametrize("provider", ["rsync", "two-stage-rsync"])
 def test_the_program_of_rsync_providers_is_one_word(provider: str) -> None:
     mirror = PLAIN._replace(provider=provider, command="/usr/bin/rsync x")
