@@ -18,7 +18,7 @@ from sitegen.storage.batch import Change, Changed, PendingWrite
 from sitegen.storage.store import Store, StoreError
 from sitegen.storage.tunasync_posts import Post
 from sitegen.web.db_timeout import PATIENCE
-from sitegen.web.pending_reports import Batch, DeliveryResult, NotKept, OnResult, PendingDeliveries, PendingDelivery
+from sitegen.web.pending_reports import Batch, DeliveryResult, NotKept, PendingDeliveries, PendingDelivery
 
 LARGEST_BATCH = 500
 """Requests in one transaction at most, so that in a burst no request waits for minutes."""
@@ -58,7 +58,12 @@ class Ingest(ScopedThread):
         return cast(T, changed.value)
 
     async def _kept(self, item: PendingWrite) -> DeliveryResult:
-        future: asyncio.Future[DeliveryResult] = asyncio.get_running_loop().create_future()
+        """Queue an item and wait for the result.
+
+        After a timeout it may still be committed. The worker then sends it again, and it counts once.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[DeliveryResult] = loop.create_future()
 
         def answered(answer: DeliveryResult) -> None:
             if future.done():
@@ -68,18 +73,10 @@ class Ingest(ScopedThread):
             else:
                 future.set_result(answer)
 
-        self.put(item, answered)
-        return await future
-
-    def put(self, delivery: PendingWrite, answered: OnResult) -> None:
-        """Queue a delivery; `answered` is called with the result in the event loop, which must also call this.
-
-        After a timeout it may still be committed. The worker then sends it again, and it counts once.
-        """
-        loop = asyncio.get_running_loop()
         if self._pending is None or self._pending.loop is not loop:
             self._pending = PendingDeliveries(loop, self._queue.put)
-        self._pending.add(delivery, answered, PATIENCE)
+        self._pending.add(item, answered, PATIENCE)
+        return await future
 
     def announce(self) -> None:
         """Notify the publisher and held requests of a change that was committed elsewhere."""
