@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import resource
@@ -12,6 +13,8 @@ from pathlib import Path
 import uvicorn
 
 from schemas import wakeup
+from schemas.errors import SkipjackError
+from schemas.failures import remedy
 from schemas.records import ManagerSettings
 from sitegen import listening, locks, supervised
 from sitegen.process import PublisherProcess
@@ -48,6 +51,9 @@ _TICKS = 10
 
 _OWN_FILES = 100
 """An upper bound for open files and sockets beside the clients' connections."""
+
+_LEAST_FILES = 64
+"""Open files below which serve does not start: its event loop aborts the process when it cannot open its own ones."""
 
 _log = logging.getLogger(__name__)
 
@@ -185,13 +191,19 @@ class _ManagerServer(uvicorn.Server):
 
 
 def _allow_files(wanted: int) -> None:
-    """Raise the limit of open files to what all connections need: the soft limit is often 1024, the hard one higher."""
+    """Raise the limit of open files to what all connections need: the soft limit is often 1024, the hard one higher.
+
+    Raises SkipjackError if it stays too low even for serve itself.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
         with contextlib.suppress(OSError, ValueError):
             # Only root may raise the hard limit.
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if allowed < _LEAST_FILES:
+        what = f"serve needs at least {_LEAST_FILES} open files, and the limit is {allowed}."
+        raise SkipjackError(what, remedy(errno.EMFILE))
     if allowed < wanted:
         _log.warning(
             "`limits.connections` needs %d open files, and the limit is %d: lower it, or raise LimitNOFILE",

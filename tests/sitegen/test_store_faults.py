@@ -152,6 +152,19 @@ def test_serve_raises_its_limit_of_open_files_or_warns(manager: Manager) -> None
         assert ("`limits.connections` needs 1100 open files, and the limit is 600" in line) is said
 
 
+@pytest.mark.parametrize("files", [12, 16, 40])
+def test_serve_refuses_a_limit_of_open_files_that_its_event_loop_cannot_start_with(
+    manager: Manager, files: int
+) -> None:
+    words = [sys.executable, "-m", "sitegen", "serve", "--settings", str(manager.settings_file)]
+    done = subprocess.run(
+        ["prlimit", f"--nofile={files}:{files}", *words], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 1
+    assert f"serve needs at least 64 open files, and the limit is {files}. Too many files are open" in done.stderr
+    assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+
+
 LIMITS = {"connections": 1000}
 
 
