@@ -51,3 +51,15 @@ def pending(layout: StateLayout, kind: str) -> list[str]:
         return sorted(os.listdir(layout.start_request(kind)))
     except FileNotFoundError:
         return []
+
+
+def age(layout: StateLayout, request: str, now: float) -> float:
+    """Return the age of a request in seconds, of the oldest one for a kind that has many; 0 if there is none."""
+    path = layout.start_request(request)
+    try:
+        # systemd ignores hidden files in a folder.
+        is_folder = os.path.isdir(path)
+        found = [os.path.join(path, name) for name in os.listdir(path) if name[0] != "."] if is_folder else [path]
+        return max((now - os.lstat(each).st_mtime for each in found), default=0.0)
+    except OSError:  # it was taken
+        return 0.0

@@ -1,7 +1,7 @@
 """`skipjack install --cron`: cron lines that do what the units do, as far as cron can.
 
 A reboot empties /run, and the worker's user may not create a folder there; some machines also lose users and folders.
-So the first line creates all of these at boot, as root.
+So the first line creates all of these at boot, as root, except below a disk that is not mounted yet.
 """
 
 import os
@@ -9,12 +9,19 @@ import shlex
 import shutil
 from collections.abc import Iterator
 
+from runner.install import mounts
 from runner.install.others import CRON_FILE
 from runner.install.setup import MANAGER, Setup, program
 from runner.subprocesses.spawn import lean
 from schemas.errors import SkipjackError
 
 _BOOT, _PROGRAMS = "/etc/cron.d/skipjack-boot", CRON_FILE
+_LONGEST = 998
+"""Characters of a command at most: cron ignores a whole file with a longer one."""
+
+_ABOVE = ("/", "/dev", "/run", "/tmp", "/var/run")  # noqa: S108 - mount points, not files
+"""Mount points that are there before cron starts, and need no test."""
+
 _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -50,8 +57,16 @@ def boot(setup: Setup) -> str:
 
 
 def _line(when: str, who: str, command: str) -> str:
+    if not command.isprintable():
+        raise SkipjackError(
+            f"the command {command!r} cannot be written into a cron line.", "Choose paths without control characters."
+        )
     # For cron a bare `%` ends the command.
-    return f"{when} {who}{command}".replace("%", r"\%")
+    command = command.replace("%", r"\%")
+    if len(command.encode()) > _LONGEST:
+        what = f"a cron line would have {len(command.encode())} characters, and cron accepts {_LONGEST}: {command}"
+        raise SkipjackError(what, "Choose shorter paths in the settings, for example of links.")
+    return f"{when} {who}{command}"
 
 
 def _programs(setup: Setup) -> Iterator[tuple[str, list[str]]]:
@@ -66,9 +81,26 @@ def _make_folders(setup: Setup) -> str:
     folders = [setup.state_dir, setup.run_dir, setup.log_dir, setup.mirror_root]
     if setup.own:
         return shlex.join(["mkdir", "-p", *folders])
-    user = shlex.quote(setup.user)
+    return "; ".join(_make(mount, found, setup.user) for mount, found in _by_mount(folders).items())
+
+
+def _make(mount: str, folders: list[str], user: str) -> str:
     # Only missing folders are created: an existing one keeps its owner.
-    return "; ".join(f"[ -d {path} ] || install -d -m 755 -o {user} {path}" for path in map(shlex.quote, folders))
+    made = f'[ -d "$d" ] || install -d -m 755 -o {shlex.quote(user)} "$d"'
+    loop = f"for d in {shlex.join(folders)}; do {made}; done"
+    # A folder below a disk that is mounted later would take a new worker's state, and fill this machine's own disk.
+    return f"! mountpoint -q {shlex.quote(mount)} || {loop}" if mount else loop
+
+
+def _by_mount(folders: list[str]) -> dict[str, list[str]]:
+    """Return the folders by the mount point that they need, which is empty for those of the machine's own tree."""
+    found: dict[str, list[str]] = {}
+    points = mounts.points()
+    for folder in folders:
+        above = [point for point in points if f"{os.path.realpath(folder)}/".startswith(f"{point}/")]
+        mount = max(above, key=len, default="")
+        found.setdefault("" if mount in _ABOVE else mount, []).append(folder)
+    return found
 
 
 def _add_user(setup: Setup) -> str:

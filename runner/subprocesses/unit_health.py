@@ -1,13 +1,18 @@
 """Are the units healthy that start our programs? Failed ones are started again; those that stay down are recorded.
 
-A failed timer or path unit stays so until it is started. Each program that a timer starts can revive the others:
-`follow` checks each time, ticks and couriers only if the last check is old. The courier reports what a check recorded.
+A failed timer or path unit stays so until it is started, and so does a path unit that could not start at boot because
+the disk of the state directory was not mounted. A path unit that started before its disk was mounted watches the folder
+below it. Each program that a timer starts can revive the others: `follow` checks each time, ticks and couriers only if
+the last check is old. The courier reports what a check recorded.
 """
 
 import contextlib
 import os
+import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
+from runner.base import start_requests
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
 from runner.subprocesses import launch, units
@@ -20,6 +25,16 @@ STARTERS = (
     "skipjack-measure.path", "skipjack-courier.timer",
 )  # fmt: skip
 SERVICES = ("skipjack-follow.service", "skipjack-tick.service", "skipjack-measure.service", "skipjack-courier.service")
+_REQUESTS = {
+    "skipjack-follow.path": ("follow",),
+    "skipjack-tick.path": ("tick", "start"),
+    "skipjack-measure.path": ("measure",),
+}
+"""The start requests that each path unit watches."""
+
+UNSEEN = 60.0
+"""Seconds after which a start request counts as not seen if the service that it requests does not run."""
+
 _OPTIONAL = ("skipjack-courier.timer", "skipjack-courier.service")
 """Units that a worker without a manager does not have."""
 
@@ -47,20 +62,27 @@ def check(layout: StateLayout) -> list[Dead]:
         return []
     # One call for all units: each starts `systemctl`.
     shown = _shown(manager)
-    failed = [name for name in STARTERS if shown.get(name, {}).get("ActiveState") == "failed"]
-    refusal = units.revive(manager, failed) if failed else ""
-    for name in failed:
-        what = f"{name} had failed ({shown[name].get('Result')}); {refusal or 'started again'}"
-        log(what, about="units", level=WARNING)
-    dead = _judge(_shown(manager) if failed else shown)
+    failed = {name: f"had failed ({found.get('Result')})" for name, found in shown.items() if _has_failed(name, found)}
+    left = {name: "had not started at boot" for name, found in shown.items() if _never_started(name, found)}
+    deaf = dict.fromkeys(_deaf(layout, shown), "had not seen its start requests")
+    _revive(manager, "start", failed | left)
+    _revive(manager, "try-restart", deaf)
+    dead = _judge(layout, _shown(manager) if failed or left or deaf else shown)
     _remember(layout, dead)
     return dead
+
+
+def _revive(manager: tuple[str, ...], verb: str, found: dict[str, str]) -> None:
+    """Start units again, which are given with the reason, and log it."""
+    refusal = units.revive(manager, verb, found) if found else ""
+    for name, reason in found.items():
+        log(f"{name} {reason}; {refusal or 'started again'}", about="units", level=WARNING)
 
 
 def look(layout: StateLayout) -> list[Dead]:
     """Return the units that do not work now; changes nothing."""
     manager = launch.service_manager(layout)
-    return _judge(_shown(manager)) if manager is not None else []
+    return _judge(layout, _shown(manager)) if manager is not None else []
 
 
 def remembered(layout: StateLayout) -> list[Dead]:
@@ -73,14 +95,53 @@ def remembered(layout: StateLayout) -> list[Dead]:
 
 
 def _shown(manager: tuple[str, ...]) -> dict[str, dict[str, str]]:
-    properties = "Id,LoadState,ActiveState,Result,ExecMainStatus"
+    properties = (
+        "Id,LoadState,UnitFileState,ActiveState,Result,ExecMainStatus,Job,ConditionTimestampMonotonic,"
+        "InactiveEnterTimestampMonotonic"
+    )
     return {block["Id"]: block for block in units.show(manager, properties, STARTERS + SERVICES) if "Id" in block}
 
 
-def _judge(shown: dict[str, dict[str, str]]) -> list[Dead]:
+def _has_failed(name: str, found: dict[str, str]) -> bool:
+    return name in STARTERS and found.get("ActiveState") == "failed"
+
+
+def _never_started(name: str, found: dict[str, str]) -> bool:
+    """Return whether systemd should have started a unit at boot and could not, as without the disk that it requires.
+
+    A unit that an operator stopped or disabled is not one: it was active, or is not enabled.
+    """
+    state = tuple(found.get(key) for key in ("LoadState", "UnitFileState", "ActiveState"))
+    times = tuple(found.get(key) for key in ("ConditionTimestampMonotonic", "InactiveEnterTimestampMonotonic"))
+    is_due = found.get("Job", "0") not in ("", "0")
+    return name in STARTERS and state == ("loaded", "enabled", "inactive") and times == ("0", "0") and not is_due
+
+
+def _deaf(layout: StateLayout, shown: dict[str, dict[str, str]]) -> list[str]:
+    """Return the active path units that do not see their requests, as after a disk was mounted on the folder."""
+    states = {name: found.get("ActiveState") for name, found in shown.items()}
+    return [
+        name
+        for name, watched in _REQUESTS.items()
+        if states.get(name) == "active"
+        # An active service takes its request, and a failed one that is tried again is not inactive.
+        and states.get(name.replace(".path", ".service")) in ("inactive", "failed")
+        and any(start_requests.age(layout, request, time.time()) > UNSEEN for request in watched)
+    ]
+
+
+def _judge(layout: StateLayout, shown: dict[str, dict[str, str]]) -> list[Dead]:
     if not shown:
         return [Dead("systemd", "The service manager does not answer about the units.", "See `systemctl status`.")]
-    return [dead for name in STARTERS + SERVICES if (dead := _verdict(name, shown.get(name, {}))) is not None]
+    deaf = (
+        Dead(name, "It does not see its start requests.", f"Restart it: `systemctl restart {name}`.")
+        for name in _deaf(layout, shown)
+    )
+    return [*_verdicts(shown), *deaf]
+
+
+def _verdicts(shown: dict[str, dict[str, str]]) -> Iterator[Dead]:
+    return (dead for name in STARTERS + SERVICES if (dead := _verdict(name, shown.get(name, {}))) is not None)
 
 
 def _verdict(name: str, found: dict[str, str]) -> Dead | None:
@@ -91,6 +152,8 @@ def _verdict(name: str, found: dict[str, str]) -> Dead | None:
     if name in STARTERS:
         if state == "failed":
             return Dead(name, f"It has failed ({result}).", f"Start it again: `systemctl start {name}`.")
+        if _never_started(name, found):
+            return Dead(name, "It could not start at boot.", f"Start it: `systemctl start {name}`.")
         todo = f"Unless you stopped it on purpose, run `systemctl start {name}`."
         return None if state == "active" else Dead(name, "It is stopped, so it starts nothing.", todo)
     status = found.get("ExecMainStatus", "")

@@ -205,9 +205,9 @@ def cause(result: str, status: str) -> str:
     return f"{meaning} ({result} {status})" if meaning else f"{result} {status}".strip()
 
 
-def revive(manager: tuple[str, ...], names: Iterable[str]) -> str:
-    """Start failed units again; return the reason if that is refused, else empty."""
-    code, said = _ask(*manager, "--no-ask-password", "start", *names)
+def revive(manager: tuple[str, ...], verb: str, names: Iterable[str]) -> str:
+    """`start` units again, or `try-restart` those that are active; return the reason if that is refused, else empty."""
+    code, said = _ask(*manager, "--no-ask-password", verb, *names)
     return _refusal(said) if code else ""
 
 

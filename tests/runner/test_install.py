@@ -10,7 +10,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from runner.install import adoption, cron, machine, render, secret_check, setup
+from runner.install import adoption, cron, machine, mounts, render, secret_check, setup
 from runner.install.setup import Setup
 from runner.subprocesses import unit_health
 from schemas.errors import SkipjackError
@@ -222,6 +222,52 @@ def test_the_boot_line_creates_missing_folders_and_keeps_existing_ones(tmp_path:
     assert (tmp_path / "mirror").stat().st_mode & 0o777 == 0o700, "what is there is left as it is"
 
 
+@pytest.mark.parametrize("is_mounted", [True, False])
+def test_the_boot_line_creates_folders_of_a_disk_only_while_that_is_mounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_mounted: bool
+) -> None:
+    disk = tmp_path / "a disk"
+    disk.mkdir()
+    (tmp_path / "link").symlink_to(disk)
+    monkeypatch.setattr(mounts, "points", lambda: ["/", str(tmp_path), str(disk), f"{disk}er"])
+    settings = SETTINGS._replace(
+        run_dir="/run/skipjack", state_dir=f"{disk}/state", log_dir=f"{tmp_path}/link/logs", mirror_root=f"{disk}"
+    )
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    [_search, line] = cron_files(worker(settings)._replace(user=user))["/etc/cron.d/skipjack-boot"]
+    (tmp_path / "mountpoint").write_text(
+        f'#!/bin/sh\n[ "$1 $2" = "-q {disk}" ] && exit {0 if is_mounted else 32}\nexit 1\n'
+    )
+    (tmp_path / "mountpoint").chmod(0o755)
+    command = line.removeprefix("@reboot root ").replace("/run/skipjack", f"{tmp_path}/run")
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(["/bin/sh", "-c", command], check=False, env=path)
+    assert (tmp_path / "run").is_dir()
+    assert [path.name for path in sorted(disk.iterdir())] == (["logs", "state"] if is_mounted else [])
+
+
+def test_a_machine_that_shows_no_mount_points_has_a_boot_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert {"/", "/proc"} <= set(mounts.points())
+    monkeypatch.setattr(mounts, "_SHOWN", str(tmp_path / "mountinfo"))
+    assert mounts.points() == [] and "mountpoint" not in cron.cron(worker())
+    (tmp_path / "mountinfo").write_bytes(b"36 35 98:0 / /srv/a\\040disk\\134x rw - ext4 /dev/sda1 rw\n")
+    assert mounts.points() == ["/srv/a disk\\x"]
+
+
+def test_paths_that_would_make_cron_ignore_its_file_are_rejected() -> None:
+    long = "/srv/" + "a" * 100
+
+    def lines(above: str) -> str:
+        folders = SETTINGS._replace(state_dir=f"{above}/state", log_dir=f"{above}/logs", mirror_root=f"{above}/mirrors")
+        return cron.cron(worker(folders))
+
+    assert max(map(len, lines(long).splitlines())) < 998
+    with pytest.raises(SkipjackError, match=r"a cron line would have \d+ characters, and cron accepts 998"):
+        lines(long * 3)
+    with pytest.raises(SkipjackError, match="cannot be written into a cron line"):
+        cron.cron(worker(SETTINGS._replace(state_dir="/srv/a\nb")))
+
+
 @pytest.mark.parametrize(
     ("program", "words"),
     [
@@ -274,6 +320,9 @@ def test_the_worker_may_start_every_unit_that_it_revives() -> None:
     rule = text(worker(REPORTING), "50-skipjack.rules")
     (pattern,) = re.findall(r"isStarter = /(.*)/\.test", rule)
     assert all(re.search(pattern, unit) for unit in unit_health.STARTERS)
+    (pattern_of_paths,) = re.findall(r'if \(/(.*)/\.test\(unit\) && verb === "try-restart"\)', rule)
+    paths = [unit for unit in unit_health.STARTERS if unit.endswith(".path")]
+    assert [unit for unit in unit_health.STARTERS if re.search(pattern_of_paths, unit)] == paths
     assert not re.search(pattern, "skipjack-tick.timer.service") and not re.search(pattern, "xskipjack-tick.path")
 
 

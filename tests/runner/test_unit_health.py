@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.base import next_wake
+from runner.base import next_wake, start_requests
 from runner.base.state_dir import StateLayout
 from runner.subprocesses import unit_health
 from runner.subprocesses.unit_health import Dead
@@ -42,6 +42,10 @@ def answer(folder: Path, units: Mapping[str, dict[str, str]] = {}, start: int = 
 
 def started(folder: Path) -> list[str]:
     return [line for line in (folder / "asked").read_text().splitlines() if " start " in line]
+
+
+def restarted(folder: Path) -> list[str]:
+    return [line for line in (folder / "asked").read_text().splitlines() if " try-restart " in line]
 
 
 def test_a_check_of_healthy_units_starts_nothing_and_is_recorded(layout: StateLayout, tmp_path: Path) -> None:
@@ -98,6 +102,78 @@ def test_units_that_cannot_be_started_again_are_reported(
     answer(tmp_path, {unit: found})
     assert [dead.what for dead in unit_health.check(layout)] == ([what] if what else [])
     assert started(tmp_path) == []
+
+
+LOST = {
+    "UnitFileState": "enabled",
+    "ActiveState": "inactive",
+    "Job": "",
+    "ConditionTimestampMonotonic": "0",
+    "InactiveEnterTimestampMonotonic": "0",
+}
+
+
+def test_a_path_unit_whose_disk_was_not_mounted_at_boot_is_started(layout: StateLayout, tmp_path: Path) -> None:
+    answer(tmp_path, {"skipjack-tick.path": LOST}, 1)
+    dead = Dead("skipjack-tick.path", "It could not start at boot.", "Start it: `systemctl start skipjack-tick.path`.")
+    assert unit_health.look(layout) == [dead]
+    assert unit_health.check(layout) == [dead]
+    assert started(tmp_path) == ["--no-ask-password start skipjack-tick.path"]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"InactiveEnterTimestampMonotonic": "123"},
+        {"UnitFileState": "disabled"},
+        {"LoadState": "masked", "UnitFileState": "masked"},
+        {"Job": "42"},
+        {"ConditionTimestampMonotonic": "123"},
+    ],
+    ids=["stopped by a person", "disabled", "masked", "about to start", "with a condition"],
+)
+def test_other_inactive_path_units_stay_as_they_are(layout: StateLayout, tmp_path: Path, found: dict[str, str]) -> None:
+    answer(tmp_path, {"skipjack-tick.path": LOST | found})
+    assert [dead.unit for dead in unit_health.check(layout)] == ["skipjack-tick.path"]
+    assert started(tmp_path) == []
+
+
+def request(layout: StateLayout, name: str, seconds: float) -> None:
+    start_requests.leave(layout, name)
+    at = time.time() - seconds
+    os.utime(layout.start_request(name), (at, at))
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        ("tick", "skipjack-tick.path"),
+        ("start", "skipjack-tick.path"),
+        ("follow", "skipjack-follow.path"),
+        ("measure/debian", "skipjack-measure.path"),
+    ],
+)
+def test_a_path_unit_that_does_not_see_a_request_is_restarted(
+    layout: StateLayout, tmp_path: Path, name: str, unit: str
+) -> None:
+    service = unit.replace(".path", ".service")
+    answer(tmp_path, {service: {"ActiveState": "inactive"}})
+    request(layout, name, 70.0)
+    dead = [Dead(unit, "It does not see its start requests.", f"Restart it: `systemctl restart {unit}`.")]
+    assert unit_health.look(layout) == dead == unit_health.check(layout)
+    assert restarted(tmp_path) == [f"--no-ask-password try-restart {unit}"]
+
+
+def test_a_path_unit_is_not_restarted_for_a_request_that_is_young_or_served(
+    layout: StateLayout, tmp_path: Path
+) -> None:
+    idle = {"ActiveState": "inactive"}
+    answer(tmp_path, {"skipjack-tick.service": idle, "skipjack-measure.service": idle, "skipjack-tick.path": idle})
+    start_requests.leave(layout, "measure/debian")
+    for name in ("follow", "tick", "measure/.hidden"):
+        request(layout, name, 70.0)
+    assert [dead.what for dead in unit_health.check(layout)] == ["It is stopped, so it starts nothing."]
+    assert restarted(tmp_path) == []
 
 
 def test_a_service_manager_that_does_not_answer_is_reported(layout: StateLayout, tmp_path: Path) -> None:

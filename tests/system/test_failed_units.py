@@ -152,3 +152,34 @@ def test_what_a_person_has_stopped_stays_stopped_and_is_shown(worker: Box) -> No
     assert [prop(worker, timer, "ActiveState") for timer in TIMERS] == ["inactive"] * 2
     said = worker.run(SKIPJACK, "next").stderr
     assert "WARNING next: skipjack-tick.timer: It is stopped, so it starts nothing." in said
+
+
+STATE, KEPT = "/var/lib/skipjack", "/srv/kept"
+
+
+def test_path_units_see_requests_on_a_disk_that_was_mounted_after_their_start(worker: Box) -> None:
+    worker.shell(f"cp -a {STATE} {KEPT}; mount -t tmpfs box {STATE}; cp -a {KEPT}/. {STATE}/")
+    try:
+        request = f"{WISHES}/measure/hello"
+        worker.do("touch", "--date=-2 minutes", request)
+        worker.do("chown", "skipjack:", request)
+        worker.do("systemctl", "start", "skipjack-follow.service")
+        wait_until(lambda: not worker.path(request).exists(), "the request is taken", LONG)
+    finally:
+        worker.shell(f"umount --lazy {STATE}; rm -r {KEPT}; systemctl restart {' '.join(PATHS)}")
+
+
+def test_path_units_that_lacked_their_disk_at_boot_start_when_it_is_there(site: Site, worker: Box) -> None:
+    worker.shell(f"mv {STATE} {KEPT}; mkdir {STATE}")
+    worker.write("/etc/fstab", f"none {STATE} tmpfs nofail,no-such-option=1 0 0\n")
+    try:
+        worker.reboot()
+        site.serve()
+        assert [prop(worker, path, "ActiveState") for path in PATHS] == ["inactive"] * 3
+        worker.do("mount", "--bind", KEPT, STATE)
+        worker.do("systemctl", "start", "skipjack-follow.service")
+        assert [prop(worker, path, "ActiveState") for path in PATHS] == ["active"] * 3
+        assert json.loads(worker.do(SKIPJACK, "next", "--json"))["units"] == []
+    finally:
+        worker.write("/etc/fstab", "")
+        worker.shell(f"umount --lazy {STATE}; rmdir {STATE}; mv {KEPT} {STATE}; systemctl daemon-reload")

@@ -19,6 +19,7 @@ ALLOWED = [
     ("start", "--no-block", "skipjack-follow.service"),
     ("start", "skipjack-tick.timer"),
     ("start", "skipjack-measure.path"),
+    ("try-restart", "skipjack-measure.path"),
 ]
 
 DENIED = [
@@ -28,6 +29,8 @@ DENIED = [
     ("stop", "skipjack-tick.service"),
     ("stop", "skipjack-tick.timer"),
     ("restart", "skipjack-tick.path"),
+    ("stop", "skipjack-tick.path"),
+    ("try-restart", "skipjack-tick.timer"),
     ("start", "skipjack-measure.service"),
     ("start", "skipjack-manager.path"),
     ("start", "skipjack-tick.path.service"),
