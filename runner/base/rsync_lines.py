@@ -54,6 +54,8 @@ def refusal(words: Sequence[str], directory: str, folders: Sequence[str] | None)
 
     `folders` are the policy's `pattern_files`, None if it is not known.
     """
+    if (fault := rsync_options.read(words[1:]).fault) is not None:
+        return f"the options of rsync cannot be judged from `{shown(fault.spelling)}` on ({fault.kind})"
     found = next(outside(words[1:], directory), None)
     if found is not None:
         return f"rsync would reach `{shown(found)}`, which leads out of {directory}; name the mirror's directory itself"

@@ -5,7 +5,7 @@ the paths of the copies. In a container the copies are mounted where the files w
 """
 
 import errno
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 
 from runner.base import pattern_files
@@ -16,7 +16,8 @@ from runner.plugin_api import Abort, CannotRun, Command, Job
 from runner.providers import PROVIDERS
 from runner.subprocesses.spawn import is_rsync
 from schemas.mirror_record import RSYNC_PROVIDERS
-from schemas.problems import printable
+from schemas.problems import printable, shown
+from schemas.rsync import rsync_options
 from schemas.states import FAILED, REFUSED
 
 _REMEDIES = {errno.EFBIG: "shorten it", errno.ENOENT: "create it, readable for the worker's user"}
@@ -56,9 +57,20 @@ def _of_provider(job: Job, command: Command) -> Iterator[Named]:
         return
     all_judged = is_ours or job.machine.judged
     of_definition = set() if all_judged or mirror.provider in PROVIDERS else _of_definition(job)
+    _require_parsed(command.argv[1:], of_definition)
     for each in _named(command.argv[1:], job):
         if each.path not in command.own_files and (all_judged or each.path in of_definition):
             yield each
+
+
+def _require_parsed(words: Sequence[str], files: Collection[str]) -> None:
+    """Raise Abort if a plug-in passes a file of its definition to rsync behind an option that is not known here."""
+    fault = rsync_options.read(words).fault
+    behind = words[fault.word :] if fault else ()
+    for path in files:
+        if any(word.endswith(path) for word in behind):
+            what = f"rsync would read {printable(path)} behind `{shown(str(fault and fault.spelling))}`"
+            raise Abort(REFUSED, f"{what}, which cannot be judged; put the file's option first")
 
 
 def _of_definition(job: Job) -> set[str]:

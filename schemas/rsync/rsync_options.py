@@ -180,11 +180,13 @@ def file_of(option: str, value: str | None, *kinds: str) -> str | None:
 def sends_files(words: Sequence[str]) -> bool:
     """Return whether an rsync with these arguments could send a file: an option names one, or a rule may merge one.
 
-    Every run asks this, and nearly none does; `rsync_filters` parses the rules.
+    Every run asks this, and nearly none does; `rsync_filters` parses the rules. Behind a fault any option could do so:
+    a newer rsync may know what this table does not.
     """
-    return any(
+    reading = read(words)
+    return reading.fault is not None or any(
         READING.get(each.name) in (SENT, PASSWORD) or (each.name == "--filter" and str(each.value)[:1] in ".m")
-        for each in read(words).options
+        for each in reading.options
     )
 
 

@@ -69,3 +69,11 @@ def test_a_refused_line_is_shown_without_secrets(directory: Path, capsys: pytest
     assert "running /bin/x https://h.example/?***" in said
     assert "m: after it: https://h.example/?***" in said
     assert "hush" not in said
+
+
+def test_a_command_line_with_an_option_that_is_not_known_is_not_started(directory: Path) -> None:
+    """A newer rsync may know it, and read a file that stands behind it."""
+    words = ("/usr/bin/rsync", "-a", "--newer", "--exclude-from=/x", "rsync://h.example/x/", ".")
+    expected = "the options of rsync cannot be judged from `--newer` on (unknown)"
+    assert job_of(directory).refusal(words) == expected
+    assert job_of(directory, judged=False).refusal(words) == ""

@@ -224,6 +224,14 @@ def test_programs_that_the_policy_does_not_judge_get_their_own_files(
     assert bench.copies() == {}
 
 
+def test_a_plug_in_cannot_pass_a_file_behind_an_option_that_is_not_known(bench: Bench) -> None:
+    fields = {"provider": "plug-in", "exclude_file": str(bench.patterns)}
+    with pytest.raises(Abort, match=r"would read .*/patterns behind `--newer`, which cannot be judged"):
+        bench.given("-a", "--newer", "--exclude-from={}", **fields)
+    own = ("--exclude-from=/x", "--newer", "--exclude-from=/y")
+    assert bench.given(*own, **fields) == own, "its own files are not judged without a list of programs"
+
+
 def test_the_list_that_the_runner_writes_itself_is_not_judged(bench: Bench) -> None:
     own = str(bench.secret)
     made = bench.job()
