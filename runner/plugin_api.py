@@ -307,12 +307,12 @@ class Job:
         """Return the mirror's password; raises Abort if the policy denies it to the upstream now."""
         if self.mirror.password is None:
             return None
-        from runner.base import passwords  # few mirrors have one, and every run begins here
-        from schemas.secrets import read_mirror_secret
+        from runner.base import passwords, pattern_files  # few mirrors have one, and every run begins here
 
-        if why := passwords.refusal(self.mirror, self.machine.passwords):
-            raise Abort(REFUSED, why)
-        return read_mirror_secret(self.mirror.password)
+        try:
+            return passwords.read(self.mirror, self.machine.passwords)
+        except pattern_files.Unsafe as why:
+            raise Abort(REFUSED, str(why)) from why
 
     def note(self, text: str) -> None:
         """Append a line of ours to the attempt's log, where people look first; a full disk is ignored."""

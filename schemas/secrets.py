@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Secret
-from schemas.regular_files import read_regular
+from schemas.regular_files import read_open, regular
 
 SOURCE = "/etc/skipjack/credentials"
 """Folder from which systemd reads the credentials of system units, as root."""
@@ -59,12 +59,29 @@ def read_mirror_secret(secret: Secret) -> str:
     return _first_line(secret.file or _credential(f"mirror_{secret.credential}"))  # it names `mirror:FOLDER` so
 
 
+def unreadable(path: str, reason: str) -> SkipjackError:
+    """Return the error for a file with a secret that cannot be read."""
+    return SkipjackError(f"cannot read the secret {path}: {reason}.", "Check the path and its owner.")
+
+
 def _first_line(path: str) -> str:
     try:
-        line = read_regular(path, _MOST).decode().partition("\n")[0].strip()
+        descriptor = regular(path, os.O_RDONLY)
+    except OSError as error:
+        raise unreadable(path, str(error.strerror)) from error
+    try:
+        return first_line(descriptor, path)
+    finally:
+        os.close(descriptor)
+
+
+def first_line(descriptor: int, path: str) -> str:
+    """Return the secret in the first line of an open file; SkipjackError if it has none. `path` is for errors."""
+    try:
+        line = read_open(descriptor, path, _MOST).decode().partition("\n")[0].strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SkipjackError(f"cannot read the secret {path}: {reason}.", "Check the path and its owner.") from error
+        reason = str(error.strerror) if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise unreadable(path, reason) from error
     if not line:
         raise SkipjackError(f"the secret {path} is empty.", "Write the secret into its first line.")
     return line

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from runner.base import pattern_files, private_paths
-from runner.base.mirror_paths import is_within, lies_in
+from runner.base.mirror_paths import is_within
 from runner.base.private_paths import Private
 from schemas.config.upstreams import daemon_host, plain_host
 from schemas.mirror_record import RSYNC_PROVIDERS
@@ -25,8 +25,8 @@ _IN_CONTAINER = ("env", "docker_volumes", "docker_options")
 
 
 class Passwords(NamedTuple):
-    """The machine's rules for passwords: the policy's `readable`, the worker's own secret files, and the credential
-    with its token."""
+    """The machine's rules for passwords: the policy's `readable` with real paths, the worker's own secret files, and
+    the credential with its token."""
 
     readable: tuple[str | Bound, ...]
     secrets: tuple[str, ...]
@@ -36,7 +36,14 @@ class Passwords(NamedTuple):
 def passwords(policy: Policy, settings: RunnerSettings) -> Passwords:
     """Return the rules for passwords of a machine with these settings."""
     token = settings.manager.token if settings.manager else None
-    return Passwords(policy.readable, private_paths.secrets(settings), token.credential if token else None)
+    readable = tuple([_with_real_path(each) for each in policy.readable])
+    return Passwords(readable, private_paths.secrets(settings), token.credential if token else None)
+
+
+def _with_real_path(entry: str | Bound) -> str | Bound:
+    if isinstance(entry, str):
+        return private_paths.trusted_path(entry)
+    return entry._replace(path=private_paths.trusted_path(entry.path)) if entry.path else entry
 
 
 def password_violations(mirror: Mirror, known: Passwords) -> Iterator[Violation]:
@@ -87,13 +94,14 @@ def password_file_violations(key: str, path: str, known: Passwords) -> Iterator[
 
 def is_readable(path: str, policy: Policy) -> bool:
     """Return whether an entry of `readable` covers a file."""
-    return bool(_entries_for(path, policy.readable))
+    return bool(_entries_for(path, [_with_real_path(each) for each in policy.readable]))
 
 
 def _entries_for(path: str, readable: Sequence[str | Bound]) -> list[str | Bound]:
-    """Return the innermost entries of `readable` that cover a file."""
+    """Return the innermost entries of `readable`, which have real paths, that cover a file."""
+    real = os.path.realpath(path)
     paths = [(each, each.path if isinstance(each, Bound) else each) for each in readable]
-    found = [(len(os.path.realpath(place)), each) for each, place in paths if place and lies_in(path, place)]
+    found = [(len(place), each) for each, place in paths if place and is_within(real, place)]
     innermost = max((length for length, _each in found), default=0)
     return [each for length, each in found if length == innermost]
 

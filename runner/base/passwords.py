@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from runner.base.file_policy import Passwords, password_file_violations, password_violations
-from runner.base.pattern_files import Unsafe, require_one_link
+from runner.base.pattern_files import Unsafe, opened, require_one_link
+from schemas.mirror_record import Secret
 from schemas.records import Bound, Mirror
+from schemas.secrets import first_line, read_mirror_secret, unreadable
 
 
 def require_allowed(known: Sequence[Any] | None, place: str, links: int) -> None:
@@ -18,6 +20,28 @@ def require_allowed(known: Sequence[Any] | None, place: str, links: int) -> None
         return
     for what, _todo in password_file_violations("--password-file", place, _passwords(known)):
         raise Unsafe(f"may not be used: {what.rstrip('.')}")
+
+
+def read(mirror: Mirror, known: Sequence[Any] | None) -> str:
+    """Return a mirror's password, from the file that was judged when it was open; `known` as in `refusal`.
+
+    Raises Unsafe with the reason if the policy denies the upstream the password, SkipjackError if it cannot be read.
+    """
+    if why := refusal(mirror, known):
+        raise Unsafe(why)
+    secret = mirror.password
+    if secret is None or secret.file is None:
+        return read_mirror_secret(secret or Secret())
+
+    def judge(place: str, _links: int) -> None:
+        if why := refusal(mirror._replace(password=Secret(file=place)), known):
+            raise Unsafe(why)
+
+    try:
+        with opened(secret.file, judge) as descriptor:
+            return first_line(descriptor, secret.file)
+    except OSError as error:
+        raise unreadable(secret.file, str(error.strerror)) from error
 
 
 def refusal(mirror: Mirror, known: Sequence[Any] | None) -> str:

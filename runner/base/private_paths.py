@@ -11,6 +11,12 @@ from runner.base.mirror_paths import is_within, lies_in
 from runner.base.state_dir import StateLayout
 from schemas.records import Mirror, Policy, RunnerSettings
 
+_TRUSTED = frozenset({0})
+"""Users whose links are followed, beside the worker's own: root."""
+
+_MOST_LINKS = 40
+"""Links in one path at most, as in the kernel."""
+
 _CREDENTIALS = "/etc/skipjack/credentials"
 SYSTEM = ("/etc/shadow", "/proc", "/sys", "/dev", "/root")
 """Paths that `pattern_files` can never cover."""
@@ -97,6 +103,43 @@ def account_home() -> str:
         return pwd.getpwuid(os.geteuid()).pw_dir or "/"
     except KeyError:
         return "/"
+
+
+def trusted_path(path: str) -> str:
+    """Return the real path of an entry of the policy, for runs to compare with, which do not resolve it again.
+
+    A link of a user other than root and the worker's is not followed: it may be one moment's link to a secret.
+    """
+    left, place, links = path.split("/")[::-1], "/", 0
+    while left:
+        name = left.pop()
+        if name in ("", "."):
+            continue
+        if name == "..":
+            place = os.path.dirname(place)
+            continue
+        target = _target(os.path.join(place, name))
+        links += target is not None
+        if target is None or links > _MOST_LINKS:
+            place = os.path.join(place, name)
+            continue
+        place = "/" if target.startswith("/") else place
+        left += target.split("/")[::-1]
+    return place
+
+
+def _target(path: str) -> str | None:
+    """Return the target of a link that root or the worker's user has made; None for anything else."""
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        found = os.fstat(descriptor)
+        is_trusted = stat.S_ISLNK(found.st_mode) and found.st_uid in (*_TRUSTED, os.geteuid())
+        return os.readlink("", dir_fd=descriptor) if is_trusted else None
+    finally:
+        os.close(descriptor)
 
 
 def shared_folders(settings: RunnerSettings, policy: Policy) -> tuple[str, ...]:

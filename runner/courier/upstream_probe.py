@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from runner.base import environment, passwords
 from runner.base.mirror_paths import Paths, lies_in
 from runner.base.output import head
+from runner.base.pattern_files import Unsafe
 from runner.courier.timestamps import read_stamp
 from runner.plan.plan import Planned
 from runner.plugin_api import Machine
@@ -27,7 +28,6 @@ from schemas.http_client import ExchangeFailed, HttpClient, Timeouts
 from schemas.records import Mirror
 from schemas.regular_files import read_regular
 from schemas.report import Probe
-from schemas.secrets import read_mirror_secret
 
 LARGEST = 64 * 1024
 """Bytes of a timestamp file at most."""
@@ -158,9 +158,10 @@ def _of_rsync(mirror: Mirror, file: str, machine: Machine) -> bytes:
     if mirror.username:
         env["USER"] = mirror.username
     if mirror.password is not None:
-        if why := passwords.refusal(mirror, machine.passwords):
-            raise NotRead(f"no comparison: {why}")
-        env["RSYNC_PASSWORD"] = read_mirror_secret(mirror.password)
+        try:
+            env["RSYNC_PASSWORD"] = passwords.read(mirror, machine.passwords)
+        except Unsafe as why:
+            raise NotRead(f"no comparison: {why}") from why
     whole = environment.environment(machine.home, machine.roots, machine.env, env)
     # Not into the mirror: only a run may write there, under its locks.
     with tempfile.TemporaryDirectory(prefix="skipjack-probe-") as folder:

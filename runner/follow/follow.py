@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.base import pattern_copies, runtime_dir
+from runner.base import file_policy, pattern_copies, private_paths, runtime_dir
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
 from runner.base.turns import turn
@@ -85,7 +85,7 @@ def draft(settings: RunnerSettings, layout: StateLayout) -> Followed:
 
 def _local(settings: RunnerSettings) -> LocalConfig:
     installed, policy = plugin_search.installed(), load_policy(Path(settings.policy))
-    folders = {folder: os.path.realpath(folder) for folder in policy.pattern_files}
+    folders = {folder: private_paths.trusted_path(folder) for folder in policy.pattern_files}
     return LocalConfig(settings, policy, installed, PluginsInUse(installed), folders)
 
 
@@ -94,9 +94,10 @@ def _follow(local: LocalConfig, layout: StateLayout, *, again: bool, accept_rewr
     old = _held_at_once(settings, layout, _in_force(layout))
     applied = old.header.revision if old and not accept_rewrite else None
     # Hashed, since the repository's address may hold a password.
-    known = f"{version()} {settings!r} {policy!r} {installed!r}"
+    places = (folders, file_policy.passwords(policy, settings).readable)
+    known = f"{version()} {settings!r} {policy!r} {installed!r} {places!r}"
     fingerprint = hashlib.sha256(known.encode()).hexdigest()
-    is_current = not again and old is not None and _is_current(old, fingerprint, tuple(folders.values()))
+    is_current = not again and old is not None and _is_current(old, fingerprint)
     revision, failure = _fetched(settings, layout, old, applied, rebuild=not is_current)
     if failure:
         log(failure, about="follow", level=WARNING)
@@ -122,11 +123,10 @@ def _follow(local: LocalConfig, layout: StateLayout, *, again: bool, accept_rewr
     return _result(header, changed=True, mirrors=len(mirrors))._replace(fetched=not failure)
 
 
-def _is_current(old: InForce, fingerprint: str, pattern_files: tuple[str, ...]) -> bool:
+def _is_current(old: InForce, fingerprint: str) -> bool:
     """Return whether nothing on this machine has changed since the plan was made; tries broken plug-ins again."""
     unmoved = rename_detection.unmoved(list(old.mirrors.values()))
-    of_old = (old.header.fingerprint, old.header.unmoved, old.header.pattern_files)
-    is_same = of_old == (fingerprint, unmoved, pattern_files)
+    is_same = (old.header.fingerprint, old.header.unmoved) == (fingerprint, unmoved)
     return is_same and not is_healed(old.header.broken)
 
 
