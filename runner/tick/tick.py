@@ -18,6 +18,9 @@ LOCK_TIMEOUT = 20.0
 LET_IN = 0.1
 """Seconds without the lock, so that a tick that waits gets it: it tries every 20 ms."""
 
+LONGEST = 60.0
+"""Seconds after which a tick leaves the rest of the queue to a new one: systemd ends it after 5 minutes."""
+
 HORIZON = 3600.0
 """Seconds after which a tick looks at everything again, whatever the next-wake cache says."""
 
@@ -47,7 +50,13 @@ def _tick(layout: StateLayout, only_requested: bool, patient: bool) -> tuple[int
     """Do what is due, in several turns if others want one; return the number of runs, and the mirrors with orphans."""
     done = _in_turn(layout, only_requested, patient)
     launched = done.launched if done else 0
+    latest = time.monotonic() + LONGEST
     while done is not None and not done.finished:
+        if time.monotonic() >= latest:
+            from runner.subprocesses import launch
+
+            launch.want_tick(layout, only_requested=only_requested)
+            break
         only_requested = _let_others_go_first(layout, only_requested)
         done = _in_turn(layout, only_requested, patient)
         launched += done.launched if done else 0

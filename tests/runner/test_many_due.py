@@ -215,6 +215,21 @@ def test_a_tick_for_all_mirrors_goes_on_after_one_for_requested_mirrors(
     ]  # fmt: skip
 
 
+def test_a_tick_that_takes_long_leaves_the_rest_of_the_queue_to_a_new_one(
+    layout: StateLayout, events: list[tuple[str, list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs that end all the time must not keep it until systemd ends it."""
+    started: list[tuple[object, ...]] = []
+    monkeypatch.setattr(tick, "LONGEST", 0.0)
+    monkeypatch.setattr(launch, "is_tick_wanted", lambda _layout: True)
+    monkeypatch.setattr(spawn, "detach", lambda *words: started.append(words))
+
+    tick.tick(layout)
+
+    assert events == [("launched", _names(0, 4)), ("queued", _names(4, 104))]
+    assert started == [(spawn.lean("tick", layout.state_dir), layout.messages)]
+
+
 def test_a_tick_that_was_killed_while_it_recorded_the_queue_is_completed_by_the_next(
     layout: StateLayout, events: list[tuple[str, list[str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
