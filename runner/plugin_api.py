@@ -216,6 +216,8 @@ class Job:
       each hard-linked file counted once. `counted`: the files are those on disk.
     - `keeps_parts_apart`: False if the upstream may have folders with the name of rsync's folders for partial files.
     - `copies`: the copies of pattern files that the attempt's programs read; None before the first one.
+    - `attempt_deadline`: until when the commands of an attempt may run, by the monotonic clock; None for no limit.
+    - `deadline`: the same for the plug-in's function that is running.
     - `log_lost`: why output of this attempt could not be written to its log, else empty.
     """
 
@@ -242,6 +244,8 @@ class Job:
         self.kept: dict[str, Any] = {}
         self.log_lost = ""
         self.copies: PatternCopies | None = None
+        self.attempt_deadline: float | None = None
+        self.deadline: float | None = None
         self.limits = limits_of(mirror)
         self.deletions_judged = False
         self.past = Past()

@@ -185,6 +185,7 @@ def _compared(job: Job, means: Means, ending: Ending) -> Ending:
 def _run_commands(job: Job, means: Means, log: int) -> supervisor.Exit:
     """Run the provider's processes as long as each succeeds; the time-out is for all of them together."""
     deadline = None if job.mirror.timeout is None else time.monotonic() + job.mirror.timeout
+    job.attempt_deadline = deadline  # for a plug-in that works itself
     exited, job.exit_code = supervisor.Exit(0), 0
     for command in means.provider.commands(job):
         means.check()  # before each process, since the one before may have taken hours
@@ -314,6 +315,9 @@ def _executor(job: Job, means: Means, log: int) -> Execute:
         if means.stop.signal is not None:
             raise CannotRun(f"{command.argv[0]} was not started, since the run received a stop signal")
         command = _line_with_copies(job, command)
+        if job.deadline is not None:
+            left = job.deadline - time.monotonic()
+            timeout = left if timeout is None else min(timeout, left)
         try:
             exited = _start(job, command, means, log, timeout, _bounded(job, log, partial(_copy, job, log)))
         except spawn.CannotStart as error:

@@ -7,16 +7,19 @@ the first function is called: a failed import is then a failed run, with the rea
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, TypeVar
 
 from runner.base import environment
 from runner.base.output import log
+from runner.journal.journal import Ending
 from runner.plugin_api import Abort, Command, Findings, Job, Reader
 from runner.plugin_loader import load
-from runner.subprocesses import spawn
+from runner.run.plugin_interruption import LAST, Overdue, PluginLimits
+from runner.subprocesses import spawn, supervisor
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror
 from schemas.plugins import HOOK, PROVIDER, Plugin, named
@@ -31,24 +34,42 @@ _LARGEST, _LARGEST_CODE = 2**62, 255  # what fits into SQLite's integers, and in
 _END = object()
 
 
-def provider(mirror: Mirror, plugins: Collection[Plugin]) -> "GuardedProvider":
-    """Return the plug-in that syncs a mirror."""
+def provider(mirror: Mirror, plugins: Collection[Plugin], limits: PluginLimits | None = None) -> "GuardedProvider":
+    """Return the plug-in that syncs a mirror; without `limits`, as for a dry run, nothing interrupts it."""
     own = (each for each in plugins if (each.kind, each.name) == (PROVIDER, mirror.provider))
-    return GuardedProvider(next(own, Plugin(PROVIDER, mirror.provider, "", "", "")))
+    return GuardedProvider(next(own, Plugin(PROVIDER, mirror.provider, "", "", "")), limits)
 
 
-def hooks(mirror: Mirror, plugins: Collection[Plugin]) -> "tuple[GuardedHook, ...]":
+def hooks(mirror: Mirror, plugins: Collection[Plugin], limits: PluginLimits | None = None) -> "tuple[GuardedHook, ...]":
     """Return the hook plug-ins of a mirror, sorted by name."""
     known = {each.name: each for each in plugins if each.kind == HOOK}
     names = sorted(name for name in mirror.plugins if name != mirror.provider)
-    return tuple([GuardedHook(known.get(name, Plugin(HOOK, name, "", "", ""))) for name in names])
+    return tuple([GuardedHook(known.get(name, Plugin(HOOK, name, "", "", "")), limits) for name in names])
+
+
+def limits(job: Job, stop: supervisor.Stop, record: Callable[[Ending], None]) -> PluginLimits:
+    """Return the limits for the code of a run's plug-ins; `record` records the end of a run that is given up."""
+    return PluginLimits(stop, job.mirror.timeout, partial(_give_up, job, record))
+
+
+def _give_up(job: Job, record: Callable[[Ending], None], end: Abort, frame: FrameType | None) -> None:
+    """End a run whose plug-in does not end. Its process ends right after this, whatever fails here."""
+    with contextlib.suppress(BaseException):
+        import traceback
+
+        job.write("".join(traceback.format_stack(frame)))
+        job.note(end.reason)
+    with contextlib.suppress(BaseException):
+        supervisor.end_descendants()
+    record(Ending(end.status, end.reason, attempts=job.attempt, log_tail=end.reason, died=True))
+    flush()
 
 
 class _Guard:
     """One plug-in of one run."""
 
-    def __init__(self, plugin: Plugin) -> None:
-        self.plugin = plugin
+    def __init__(self, plugin: Plugin, limits: PluginLimits | None) -> None:
+        self.plugin, self._limits = plugin, limits
         self._module: ModuleType | None = None
         self._process = os.getpid()
 
@@ -64,17 +85,35 @@ class _Guard:
             raise Abort(FAILED, f"{what}. Run `skipjack follow --again`")
         if self._module is None:
             try:
-                self._module = load(self.plugin.module, self.plugin.path)
+                self._module = self._within(self._own_deadline(), partial(load, self.plugin.module, self.plugin.path))
+            except Overdue:
+                raise
             # Also SystemExit: a plug-in must not end the run before its end is recorded.
             except BaseException as error:
                 what = f"{self.name} cannot be imported: {_described(error)}"
                 raise Abort(FAILED, f"{what}. Reinstall it; `skipjack follow --again` tries it again") from error
         return self._module
 
-    def call(self, job: Job, function: Callable[[], _Result]) -> _Result:
-        """Call the plug-in's code. Raises Abort alone: as it asks for, or because it failed."""
+    def _within(self, deadline: float | None, function: Callable[[], _Result], *, watched: bool = False) -> _Result:
+        """Call the plug-in's code, which is interrupted at the deadline and after a stop signal."""
+        return function() if self._limits is None else self._limits.call(self.name, function, deadline, watched=watched)
+
+    def _own_deadline(self) -> float | None:
+        """Return until when a function may run that begins now and gets the whole time-out; None without one."""
+        return None if self._limits is None else self._limits.deadline()
+
+    def call(
+        self, job: Job, deadline: float | None, function: Callable[[], _Result], *, watched: bool = False
+    ) -> _Result:
+        """Call the plug-in's code. Raises Abort alone: as it asks for, or because it failed or was interrupted."""
+        job.deadline = deadline
         try:
-            return function()
+            return self._within(deadline, function, watched=watched)
+        except Overdue as overdue:
+            _write_traceback(job, overdue.__cause__ or overdue)
+            if overdue.status == INTERRUPTED:  # the reason of the run may be another one, as that of an operator
+                job.complain(overdue.reason)
+            raise
         except Abort as abort:
             raise self._checked_abort(abort) from abort
         except SkipjackError as error:
@@ -82,8 +121,11 @@ class _Guard:
         except BaseException as error:
             if os.getpid() == self._process:
                 _write_traceback(job, error)
-            raise self.failure(_described(error)) from error
+            failure = self.failure(_described(error))
+            # Such as one of its commands that was ended.
+            raise Abort(INTERRUPTED, failure.reason) if job.stopped() else failure from error
         finally:
+            job.deadline = None
             if os.getpid() != self._process:  # the plug-in forked: only one process may be this run
                 os._exit(1)
 
@@ -123,7 +165,7 @@ class GuardedHook(_Guard):
     def _stage(self, name: str, job: Job) -> None:
         function = getattr(self.module(), name, None)
         if function is not None:
-            self.call(job, partial(function, job))
+            self.call(job, self._own_deadline(), partial(function, job))
 
 
 class GuardedProvider(_Guard):
@@ -131,8 +173,8 @@ class GuardedProvider(_Guard):
 
     OPTIONS: frozenset[str] = frozenset()
 
-    def __init__(self, plugin: Plugin) -> None:
-        super().__init__(plugin)
+    def __init__(self, plugin: Plugin, limits: PluginLimits | None) -> None:
+        super().__init__(plugin, limits)
         self.UNREACHED = _UNREACHED
         self._failure = ""
 
@@ -141,19 +183,20 @@ class GuardedProvider(_Guard):
         self._failure = ""
         _check_files(job)
         module = self.module()
-        self.UNREACHED = self.call(job, lambda: frozenset(getattr(module, "UNREACHED", _UNREACHED)))
-        made: Iterator[Any] = self.call(job, lambda: iter(module.commands(job)))
+        until = job.attempt_deadline
+        self.UNREACHED = self.call(job, until, lambda: frozenset(getattr(module, "UNREACHED", _UNREACHED)))
+        made: Iterator[Any] = self.call(job, until, lambda: iter(module.commands(job)))
         try:
             while (command := self._next(job, made)) is not _END:
                 yield self._allowed(job, self._checked(command))
         finally:
             with contextlib.suppress(BaseException):
                 # The plug-in's own `finally` blocks run now, and not when the garbage is collected.
-                getattr(made, "close", lambda: None)()
+                self._within(_to_judge(job), getattr(made, "close", lambda: None))
 
     def _next(self, job: Job, made: Iterator[Any]) -> Any:
         """Return the plug-in's next command, _END after the last one."""
-        found = self.call(job, partial(next, made, _END))
+        found = self.call(job, job.attempt_deadline, partial(next, made, _END))
         job.deletions_judged, job.contents = False, None  # else the loss of files would not be noticed
         if not isinstance(job.exit_code, int) or abs(job.exit_code) > _LARGEST_CODE:
             job.exit_code = 1
@@ -182,7 +225,8 @@ class GuardedProvider(_Guard):
         if function is None:
             return default
         try:
-            return " ".join(str(function(code)).split()) or default
+            text = self._within(self._own_deadline(), lambda: str(function(code)))
+            return " ".join(text.split()) or default
         except BaseException as error:
             return f"{default}, and {self.name} failed: {_described(error)}"
 
@@ -192,12 +236,17 @@ class GuardedProvider(_Guard):
         found = None if function is None else self.otherwise(job, partial(function, job), default=None)
         return _GuardedReader(self, job, found)
 
-    def otherwise(self, job: Job, function: Callable[[], _Result], default: _Result) -> _Result:
-        """Return a function's result, or the default after a failure, which `is_success` then reports."""
+    def otherwise(
+        self, job: Job, function: Callable[[], _Result], default: _Result, *, watched: bool = False
+    ) -> _Result:
+        """Return a function's result, or the default after a failure, which `is_success` then reports.
+
+        A `watched` function has no time-out, since the reading of a log limits each line.
+        """
         if self._failure:
             return default
         try:
-            return self.call(job, function)
+            return self.call(job, None if watched else _to_judge(job), function, watched=watched)
         except Abort as abort:
             self._failure = abort.reason
             return default
@@ -251,7 +300,7 @@ class _GuardedReader:
     def line(self, text: str) -> None:
         """Read the next line."""
         if self._reader is not None:
-            self._guard.otherwise(self._job, partial(self._reader.line, text), default=None)
+            self._guard.otherwise(self._job, partial(self._reader.line, text), default=None, watched=True)
 
     def findings(self) -> Findings:
         """Return the figures; none after a failure."""
@@ -267,6 +316,11 @@ class _GuardedReader:
         if not all(each is None or (isinstance(each, int) and 0 <= each <= _LARGEST) for each in figures):
             raise ValueError("`findings` returned a figure that is not a number from 0 to 2^62")
         return found._replace(remark=str(found.remark), by_name=bool(found.by_name))
+
+
+def _to_judge(job: Job) -> float | None:
+    """Return until when a function may run that judges an attempt: some seconds, even if its time is over."""
+    return None if job.attempt_deadline is None else max(job.attempt_deadline, time.monotonic() + LAST)
 
 
 def _check_files(job: Job) -> None:

@@ -34,6 +34,7 @@ from schemas.standard_streams import ERROR, INFO, WARNING
 from schemas.states import INTERRUPTED, LAUNCHING, REFUSED, STOPPED, SUCCESS, SYNCING
 
 if TYPE_CHECKING:
+    from runner.run.plugin_interruption import PluginLimits
     from schemas.plugins import Plugin
 
 UMASK = 0o022
@@ -98,8 +99,8 @@ def run(layout: StateLayout, name: str, launched: int | None, allowed: Allowed) 
     if unmeasured:
         launch.want_measure(layout, name)
     code = _exit_code(ending, stop)
-    if mirror.plugins or mirror.provider not in PROVIDERS:
-        from runner.run import plugin_guard  # most mirrors use no plug-in
+    if _has_plugins(mirror):
+        from runner.run import plugin_guard
 
         plugin_guard.leave_threads(name, code)
     return code
@@ -159,15 +160,22 @@ def machine_of(layout: StateLayout, header: Header) -> Machine:
     )  # fmt: skip
 
 
-def parts_of(mirror: Mirror, plugins: Collection["Plugin"]) -> tuple[Provider, tuple[object, ...]]:
-    """Return the provider and the hooks of a mirror."""
-    if mirror.provider in PROVIDERS and not mirror.plugins:
-        return PROVIDERS[mirror.provider], hooks.of(mirror)
-    from runner.run import plugin_guard  # most mirrors use no plug-in
+def _has_plugins(mirror: Mirror) -> bool:
+    """Return whether a mirror uses a plug-in; most use none, and their runs do not load what calls them."""
+    return bool(mirror.plugins) or mirror.provider not in PROVIDERS
 
-    guarded: Provider = plugin_guard.provider(mirror, plugins)
+
+def parts_of(
+    mirror: Mirror, plugins: Collection["Plugin"], limits: "PluginLimits | None" = None
+) -> tuple[Provider, tuple[object, ...]]:
+    """Return the provider and the hooks of a mirror; `limits` are those for the code of plug-ins."""
+    if not _has_plugins(mirror):
+        return PROVIDERS[mirror.provider], hooks.of(mirror)
+    from runner.run import plugin_guard
+
+    guarded: Provider = plugin_guard.provider(mirror, plugins, limits)
     provider = PROVIDERS.get(mirror.provider, guarded)
-    return provider, (*hooks.of(mirror), *plugin_guard.hooks(mirror, plugins))
+    return provider, (*hooks.of(mirror), *plugin_guard.hooks(mirror, plugins, limits))
 
 
 def _job(planned: Planned, layout: StateLayout, header: Header, book: Journal, allowed: Allowed) -> Job:
@@ -271,7 +279,12 @@ def _supervise(
         wakeup.send(header.run_dir, wakeup.COURIER)
         log(f"attempt {attempt} of {job.mirror.retry}, log {job.log_file}", about=name)
 
-    provider, ours = parts_of(job.mirror, header.plugins)
+    limits = None
+    if _has_plugins(job.mirror):
+        from runner.run import plugin_guard
+
+        limits = plugin_guard.limits(job, stop, partial(_give_up, job, header, book, number))
+    provider, ours = parts_of(job.mirror, header.plugins, limits)
     claim = partial(_claim, job, book, held.directory)
     check = partial(_check_place, job, held.directory)
     means = pipeline.Means(provider, ours, held.inherited, stop, on_attempt, place.publish, claim, check, pause)
@@ -296,6 +309,17 @@ def _supervise(
     level = INFO if ended.status in (SUCCESS, STOPPED) else ERROR
     log(ended.status + (f": {ended.reason}" if ended.reason else ""), about=name, level=level)
     return ending
+
+
+def _give_up(job: Job, header: Header, book: Journal, number: int, ending: Ending) -> None:
+    """Record the end of a run whose process ends right after this, in the middle of a plug-in's code."""
+    name, now = job.mirror.name, time.time()
+    log(f"{ending.status}: {ending.reason}", about=name, level=ERROR)
+    ending = ending._replace(next_run_at=_next_run_at(job.mirror, book, header, ending, now))
+    book.end(number, name, ending, now)
+    wakeup.send(header.run_dir, wakeup.COURIER)
+    # Its locks are still held, and a launched run waits a moment for them.
+    launch.want_tick(StateLayout(job.machine.state_dir), only_requested=book.was_requested(name))
 
 
 def _is_planned(layout: StateLayout, name: str, seen: plan.Stamp) -> bool:

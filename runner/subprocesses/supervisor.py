@@ -43,10 +43,14 @@ class Exit(NamedTuple):
 
 
 class Stop:
-    """Remembers that this process was asked to stop, and makes a descriptor readable for those who poll."""
+    """Remembers that this process was asked to stop, and makes a descriptor readable for those who poll.
+
+    `then` is called by the signal handler.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.then: Callable[[], None] | None = None
         # set_wakeup_fd demands a descriptor that does not block: a signal handler must never wait.
         self.descriptor, self._write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -69,6 +73,8 @@ class Stop:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.signal = number
+        if self.then is not None:
+            self.then()
 
 
 def _milliseconds(seconds: float) -> float:
@@ -129,7 +135,7 @@ def _reap(pid: int, watch: int) -> int:
     os.close(watch)
     _pid, status = os.waitpid(pid, 0)
     if _adopting:
-        _end_descendants()
+        end_descendants()
     return os.waitstatus_to_exitcode(status)
 
 
@@ -174,8 +180,8 @@ def adopt_orphans() -> None:
     _adopting = True
 
 
-def _end_descendants() -> None:
-    """Kill and reap all our descendants, in whatever session."""
+def end_descendants() -> None:
+    """Kill and reap all our descendants, in whatever session; without `adopt_orphans` those whose parents live."""
     while killed := [pid for pid in _children() if _kill(pid)]:  # the children of a killed one become ours
         for pid in killed:
             with contextlib.suppress(ChildProcessError):

@@ -246,6 +246,25 @@ def test_a_run_loads_its_plug_in_and_neither_metadata_nor_other_plug_ins(
     assert "other_module" not in loaded
 
 
+def test_a_stop_ends_a_run_whose_plug_in_waits_in_python(
+    own: Environment, repository: ConfigRepository, tmp_path: Path
+) -> None:
+    waits = PROBE.replace("    yield", "    __import__('time').sleep(10**6)\n    yield")
+    own.write("skipjack-probe", {"providers probe": "probe_module"}, {"probe_module.py": waits})
+    worker = worker_of(own, tmp_path / "w", repository)
+    worker.allow("providers: [probe]")
+    repository.commit({"m.yml": "provider: probe\nupstream: https://x.example/\n"}, "Add m")
+    worker.command("follow", "--start")
+    wait_until((worker.root / "m/modules").exists, "the plug-in waits")
+
+    worker.command("stop", "m")
+
+    wait_until(lambda: worker.states() == {"m": "paused"}, "the run has ended")
+    run = worker.run_of("m")
+    assert run.status == "stopped"
+    assert "the provider plug-in `probe` (probe_module of skipjack-probe 1.0) was interrupted" in run.log_tail
+
+
 def test_an_inherited_hook_can_be_switched_off(
     example: Environment, repository: ConfigRepository, tmp_path: Path
 ) -> None:
