@@ -22,7 +22,7 @@ from runner.journal.run_table import Ending as Ending
 from runner.journal.run_table import RunTable, columns_of, storable, with_cause
 from runner.journal.sizes import LogFigures
 from runner.journal.sqlite_file import transaction
-from runner.plan.schedule import RECOVERY_DELAY, OperatorRequest, State, count_failures
+from runner.plan.schedule import RECOVERY_DELAY, WITHOUT_NEXT_RUN, OperatorRequest, State, count_failures
 from schemas.report import MirrorStatus, Probe, Run
 from schemas.standard_streams import WARNING
 from schemas.states import ENDS, INTERRUPTED, LAUNCHING, NONE, PRE_SYNCING, QUEUED, SUCCESS
@@ -331,6 +331,15 @@ class Journal:
             probe = probe._replace(problem=masked(probe.problem))
             self.mirrors.update(mirror, {"probe": json.dumps(probe._asdict()), "probed_at": now})
             self.outbox.report(mirror, now)
+
+    def schedule(self, times: Mapping[str, float], now: float) -> None:
+        """Report when mirrors run next that had no next run, unless one has begun or an operator has acted since."""
+        with transaction(self._db):
+            for mirror, at in times.items():
+                row = self.mirrors.row(mirror)
+                if row and row["next_run_at"] is None and row["status"] not in WITHOUT_NEXT_RUN:
+                    self.mirrors.update(mirror, {"next_run_at": at})
+                    self.outbox.report(mirror, now)
 
     def unschedule(self, besides: Collection[str], now: float) -> None:
         """Report for all mirrors `besides` these, which are planned, that they have no next run."""

@@ -15,6 +15,7 @@ from schemas.states import (
     INTERRUPTED,
     LAUNCH_FAILED,
     LAUNCHING,
+    OFF,
     QUEUED,
     REFUSED,
     STOPPED,
@@ -38,6 +39,9 @@ _CUT_OFF = frozenset({INTERRUPTED, STOPPED, LAUNCH_FAILED})
 _FORCED, _REQUESTED, _SCHEDULED = 0, 1, 2
 _FAILURES = frozenset({FAILED, TIMED_OUT, REFUSED, LAUNCH_FAILED})
 
+WITHOUT_NEXT_RUN = ACTIVE | OFF | {QUEUED}
+"""Statuses of mirrors whose next run has no time: it is the active one, waits for a slot, or for an operator."""
+
 DUE, LATER, CLOSED, AFTER, HELD, RUNNING = "due", "later", "closed", "after", "held", "running"
 """What a mirror's next run waits for: only a slot, its time, its sync window, other mirrors, the end of an override
 (paused or disabled), or its active run."""
@@ -49,7 +53,7 @@ class State(NamedTuple):
     `unreached` counts the failures in a row that could not reach the upstream; it is 0 if the last failure was another
     one. `failures` counts the failures since the last success, with such a row counted as one. `forced` says that the
     last run started regardless of sync windows. `next_attempt_at` is when an active run that waits between two attempts
-    wants a slot again; until then it holds none.
+    wants a slot again; until then it holds none. `next_run_at` is when its reports say that it runs next.
     """
 
     status: str
@@ -61,6 +65,7 @@ class State(NamedTuple):
     forced: bool = False
     unreached: int = 0
     next_attempt_at: float | None = None
+    next_run_at: float | None = None
 
     @property
     def failed_runs(self) -> int:
@@ -274,6 +279,25 @@ def outlook(mirror: Due, world: World, now: float) -> Outlook:
         return Outlook(CLOSED, opens_at)
     others = _awaited(mirror, state, world, now, idle_only=request.requested)
     return Outlook(AFTER, None, others) if others else Outlook(DUE, at)
+
+
+def unreported(mirrors: Iterable[Due], world: World, now: float) -> dict[str, float]:
+    """Return when mirrors run next whose reports have no next run, although they are scheduled and had one before.
+
+    Such mirrors came back to this worker, or are not paused or disabled any more. Nothing is planned on a held worker.
+    """
+    if world.rules.held:
+        return {}
+    found: dict[str, float] = {}
+    for mirror in mirrors:
+        state = world.states.get(mirror.name)
+        if state is not None and state.next_run_at is None and state.status not in WITHOUT_NEXT_RUN:
+            waits = outlook(mirror, world, now)
+            if waits.kind in (DUE, AFTER):
+                found[mirror.name] = now
+            elif waits.kind in (LATER, CLOSED) and waits.at is not None:
+                found[mirror.name] = waits.at
+    return found
 
 
 def _begin(mirror: Due, rules: Rules, at: float) -> float | None:

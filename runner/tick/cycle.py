@@ -3,6 +3,7 @@
 Kept apart from `tick.py`, since an idle tick must not load any of this.
 """
 
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from runner.base.state_dir import StateLayout
@@ -16,7 +17,7 @@ from schemas import wakeup
 from schemas.states import LAUNCH_FAILED, LAUNCHING, QUEUED
 
 AT_ONCE = 500
-"""Mirrors that are recorded as queued in one transaction. A run that starts meanwhile waits for its end."""
+"""Mirrors that are recorded in one transaction. A run that starts meanwhile waits for its end."""
 
 
 class CycleResult(NamedTuple):
@@ -53,7 +54,10 @@ def work(layout: StateLayout, now: float, *, only_requested: bool = False) -> Cy
             ended = [aliases.get(name, name) for name in decision.stop]  # locks keep the names of the start
             book.give_reason_to_stop(ended, "its sync window is over")
             stopping.stop(layout, ended)
-        finished = not decision.wait or _queue(layout, opened, book, decision.wait, now)
+        taken = {*decision.launch, *decision.wait}
+        unreported = schedule.unreported(mirrors, world, now)
+        next_runs = {name: at for name, at in unreported.items() if name not in taken}
+        finished = _record_waiting(layout, opened, book, decision.wait, next_runs, now)
         if book.outbox.pending():
             wakeup.send(opened.header.run_dir, wakeup.COURIER)
         # Read again after the launches: the next-wake cache must have all runs whose supervisors have to live.
@@ -102,18 +106,33 @@ def _launch(
     return len(runs)
 
 
-def _queue(layout: StateLayout, opened: Plan, book: Journal, names: list[str], now: float) -> bool:
-    """Record the newly queued mirrors; return False if the rest of them was left to another tick.
+def _record_waiting(
+    layout: StateLayout, opened: Plan, book: Journal, waiting: list[str], next_runs: Mapping[str, float], now: float
+) -> bool:
+    """Record the newly queued mirrors and times of next runs; return False if the rest was left to another tick."""
+
+    def queue(names: list[str]) -> None:
+        book.launch([], [Subject.of(each) for each in _planned(opened, names)], now)
+
+    def schedule_next(names: list[str]) -> None:
+        book.schedule({name: next_runs[name] for name in names}, now)
+
+    return _in_parts(layout, waiting, queue) and _in_parts(layout, list(next_runs), schedule_next)
+
+
+def _in_parts(layout: StateLayout, names: list[str], record: Callable[[list[str]], None]) -> bool:
+    """Record something about mirrors; return False if the rest of them was left to another tick.
 
     Thousands take a while, in which runs end. The tick that such a run requests fills its slot, and records the rest.
     """
-    from runner.subprocesses import launch
+    if not names:
+        return True
+    from runner.subprocesses import launch  # loaded here, as above
 
     for first in range(0, len(names), AT_ONCE):
         if first and launch.is_tick_wanted(layout):
             return False
-        waiting = _planned(opened, names[first : first + AT_ONCE])
-        book.launch([], [Subject.of(each) for each in waiting], now)
+        record(names[first : first + AT_ONCE])
     return True
 
 

@@ -55,7 +55,7 @@ def test_a_tick_reads_only_the_definitions_of_mirrors_that_it_starts(
     with journal.opened(layout.journal) as book:
         before = book.outbox.newest()
         for active in book.active():
-            book.end(active.id, active.mirror, journal.Ending("success"), time.time())
+            book.end(active.id, active.mirror, journal.Ending("success", next_run_at=time.time() + 3600), time.time())
     read.clear()
 
     done = cycle.work(layout, time.time())

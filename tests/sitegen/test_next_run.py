@@ -50,6 +50,15 @@ def test_a_next_run_whose_time_has_passed_is_due(status: str, now: float, words:
     assert read(shown(told, now)) == (words, listed, PLANNED)
 
 
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [("queued", "due"), ("launching", "running"), ("syncing", "running"), ("success", "not scheduled")],
+)
+def test_a_queued_or_active_mirror_without_a_planned_time_is_due_or_running(status: str, words: str) -> None:
+    told = status_of(status=status, last_success_at=NOW)._replace(next_run_at=None)
+    assert read(shown(told, NOW)) == (words, tunasync.ZERO_TS, None)
+
+
 def test_a_page_shows_it_without_another_report() -> None:
     kept, told = Evaluator(), status_of(next_run_at=PLANNED)
     first = shown(told, NOW, kept)
