@@ -30,7 +30,7 @@ demo: $(READY) ## see it work: a real repository, upstream, worker, manager and 
 test: $(COMPILED) ## unit tests and end-to-end tests with real rsync, git and processes
 	$(PYTEST)
 
-test-release: $(COMPILED) ## before a release: `make test` with the largest cases
+test-release: $(COMPILED) ## before a release: `make test` with all cases
 	$(PYTEST) -m ""
 
 test-system: $(READY) ## as root, on a test machine: tests that need a real systemd, containers or file systems
