@@ -100,16 +100,31 @@ def _open(path: str, judge: Judge) -> int:
     for _try in range(_TRIES):
         found = regular_files.located(path)
         try:
-            links = os.fstat(found).st_nlink
+            place, links = regular_files.place_of(found), os.fstat(found).st_nlink
+            _wait_for_removals(os.path.dirname(place))
             # After the links were counted: as long as this name exists, it is one of them. So a single link means that
             # the file has no name outside of the folder.
-            place = regular_files.place_of(found)
-            if not place.endswith(_REMOVED):
+            if place == regular_files.place_of(found) and not place.endswith(_REMOVED):
                 judge(place, links)
                 return regular_files.reopened(found)
         finally:
             os.close(found)
     raise Unsafe("was replaced each time when it was opened")
+
+
+def _wait_for_removals(folder: str) -> None:
+    """Wait until a removal in a folder that has begun is over; without effect on a folder that cannot be read.
+
+    The kernel first counts the removed link less, and then forgets its name. Meanwhile the folder is locked, and a
+    reader has to wait.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with os.scandir(descriptor) as entries:
+                next(entries, None)
+        finally:
+            os.close(descriptor)
 
 
 def require_safe(folders: Sequence[str] | None, place: str, links: int) -> None:

@@ -1,6 +1,7 @@
 """Which bytes does each rsync of a run get in the place of its pattern files, and when is it not started?"""
 
 import os
+import stat
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -320,6 +321,27 @@ def test_a_hard_link_that_is_removed_while_it_is_judged_is_refused(
     with pytest.raises(pattern_files.Unsafe, match="was replaced each time when it was opened"):
         sent_files.copies_of(bench.job()).add(str(bench.patterns))
     assert 1 in links
+
+
+def test_a_removal_that_has_begun_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel counts the link less first, and forgets the name after that. A reader of the folder has to wait."""
+    as_a_hard_link(bench)
+    fstat, scandir = os.fstat, os.scandir
+
+    def counted(descriptor: int) -> os.stat_result:
+        found = list(fstat(descriptor))
+        found[stat.ST_NLINK] = 1
+        return os.stat_result(found)
+
+    def waiting(folder: int) -> Any:
+        bench.patterns.unlink()
+        os.link(bench.secret, bench.patterns)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "fstat", counted)
+    monkeypatch.setattr(os, "scandir", waiting)
+    with pytest.raises(pattern_files.Unsafe, match="was replaced each time when it was opened"):
+        sent_files.copies_of(bench.job()).add(str(bench.patterns))
 
 
 def test_a_file_that_an_editor_replaces_at_that_moment_is_opened_again(
