@@ -104,10 +104,11 @@ def facts(mirror: Mirror, policy: Policy) -> Iterator[tuple[str, str]]:
     """Yield the keys of such values, with the narrowest entries of `allowed_env` that would allow them."""
     if policy.programs is None:
         return
-    entries = [entry for entry in policy_lists.env_entries(policy) if entry.value is not None]
+    entries = policy_lists.env_entries(policy)
     for key, name in _FACTS:
         value = getattr(mirror, key) or ""
         is_sound = _FACT.fullmatch(value) and (not _is_address(name) or not value or is_elsewhere(value))
+        # An entry without a value is for plain ones, which need none here.
         if not is_sound and not any(
             _matches(name, entry.name) and _matches(value, entry.value or "") for entry in entries
         ):
