@@ -141,4 +141,9 @@ def connect(path: str, options: str) -> sqlite3.Connection:
     """Open a database with options of SQLite's addresses such as `mode=ro`; no transaction begins by itself."""
     # Characters with a meaning in SQLite's addresses.
     quoted = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    return sqlite3.connect(f"file:{quoted}?{options}", uri=True, timeout=PATIENCE, isolation_level=None)
+    return connect_address(f"file:{quoted}?{options}")
+
+
+def connect_address(address: str) -> sqlite3.Connection:
+    """Open a database by an address of SQLite; no transaction begins by itself."""
+    return sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None)

@@ -9,7 +9,7 @@ from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
 from sitegen import output
 from sitegen.storage import lost_database, readonly_sqlite
-from sitegen.storage.dialects import LOCK_SECONDS, database_file
+from sitegen.storage.dialects import database_file
 
 
 def backup(settings: ManagerSettings, target: Path) -> None:
@@ -58,7 +58,7 @@ def _copy(source: Path, target: Path) -> None:
     target.touch(mode=0o600)
     with (
         readonly_sqlite.readable(source, "rw") as address,
-        closing(sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS)) as connection,
+        closing(sqlite_database.connect_address(address)) as connection,
     ):
         # Unlike a copy of the file this has the changes of the write-ahead log, and no free pages.
         connection.execute("VACUUM INTO ?", (str(target),))
@@ -66,7 +66,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _verify(copy: Path) -> None:
     """Raise sqlite3.Error unless a copy is an intact database of the manager."""
-    with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+    with closing(sqlite_database.connect(str(copy), "mode=ro")) as connection:
         found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
         # An empty file passes the integrity check, so a table of the manager has to be there as well.
         connection.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()

@@ -215,7 +215,7 @@ ALONE = [
         "sitegen.backup",
     }),
     (("sqlite3.connect", "sqlalchemy.create_engine"), {
-        "schemas.sqlite_database", "runner.journal.sqlite_file", "sitegen.storage.dialects", "sitegen.backup",
+        "schemas.sqlite_database", "runner.journal.sqlite_file", "sitegen.storage.dialects",
     }),
     (("requests", "urllib.request", "urllib3", "http.client", "httpx", "aiohttp"), {
         "schemas.http_client",
