@@ -138,6 +138,9 @@ def _planned(
     names = declared.quarantined | {each.mirror.name for each in placed if each not in allowed}
     # The policy may have changed since these were in force.
     kept, denied_by_now = _allowed(local, [before[name] for name in sorted(names & before.keys())])
+    # An unusable plug-in is a problem of the new definition and of the one in force.
+    reported = {(name, what) for name, _place, what, _todo in problems}
+    denied_by_now = [each for each in denied_by_now if (each[0], each[2]) not in reported]
     apart, clashes = separate_folders.directories([*_without_circles(kept, allowed), *allowed])
     own_logs, shared = separate_folders.logs(apart)
     all_names = declared.quarantined | {mirror.name for mirror in declared.mirrors}

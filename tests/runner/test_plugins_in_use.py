@@ -296,6 +296,21 @@ def test_a_plug_in_that_only_the_repository_describes_quarantines_its_mirrors_he
     assert machine.problems == ["The provider plug-in `git` is not installed on this machine."]
 
 
+def test_a_plug_in_whose_schema_breaks_is_reported_once_for_each_of_its_mirrors(
+    packages: Packages, repository: ConfigRepository, machine: PluginWorker
+) -> None:
+    """The definition in force cannot use it for the same reason as the new one."""
+    main = packages.install(PROVIDER, "git", FETCHES, depth=DEPTH)
+    repository.commit({"a.yml": GIT, "b.yml": GIT, "c.yml": COMMAND}, "1")
+    assert machine.follow() == 0
+    (main.parent / "git.schema.json").write_text("{")
+    assert machine.follow() == 1
+    assert machine.mirrors == {"c": "command"}
+    assert [(name, place) for name, place, _what, _todo in machine.header.problems] == [
+        ("a", "a.yml:1:11"), ("b", "b.yml:1:11"),
+    ]  # fmt: skip
+
+
 def test_an_upstream_of_a_plug_in_cannot_be_a_file_where_the_policy_lists_programs(
     packages: Packages, repository: ConfigRepository, machine: PluginWorker
 ) -> None:
