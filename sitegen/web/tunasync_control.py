@@ -67,10 +67,8 @@ class TunasyncControl:
         found = tunasync_rules.message(await self._access.body(request))
         worker, verb = found.name("worker_id", "worker_id is missing"), found.text("cmd", 100)
         if verb not in VERBS:
-            # The recorded exchanges have this wording.
-            raise RejectedRequest(
-                400, f"{verb[:100]!r} is no command of tunasync; there are {', '.join(sorted(VERBS))}"
-            )
+            known = ", ".join(sorted(VERBS))
+            raise RejectedRequest(400, f"{verb[:100]!r} is not a command of tunasync; its commands are {known}")
         tunasync_rules.check_command(found)
         if await in_thread(self._control.is_known, worker):
             await self._own(found, worker, by(request))

@@ -127,12 +127,12 @@ def test_the_list_for_web_pages_shows_it(go: Go) -> None:
         ({"name": "", "status": "failed"}, "mirror Name should not be empty"),
         ({"status": "failed"}, "mirror Name should not be empty"),
         ({"name": "arch", "status": "failed"}, "the path about debian"),
-        ({"name": "debian", "status": "queued"}, "none of tunasync's statuses"),
-        ({"name": "debian"}, "none of tunasync's statuses"),
+        ({"name": "debian", "status": "queued"}, "not a status of tunasync"),
+        ({"name": "debian"}, "not a status of tunasync"),
         ({"name": "debian", "status": 7}, "`status` must be text"),
         ({"name": "debian", "status": "failed", "is_master": "yes"}, "`is_master` must be"),
-        ({"name": "debian", "status": "failed", "next_schedule": "soon"}, "no RFC 3339 time"),
-        ({"name": "debian", "status": "failed", "next_schedule": "2026-13-01T00:00:00Z"}, "no RFC 3339 time"),
+        ({"name": "debian", "status": "failed", "next_schedule": "soon"}, "not a valid RFC 3339 time"),
+        ({"name": "debian", "status": "failed", "next_schedule": "2026-13-01T00:00:00Z"}, "not a valid RFC 3339 time"),
     ],
 )
 def test_a_malformed_status_changes_nothing(standing: Go, body: Any, words: str) -> None:
@@ -410,7 +410,7 @@ def test_an_unreachable_worker_is_an_error_and_its_job_is_not_marked(tmp_path: P
             "worker w9 is not registered yet",
         ),
         ({"cmd": "stop", "mirror_id": "debian", "worker_id": ""}, "worker_id is missing"),
-        ({"cmd": "explode", "mirror_id": "debian", "worker_id": "w1"}, "no command of tunasync"),
+        ({"cmd": "explode", "mirror_id": "debian", "worker_id": "w1"}, "not a command of tunasync"),
         (b"{", "not valid JSON"),
     ],
 )
