@@ -78,8 +78,8 @@ def prepared(
     check_server()
     with contextlib.ExitStack() as stack:
         certificate = Certificate(settings.tls) if settings.tls else None
-        listed = networks(settings.trusted_proxies, "trusted_proxies")
-        writers = networks(settings.tunasync.writes_from, "tunasync.writes_from")
+        listed = networks(settings.trusted_proxies)
+        writers = networks(settings.tunasync.writes_from)
         gate = Gate(settings.limits, (*listed, *writers))
         listener = stack.enter_context(listening.listen(settings.listen))
         # Before the store, so that a second serve touches nothing of the first one.

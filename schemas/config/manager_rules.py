@@ -18,7 +18,7 @@ _DEFAULTS = ManagerSettings()
 
 def check(document: Document) -> Iterator[Problem]:
     """Yield the problems of settings that the schema accepts."""
-    for rule in (_listen, _read_timeout, _header_size, _body_limit, _folders):
+    for rule in (_listen, _read_timeout, _header_size, _body_limit, _trusted_proxies, _writes_from, _folders):
         yield from judged(rule(document))
 
 
@@ -52,6 +52,25 @@ def _size(document: Document, *path: str) -> Iterator[Problem]:
         what = f"`{path[-1]}` is {size} bytes, but must be at least {LEAST_SIZE}."
         todo = f"Write for example `{path[-1]}: 32KiB`."
         yield document.problem(path, what, todo)
+
+
+def _trusted_proxies(document: Document) -> Iterator[Problem]:
+    return _networks(document, "trusted_proxies")
+
+
+def _writes_from(document: Document) -> Iterator[Problem]:
+    return _networks(document, "tunasync", "writes_from")
+
+
+def _networks(document: Document, *path: str) -> Iterator[Problem]:
+    import ipaddress  # loaded here, since the settings of a worker have no networks
+
+    for place, text in enumerate(document.at(*path[:-1]).get(path[-1], ())):
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError as error:
+            what = f"`{text}` in `{path[-1]}` is not a valid network: {error}."
+            yield document.problem((*path, place), what, "Write for example `192.0.2.7` or `192.0.2.0/24`.")
 
 
 def _folders(document: Document) -> Iterator[Problem]:

@@ -36,7 +36,7 @@ class Access:
         self._body_limit = settings.body_limit
         self._patience = settings.limits.read_timeout
         self._protected = frozenset(settings.protected_reads)
-        self._writers = networks(settings.tunasync.writes_from, "tunasync.writes_from")
+        self._writers = networks(settings.tunasync.writes_from)
         self._listed: set[str] = set()
         self._behind_proxy = bool(settings.trusted_proxies)
 

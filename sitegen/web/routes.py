@@ -71,5 +71,5 @@ def application(
         exception_handlers=responses.HANDLERS,
     )
     application.router.redirect_slashes = False  # that would copy the request's `Host`; `responses` does without it
-    proxies = [str(each) for each in networks(settings.trusted_proxies, "trusted_proxies")]
+    proxies = [str(each) for each in networks(settings.trusted_proxies)]
     return Front(application, reports, access, proxies, TunasyncWrites(store, access, ingest))

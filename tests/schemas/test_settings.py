@@ -380,6 +380,11 @@ def test_only_a_manager_of_tunasync_needs_no_token(settings: Path) -> None:
         ("tunasync: {call: ['http://[::1/']}\n", "1:19: `http://[::1/` has no valid host and port."),
         ("tunasync: {call: ['http://h/', 'http://h:70000/']}\n", "1:32: `http://h:70000/` has no valid host and port."),
         ("tunasync: {call: ['http:///x']}\n", "`http:///x` has no valid host and port"),
+        (
+            "trusted_proxies: [192.0.2.7, 192.0.2.0/77]\n",
+            "1:30: `192.0.2.0/77` in `trusted_proxies` is not a valid network:",
+        ),
+        ("tunasync: {writes_from: [192.0.2.300]}\n", "1:26: `192.0.2.300` in `writes_from` is not a valid network:"),
         ("site_dir: /srv/x\nstate_dir: /srv/x/state\n", "1:11: `state_dir` /srv/x/state lies in `site_dir`"),
         ("state_dir: /var/www/skipjack\n", "1:12: `state_dir` /var/www/skipjack lies in `site_dir`"),
     ],
@@ -390,6 +395,13 @@ def test_unusable_settings_of_the_manager_are_rejected(settings: Path, text: str
         load_manager(settings)
     assert words in str(caught.value)
     assert len(str(caught.value).splitlines()) == 2
+
+
+def test_addresses_and_networks_may_have_host_bits(settings: Path) -> None:
+    listed = ["192.0.2.7", "192.0.2.7/24", "::1", "2001:db8::7/32"]
+    settings.write_text(f"trusted_proxies: {listed}\ntunasync: {{writes_from: {listed}}}\n")
+    found = load_manager(settings)
+    assert (found.trusted_proxies, found.tunasync.writes_from) == (tuple(listed), tuple(listed))
 
 
 @pytest.mark.parametrize("place", ["h:99999/", "h:abc/", "[::1/", "h:-1/"])

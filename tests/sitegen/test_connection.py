@@ -167,7 +167,7 @@ def test_an_ipv6_64_is_one_address() -> None:
         def check_deadlines(self, now: float) -> None:
             raise AssertionError(now)
 
-    gate = Gate(ClientLimits(connections=9, connections_per_address=1), networks(["2001:db8:9::/48"], "x"))
+    gate = Gate(ClientLimits(connections=9, connections_per_address=1), networks(["2001:db8:9::/48"]))
     hosts = ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "::ffff:192.0.2.1", "192.0.2.1", "2001:db8:9::1"]
     held = [(HeldConnection(), host) for host in [*hosts, hosts[-1]]]
     refused = [gate.enter(*each) is not None for each in held]
