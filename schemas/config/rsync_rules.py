@@ -3,10 +3,11 @@
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 from schemas.config import rsync_mistakes
 from schemas.config.inheritance import Merged, PlainKeys
-from schemas.config.judgeable_keys import judged
+from schemas.config.judgeable_keys import is_known, judged
 from schemas.mirror_record import RSYNC_PROVIDERS
 from schemas.problems import Problem, shown
 from schemas.rsync import rsync_options
@@ -30,22 +31,34 @@ def mirror_problems(merged: Merged) -> Iterator[Problem]:
     """Yield options that rsync rejects, alone or together, and those with which it would sync nothing."""
     cut_off = [problem for key in _LISTS for problem in judged(_without_value(merged, key))]
     yield from cut_off
-    if cut_off:
-        return  # the option would swallow the first word of the next list
-    for key, what, todo in without_sync(merged.keys):
+    if merged.keys.get("provider") in RSYNC_PROVIDERS:
+        # An option without its value would take the first word of the next list, so only each list alone is judged.
+        found = _of_lists(merged.keys, alone=bool(cut_off))
+    else:
+        found = iter(without_sync(merged.keys))
+    for key, what, todo in found:
         yield merged.problem(key, what, todo)
-    yield from _mistakes(merged)
 
 
-def _mistakes(merged: Merged) -> Iterator[Problem]:
-    if merged.keys.get("provider") not in RSYNC_PROVIDERS:
+def _of_lists(keys: dict[str, Any], *, alone: bool) -> Iterator[tuple[str, str, str]]:
+    """Yield the problems of the lists for rsync, each `alone` or together as well; one wrong list hides no other."""
+    names = [name for name in _names(keys) if is_known(keys, name) and keys.get(name)]
+    no_sync = _without_sync_alone(names, keys)
+    mistakes = [(name, f"`{name}` {what}", todo) for name in names for what, todo in rsync_mistakes.in_list(keys[name])]
+    yield from [*no_sync, *mistakes]
+    if alone:
         return
-    names = in_force(merged.keys)
-    found = [
-        (name, f"`{name}` {what}", todo) for name in names for what, todo in rsync_mistakes.in_list(merged.keys[name])
-    ]
-    for key, what, todo in found or rsync_mistakes.together(names, merged.keys):
-        yield merged.problem(key, what, todo)
+    names = in_force(keys)
+    if not no_sync:
+        yield from _together(names, keys)
+    # Words after a fault were not read, and could turn off one of two options that exclude each other.
+    if not mistakes or all(_is_read_whole(keys[name]) for name in names):
+        yield from rsync_mistakes.together(names, keys)
+
+
+def _is_read_whole(words: Sequence[str]) -> bool:
+    reading = rsync_options.read(words)
+    return reading.fault is None and not reading.operands and "--" not in words
 
 
 def _without_value(merged: Merged, key: str) -> Iterator[Problem]:
@@ -60,17 +73,23 @@ def without_sync(keys: PlainKeys) -> list[tuple[str, str, str]]:
     match keys.get("provider"):
         case "rsync" | "two-stage-rsync":
             names = in_force(keys)
-            found = [(key, f"`{key}` {what}", _REMOVE) for key in names for what in _single(keys[key])]
-            return found or list(_together(names, keys))
+            return _without_sync_alone(names, keys) or list(_together(names, keys))
         case "command":
             return list(_command_line(keys.get("command", "")))
     return []
 
 
+def _without_sync_alone(names: Sequence[str], keys: PlainKeys) -> list[tuple[str, str, str]]:
+    return [(key, f"`{key}` {what}", _REMOVE) for key in names for what in _single(keys[key])]
+
+
 def in_force(keys: PlainKeys) -> list[str]:
     """Return the keys whose options are passed to a mirror's rsync, in this order."""
-    names = ("rsync_override",) if keys.get("rsync_override_only") else ("rsync_override", *_LISTS[:2])
-    return [name for name in names if keys.get(name)]
+    return [name for name in _names(keys) if keys.get(name)]
+
+
+def _names(keys: PlainKeys) -> tuple[str, ...]:
+    return ("rsync_override",) if keys.get("rsync_override_only") else ("rsync_override", *_LISTS[:2])
 
 
 def _single(words: Sequence[str]) -> Iterator[str]:

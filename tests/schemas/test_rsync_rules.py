@@ -43,6 +43,41 @@ def test_an_option_with_which_rsync_transfers_nothing_is_a_problem(
     assert problem.startswith("debian.yml:2:")
 
 
+@pytest.mark.parametrize(
+    ("first", "problem"),
+    [
+        ("[--exclude]", "`rsync_options` ends with `--exclude`, which needs a value"),
+        ("[true]", "Entry 1 of `rsync_options` must be text, not true"),
+        ("[--bogus]", "`rsync_options` has the unknown option `--bogus`"),
+    ],
+)
+def test_a_wrong_list_hides_no_problem_of_another_one(first: str, problem: str) -> None:
+    text = f"rsync_options: {first}\nrsync_options_extra: [--unheard]\nrsync_override: [-a, --daemon]\n"
+    found = [line.split(": ", 1)[1].partition(". ")[0] for line in lines(load(debian=text).problems)]
+    assert found == [
+        problem,
+        "`rsync_options_extra` has the unknown option `--unheard`",
+        "`rsync_override` has `--daemon`, with which rsync runs as a server",
+    ]
+
+
+def test_a_list_that_lacks_a_value_does_not_hide_the_problem_of_a_command() -> None:
+    text = "provider: command\ncommand: rsync -n rsync://h/m/ ./\nrsync_options: [--exclude]\n"
+    found = lines(load(debian=text).problems)
+    assert any("`command` has `-n`, with which rsync transfers nothing" in line for line in found)
+    assert any("`rsync_options` ends with `--exclude`" in line for line in found)
+
+
+def test_a_wrong_value_does_not_hide_two_options_that_exclude_each_other() -> None:
+    pair = "rsync_options_extra: [--delete-before, --delete-after]\n"
+    found = lines(load(debian=f"rsync_options: [--max-size=x]\n{pair}").problems)
+    assert len(found) == 2
+    assert "which rsync does not accept together with" in found[1]
+    # Words after an unknown option are not read: they could turn one of the two off.
+    (problem,) = lines(load(debian=f"rsync_options: [--bogus]\n{pair}").problems)
+    assert "`--bogus`" in problem
+
+
 @pytest.mark.parametrize("key", ["rsync_options", "rsync_options_extra", "rsync_override"])
 @pytest.mark.parametrize(
     ("word", "spelling", "effect"),
