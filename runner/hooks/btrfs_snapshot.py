@@ -10,6 +10,7 @@ import errno
 import os
 from collections.abc import Iterator
 
+from runner.base.mirror_paths import lies_in
 from runner.hooks import btrfs, directory
 from runner.plugin_api import Abort, Job
 from schemas.states import FAILED, REFUSED
@@ -27,7 +28,7 @@ def pre_job(job: Job) -> None:
     if not job.mirror.btrfs_snapshot:
         return
     place = directory.real_place(job)
-    if _lies_in(place, job.snapshot) or _lies_in(job.snapshot, place):
+    if lies_in(place, job.snapshot) or lies_in(job.snapshot, place):
         # A sync would delete the snapshot, or the snapshot would contain itself.
         what = f"the snapshot {job.snapshot} and the mirror's directory {place} would be inside one another"
         raise Abort(REFUSED, f"{what}; set another `snapshot_root` in the machine's settings, or `snapshot_path`")
@@ -36,11 +37,6 @@ def pre_job(job: Job) -> None:
     elif not btrfs.is_subvolume(place):
         todo = "move it away, and the next run creates one (`cp -a --reflink OLD/. NEW` then keeps the files)"
         raise Abort(REFUSED, f"{place} is not a Btrfs subvolume, which `btrfs_snapshot` needs; {todo}")
-
-
-def _lies_in(path: str, folder: str) -> bool:
-    real, real_folder = os.path.realpath(path), os.path.realpath(folder)
-    return os.path.commonpath([real, real_folder]) == real_folder
 
 
 def _create(place: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from runner.base.mirror_paths import lies_in
 from runner.importing.draft import Draft
 from schemas.config import catalogue, plugin_search
 from schemas.config.sources import SourceFile, read_directory
@@ -43,7 +44,7 @@ def write(draft: Draft, to: Targets, *, force: bool) -> None:
         machine[to.policy] = _POLICY_HEAD + draft.policy
     if not force:
         _refuse_to_overwrite(to.into, [*passwords, *machine])
-    if passwords and _lies_in(to.secrets, to.into):
+    if passwords and lies_in(to.secrets, to.into):
         raise SkipjackError(
             f"the folder for secrets, {to.secrets}, is inside the repository.", "Name another one with `--secrets`."
         )
@@ -60,11 +61,6 @@ def _refuse_to_overwrite(into: str, files: list[str]) -> None:
     for path in files:
         if os.path.lexists(path):
             raise SkipjackError(f"the file {path} already exists.", todo)
-
-
-def _lies_in(path: str, folder: str) -> bool:
-    real, above = os.path.realpath(path), os.path.realpath(folder)
-    return os.path.commonpath([real, above]) == above
 
 
 def _check_with_what_is_there(draft: Draft, into: str) -> None:
