@@ -206,7 +206,9 @@ def _own_settings(arguments: argparse.Namespace) -> "RunnerSettings":
 
 def _require_writable(settings: "RunnerSettings") -> None:
     if os.path.isdir(settings.state_dir) and not os.access(settings.state_dir, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), settings.state_dir)
+        is_read_only = os.statvfs(settings.state_dir).f_flag & os.ST_RDONLY
+        number = errno.EROFS if is_read_only else errno.EACCES
+        raise OSError(number, os.strerror(number), settings.state_dir)  # EACCES makes it a PermissionError
 
 
 def _follow(arguments: argparse.Namespace) -> int:
@@ -215,18 +217,18 @@ def _follow(arguments: argparse.Namespace) -> int:
     from runner.base import start_requests
     from runner.base.state_dir import StateLayout
     from runner.once import report_follow
-    from runner.subprocesses import unit_health
-    from runner.subprocesses.launch import want_tick
+    from runner.subprocesses import launch, unit_health
 
     settings = _own_settings(arguments)
-    if arguments.start:  # the path unit's request is fulfilled by this follow
-        start_requests.take(StateLayout(settings.state_dir), "follow")
+    if arguments.start:
+        launch.restore_service_manager(StateLayout(settings.state_dir))
+        start_requests.take(StateLayout(settings.state_dir), "follow")  # it is fulfilled by this follow
     try:
         fine = report_follow(
             settings, again=arguments.again, accept_rewrite=arguments.accept_rewrite, quiet=arguments.quiet
         )
         if arguments.start:
-            want_tick(StateLayout(settings.state_dir))
+            launch.want_tick(StateLayout(settings.state_dir))
     finally:
         if arguments.start:
             unit_health.check(StateLayout(settings.state_dir))

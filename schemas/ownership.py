@@ -28,6 +28,8 @@ def remedy(path: str, home: str, subject: str = "This worker") -> str:
         # chown takes a number without the `#` that sudo needs.
         words = shlex.join(["sudo", "chown", "-R", _name(mine).removeprefix("#"), place])
         return f"It belongs to the user {_name(other)}: change its owner with `{words}`."
+    if os.statvfs(place).f_flag & os.ST_RDONLY:
+        return ""
     if not os.access(place, os.R_OK | os.W_OK | (os.X_OK if os.path.isdir(place) else 0)):
         return f"Its mode denies access to its owner: allow it with `chmod u+rwX {shlex.quote(place)}`."
     return ""

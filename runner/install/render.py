@@ -24,6 +24,9 @@ _WORKER = (
 _MANAGER = ("skipjack-manager.service", "skipjack-publish.service")
 _SOCKET = ("skipjack-manager.socket",)
 
+_TAKE = 'rm -f -- "$0" || sleep 60'
+"""Removes a start request, and pauses if that fails."""
+
 _NEEDS_SOCKET = "Requires=skipjack-manager.socket\nAfter=skipjack-manager.socket"
 
 RULE = "/etc/polkit-1/rules.d/50-skipjack.rules"
@@ -82,12 +85,13 @@ def _values(setup: Setup) -> Mapping[str, str]:
         "mounts": "" if setup.own else f"RequiresMountsFor={_quoted(setup.mirror_root)}",
         "state_dir": _quoted(setup.state_dir),
         "start_requests": _literal(StateLayout(setup.state_dir).start_requests),
+        "launcher": setup.launcher,
         "tick": _command(lean("tick", setup.state_dir)),
         "measure": _command(lean("measure", setup.state_dir)),
         "run": _command(lean("run", setup.state_dir)),
         "settle": _command(lean("settle", setup.state_dir)),
         "follow": _command([program("skipjack"), "follow", "--start", *settings]),
-        "take_follow": _command(["/bin/rm", "-f", StateLayout(setup.state_dir).start_request("follow")]),
+        "take_follow": _command(["/bin/sh", "-c", _TAKE, StateLayout(setup.state_dir).start_request("follow")]),
         "courier": _command([program("skipjack"), "courier", "--linger", "--start", *settings]),
         "serve": _command([program("skipjack-manager"), "serve", *settings]),
         "publish": _command([program("skipjack-manager"), "publish", *settings]),

@@ -6,6 +6,7 @@ the program runs, and no right is needed except to write the file.
 """
 
 import contextlib
+import os
 from collections.abc import Mapping
 
 from runner.base import locks, start_requests
@@ -13,11 +14,14 @@ from runner.base.output import log
 from runner.base.state_dir import StateLayout
 from runner.subprocesses import spawn
 from schemas.mirror_record import Mirror
-from schemas.regular_files import regular
-from schemas.standard_streams import ERROR
+from schemas.regular_files import regular, replace_regular
+from schemas.standard_streams import ERROR, WARNING
 
 OF_SYSTEM = ("systemctl",)
 """The command for the system's service manager."""
+
+SERVICE_MANAGER = "SKIPJACK_SERVICE_MANAGER"
+"""The variable with which units name the service manager."""
 
 _LAUNCHERS = {"systemd": OF_SYSTEM, "systemd --user": ("systemctl", "--user")}
 
@@ -32,6 +36,17 @@ def service_manager(layout: StateLayout) -> tuple[str, ...] | None:
             return _LAUNCHERS.get(file.read().strip())
     except FileNotFoundError:  # runs are started by cron or by hand; another OSError is a failure
         return None
+
+
+def restore_service_manager(layout: StateLayout) -> None:
+    """Write the file that names the service manager again if this is a unit and the file is lost.
+
+    Without it runs would be processes of the unit that starts them, and end with it. OSError if it cannot be written.
+    """
+    name = os.environ.get(SERVICE_MANAGER, "")
+    if name in _LAUNCHERS and os.path.isdir(layout.state_dir) and not os.path.lexists(layout.launcher):
+        log(f"{layout.launcher} was lost; written again, so that runs are units", about="units", level=WARNING)
+        replace_regular(layout.launcher, f"{name}\n")
 
 
 def launch(layout: StateLayout, run_dir: str, runs: Mapping[str, int], mirrors: Mapping[str, Mirror]) -> dict[str, str]:

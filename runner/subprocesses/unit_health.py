@@ -120,6 +120,8 @@ def _never_started(name: str, found: dict[str, str]) -> bool:
 def _deaf(layout: StateLayout, shown: dict[str, dict[str, str]]) -> list[str]:
     """Return the active path units that do not see their requests, as after a disk was mounted on the folder."""
     states = {name: found.get("ActiveState") for name, found in shown.items()}
+    if _unwritable(layout):
+        return []  # a request that cannot be removed stays although it was seen
     return [
         name
         for name, watched in _REQUESTS.items()
@@ -137,7 +139,17 @@ def _judge(layout: StateLayout, shown: dict[str, dict[str, str]]) -> list[Dead]:
         Dead(name, "It does not see its start requests.", f"Restart it: `systemctl restart {name}`.")
         for name in _deaf(layout, shown)
     )
-    return [*_verdicts(shown), *deaf]
+    return [*_verdicts(shown), *_unwritable(layout), *deaf]
+
+
+def _unwritable(layout: StateLayout) -> list[Dead]:
+    """Return the folders of start requests that this user may not change: none can be made, and none taken."""
+    folders = [layout.start_request(name).rstrip("/") for name in ("", "measure")]
+    closed = [path for path in folders if os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK)]
+    todo = "Give it to the worker's user, and check whether its disk is read-only (`dmesg`)."
+    return [
+        Dead("start requests", f"The folder {path} cannot be written, so they are delayed.", todo) for path in closed
+    ]
 
 
 def _verdicts(shown: dict[str, dict[str, str]]) -> Iterator[Dead]:

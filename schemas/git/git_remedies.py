@@ -19,6 +19,10 @@ _TRY = "To run git as Skipjack does: `{line}`"
 _REMEDIES = (
     ("No space left|Disk quota", "Free some space below {folder}."),
     (
+        "Resource temporarily unavailable|Too many open files",
+        "Raise the limit of the user `{user}` (`ulimit -u`, `ulimit -n`) or of the unit (`TasksMax=`, `LimitNOFILE=`).",
+    ),
+    (
         "detected dubious ownership in repository at '(.+)'",
         "It belongs to another user. As the user `{user}` run `git config --global --add safe.directory {found}`;"
         " system settings (`git config --system`) have no effect here.",

@@ -12,7 +12,7 @@ import pytest
 
 from runner.install import adoption, cron, machine, mounts, render, secret_check, setup
 from runner.install.setup import Setup
-from runner.subprocesses import unit_health
+from runner.subprocesses import launch, unit_health
 from schemas.errors import SkipjackError
 from schemas.records import (
     DatabaseAddress,
@@ -305,6 +305,29 @@ def test_a_service_with_an_unlimited_path_unit_restarts_with_a_pause() -> None:
         service = lines(installed, name.replace(".path", ".service"))
         assert {"StartLimitIntervalSec=0", "Restart=on-failure"} <= set(service)
         assert any(line.startswith("RestartSec=") for line in service)
+
+
+@pytest.mark.parametrize("is_removable", [True, False])
+def test_the_follow_service_pauses_if_its_start_request_stays(tmp_path: Path, is_removable: bool) -> None:
+    settings = SETTINGS._replace(state_dir=str(tmp_path))
+    [line] = [line for line in lines(worker(settings), "skipjack-follow.service") if line.startswith("ExecStartPre=-")]
+    begin = 'ExecStartPre=-/bin/sh -c "rm -f -- \\"$$0\\" || sleep 60" '
+    assert line == f"{begin}{tmp_path}/wishes/follow"
+    request, pauses = tmp_path / "wishes/follow", tmp_path / "pauses"
+    (request if is_removable else request / "x").parent.mkdir(parents=True)
+    (request if is_removable else request / "x").touch()
+    (tmp_path / "sleep").write_text(f'#!/bin/sh\necho "$@" >{pauses}\n')
+    (tmp_path / "sleep").chmod(0o755)
+    words = ["/bin/sh", "-c", 'rm -f -- "$0" || sleep 60', str(request)]
+    subprocess.run(words, check=True, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, stderr=subprocess.DEVNULL)
+    assert request.exists() is not is_removable
+    assert (pauses.read_text() if pauses.exists() else "") == ("" if is_removable else "60\n")
+
+
+def test_the_follow_service_names_its_service_manager() -> None:
+    for own, name in ((False, "systemd"), (True, "systemd --user")):
+        named = f'Environment="{launch.SERVICE_MANAGER}={name}"'
+        assert named in lines(worker(own=own), "skipjack-follow.service")
 
 
 def test_a_lasting_service_is_restarted_without_limit() -> None:

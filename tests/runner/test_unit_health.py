@@ -10,7 +10,7 @@ import pytest
 
 from runner.base import next_wake, start_requests
 from runner.base.state_dir import StateLayout
-from runner.subprocesses import unit_health
+from runner.subprocesses import launch, unit_health
 from runner.subprocesses.unit_health import Dead
 
 HEALTHY = {"LoadState": "loaded", "ActiveState": "active", "Result": "success", "ExecMainStatus": "0"}
@@ -174,6 +174,34 @@ def test_a_path_unit_is_not_restarted_for_a_request_that_is_young_or_served(
         request(layout, name, 70.0)
     assert [dead.what for dead in unit_health.check(layout)] == ["It is stopped, so it starts nothing."]
     assert restarted(tmp_path) == []
+
+
+def test_folders_of_start_requests_that_cannot_be_written_are_reported(
+    layout: StateLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(layout.start_request("measure"))
+    folder.mkdir(parents=True)
+    answer(tmp_path, {"skipjack-tick.service": {"ActiveState": "inactive"}})
+    request(layout, "tick", 70.0)
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != str(folder.parent))
+    [dead] = unit_health.check(layout)
+    assert dead.unit == "start requests"
+    assert dead.what == f"The folder {folder.parent} cannot be written, so they are delayed."
+    assert restarted(tmp_path) == [], "a restart would not help"
+
+
+def test_a_unit_writes_the_name_of_its_service_manager_again(
+    layout: StateLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launcher = tmp_path / "launcher"
+    launcher.unlink()
+    for name, restored in (("", False), ("another", False), ("systemd --user", True), ("systemd", True)):
+        monkeypatch.setenv(launch.SERVICE_MANAGER, name)
+        launch.restore_service_manager(layout)
+        assert (launcher.exists(), "was lost" in capsys.readouterr().err) == (restored, name == "systemd --user")
+    assert launch.service_manager(layout) == ("systemctl", "--user"), "an existing file stays"
+    launch.restore_service_manager(StateLayout(str(tmp_path / "none")))
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_service_manager_that_does_not_answer_is_reported(layout: StateLayout, tmp_path: Path) -> None:

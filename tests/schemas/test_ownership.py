@@ -5,6 +5,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -126,6 +127,23 @@ def test_every_command_and_every_lean_program_asks_the_same_place(
     ):
         assert cli.main([*words, "--settings", str(settings)]) == 1, words
         assert capsys.readouterr().err == f"ERROR skipjack: cannot use {home}: Permission denied. {NOBODYS}\n", words
+
+
+def test_a_read_only_disk_is_not_taken_for_a_mode_that_denies_access(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.chown(home, NAMELESS, NAMELESS)
+    settings = home.parent / "runner.yml"
+    settings.write_text(f"worker: w1\nrepository: {{url: 'file:///none'}}\nstate_dir: {home}\n")
+    monkeypatch.setattr(os, "access", lambda *_arguments, **_named: False)
+    assert "Its mode denies access" in ownership.remedy(str(home), str(home))
+    monkeypatch.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_flag=os.ST_RDONLY))
+    assert ownership.remedy(str(home), str(home)) == ""
+    assert cli.main(["follow", "--settings", str(settings)]) == 1
+    assert capsys.readouterr().err == (
+        f"ERROR skipjack: {home}: Read-only file system. Find out why the file system is read-only: `dmesg` may show"
+        " it.\n"
+    )
 
 
 def test_settings_that_this_user_may_not_read_name_who_may(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,6 +237,12 @@ def test_an_unreachable_server_is_reported(tmp_path: Path, dead_port: int) -> No
             "server certificate verification failed. CAfile: none CRLfile: none",
             "git config --global http.sslCAInfo FILE",
         ),
+        (
+            "/usr/bin/timeout: fork system call failed: Resource temporarily unavailable",
+            "(`ulimit -u`, `ulimit -n`) or of the unit",
+        ),
+        ("error: cannot create async thread: Resource temporarily unavailable", "Raise the limit of the user"),
+        ("fatal: unable to create temporary file: Too many open files", "Raise the limit of the user"),
         ("Host key verification failed.", "the host's key, and accept it"),
         ("git@h: Permission denied (publickey).", "a key or a password with read access"),
         ("fatal: could not read Username for 'https://h': terminal prompts disabled", "a key or a password"),

@@ -169,6 +169,41 @@ def test_path_units_see_requests_on_a_disk_that_was_mounted_after_their_start(wo
         worker.shell(f"umount --lazy {STATE}; rm -r {KEPT}; systemctl restart {' '.join(PATHS)}")
 
 
+@contextmanager
+def read_only(box: Box) -> Iterator[None]:
+    box.shell(f"mount --bind {STATE} {STATE}; mount -o remount,bind,ro {STATE}")
+    try:
+        yield
+    finally:
+        box.do("umount", "--lazy", STATE)
+
+
+def test_a_request_that_cannot_be_removed_starts_few_follows(worker: Box) -> None:
+    worker.do("systemctl", "start", "skipjack-follow.service")  # it has ended when this returns
+    before = starts(worker, "skipjack-follow.service")
+    worker.do("systemctl", "stop", "skipjack-follow.path")
+    worker.do("touch", f"{WISHES}/follow")
+    with read_only(worker):
+        worker.do("systemctl", "start", "skipjack-follow.path")
+        wait_until(lambda: starts(worker, "skipjack-follow.service") >= before + 2, "it is started again", LONG)
+        said = worker.run(SKIPJACK, "next").stderr
+        assert f"The folder {WISHES} cannot be written, so they are delayed." in said
+    wait_until(lambda: not wished(worker, "follow"), "the request is taken", LONG)
+    said = worker.do("journalctl", "--no-pager", "--output=cat", "-t", "skipjack-follow")
+    assert f"skipjack: {STATE}: Read-only file system. Find out why" in said
+
+
+def test_a_lost_name_of_the_service_manager_is_written_again(site: Site, worker: Box) -> None:
+    worker.do("systemctl", "start", "skipjack-follow.service")  # waits for one that is running
+    worker.do("rm", f"{STATE}/launcher")
+    worker.do("systemctl", "start", "skipjack-follow.service")
+    assert worker.path(f"{STATE}/launcher").read_text() == "systemd\n"
+    known = len(site.ends("hello"))
+    worker.do(SKIPJACK, "start", "hello")
+    wait_until(lambda: site.ends("hello")[known:], "it has run", LONG)
+    assert site.ends("hello")[known:] == ["success"]
+
+
 def test_path_units_that_lacked_their_disk_at_boot_start_when_it_is_there(site: Site, worker: Box) -> None:
     worker.shell(f"mv {STATE} {KEPT}; mkdir {STATE}")
     worker.write("/etc/fstab", f"none {STATE} tmpfs nofail,no-such-option=1 0 0\n")
