@@ -200,8 +200,7 @@ def test_a_lost_name_of_the_service_manager_is_written_again(site: Site, worker:
     assert worker.path(f"{STATE}/launcher").read_text() == "systemd\n"
     known = len(site.ends("hello"))
     worker.do(SKIPJACK, "start", "hello")
-    wait_until(lambda: site.ends("hello")[known:], "it has run", LONG)
-    assert site.ends("hello")[known:] == ["success"]
+    wait_until(lambda: "success" in site.ends("hello")[known:], "its run succeeds", LONG)
 
 
 def test_path_units_that_lacked_their_disk_at_boot_start_when_it_is_there(site: Site, worker: Box) -> None:
