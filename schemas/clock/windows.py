@@ -105,9 +105,8 @@ def _first_shown(clock: "datetime", zone: "tzinfo") -> float:
     from datetime import datetime
 
     before, after = (clock.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
-    if before <= after:  # shown once, or twice: the first time
-        return before
-    low, high = after, before  # the change lies between the results with both offsets
+    # Of a skipped time, the change lies between the results with both offsets. Any other is first shown at `before`.
+    low, high = after, before
     while high - low > 1:
         middle = (low + high) // 2
         jumped = datetime.fromtimestamp(middle, zone).replace(tzinfo=None) > clock
