@@ -124,7 +124,9 @@ def test_an_invalid_token_is_rejected_by_the_courier_and_by_install(
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{", "[1, 2]", '["x", "", "", true]', '[1e300, "", "", true]', "\x00", "[" * 200_000]
+    "content",
+    ["", "[]", "{", "[1, 2]", '["x", "", "", true]', '[1e300, "", "", true]', "\x00", "[" * 200_000],
+    ids=["empty", "no items", "cut off", "two numbers", "a text as the time", "a late time", "a zero byte", "deep"],
 )
 def test_a_damaged_note_is_written_again(settings: RunnerSettings, content: str) -> None:
     layout = StateLayout(settings.state_dir)

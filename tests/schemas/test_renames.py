@@ -68,7 +68,7 @@ def test_an_invalid_list_of_previous_names_is_reported(text: str) -> None:
 
 def test_previous_names_are_not_inherited() -> None:
     found = load(_defaults="worker: w1\nprovider: rsync\nupstream: rsync://h/m/\nformerly: [old]\n", new="")
-    assert lines(found.problems)[0].startswith("_defaults.yml:4:1: Unknown key `formerly`.")
+    assert lines(found.problems)[0].startswith("_defaults.yml:4:1: `formerly` cannot be inherited.")
 
 
 def test_directories_that_need_moving_are_listed() -> None:
