@@ -1,7 +1,15 @@
 """Exponential back-off: how long to wait after each of several failures in a row.
 
-Mirrors are delayed by counts of failures from the journal: see `runner/plan/schedule.py`, which is a pure function.
+A `Backoff` counts the failures of a running program. Where a file or the journal has the count, `doubled` is enough.
 """
+
+DOUBLINGS = 20
+"""A limit for shifts, since a damaged file may contain any count: a minute doubled 20 times is two years."""
+
+
+def doubled(first: int, failures: int) -> int:
+    """Return a delay in seconds: `first`, doubled by each failure after the first."""
+    return first << min(max(0, failures - 1), DOUBLINGS)
 
 
 class Backoff:

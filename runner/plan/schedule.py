@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from runner.plan.plan import Due, Header, Plan
+from schemas.backoff import DOUBLINGS, doubled
 from schemas.states import (
     ACTIVE,
     FAILED,
@@ -34,7 +35,6 @@ A time further in the future than this was set by a wrong clock: small correctio
 
 _DAY = 86400
 _NEVER = float("inf")
-_DOUBLINGS = 20  # a limit for shifts: a minute doubled 20 times is two years
 _CUT_OFF = frozenset({INTERRUPTED, STOPPED, LAUNCH_FAILED})
 _FORCED, _REQUESTED, _SCHEDULED = 0, 1, 2
 _FAILURES = frozenset({FAILED, TIMED_OUT, REFUSED, LAUNCH_FAILED})
@@ -194,7 +194,7 @@ def retry_at(mirror: Due, state: State, rules: Rules) -> float:
 
 def _pause(mirror: Due, unreached: int) -> int:
     """Return the seconds to wait after so many failures in a row to reach the upstream; 0 without any."""
-    return _doubled(mirror.retry_after_failure, unreached) if unreached else 0
+    return doubled(mirror.retry_after_failure, unreached) if unreached else 0
 
 
 def _fixed(mirror: Due, rules: Rules, begun: float, now: float) -> float:
@@ -216,7 +216,7 @@ def _recovery(mirror: Due, state: State) -> float:
     first = RECOVERY_DELAY if mirror.cron else min(RECOVERY_DELAY, mirror.interval)
     if state.status != LAUNCH_FAILED:
         return first
-    return min(_doubled(first, state.failures), _DAY)
+    return min(doubled(first, state.failures), _DAY)
 
 
 def _wait(mirror: Due, state: State) -> float:
@@ -224,15 +224,10 @@ def _wait(mirror: Due, state: State) -> float:
 
     Failures after which the mirror was tried again before its interval was over do not count.
     """
-    early = sum(0 < _pause(mirror, count) < mirror.interval for count in range(min(state.unreached, _DOUBLINGS) + 1))
+    early = sum(0 < _pause(mirror, count) < mirror.interval for count in range(min(state.unreached, DOUBLINGS) + 1))
     failures = state.failed_runs - early
     limit = min(8 * mirror.interval, _DAY) if mirror.backoff_limit is None else mirror.backoff_limit
-    return max(mirror.interval, min(limit, _doubled(mirror.interval, failures)))
-
-
-def _doubled(seconds: int, failures: int) -> int:
-    """Return a delay, doubled by each failure after the first."""
-    return seconds << min(max(0, failures - 1), _DOUBLINGS)
+    return max(mirror.interval, min(limit, doubled(mirror.interval, failures)))
 
 
 def _put_off(mirror: Due, rules: Rules, limit: float | None = None) -> float:

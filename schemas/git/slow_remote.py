@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from schemas.backoff import doubled
 from schemas.git.checkout import is_shallow
 from schemas.git.git_command import Git, GitFailed
 from schemas.regular_files import read_beginning, replace_regular
@@ -33,8 +34,7 @@ class FetchTimeout:
     @property
     def limit(self) -> int:
         """Seconds for this fetch."""
-        # 16 doublings exceed MOST, and a damaged file may contain any number.
-        return max(self._timeout, min(self._timeout << min(self.failures, 16), MOST))
+        return max(self._timeout, min(doubled(self._timeout, self.failures + 1), MOST))
 
     @property
     def first_step(self) -> int:
