@@ -40,8 +40,12 @@ def guarded(program: Callable[[], int], folder: str | None = None) -> int:
         return EXPECTED
 
 
-def _denial(error: Exception, folder: str | None) -> SkipjackError | None:
-    return ownership.denial(error, folder) if folder else None
+def _denial(error: Exception, folder: str | None) -> SkipjackError | str | None:
+    """Return the message for a denied access; with too many open files, which looks the same to SQLite, that one."""
+    try:
+        return ownership.denial(error, folder) if folder else None
+    except OSError as unreadable:  # the advice needs a module and looks at files
+        return of_the_machine(unreadable)
 
 
 def damage_behind(error: Exception, folder: str | None) -> SkipjackError | None:

@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+from runner.error_boundary import guarded
+from schemas import ownership
+from schemas.errors import SkipjackError
 from schemas.failures import of_the_machine
 
 
@@ -54,3 +57,20 @@ sys.exit({guard}(work))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 1, done.stderr
     assert "raise the limit" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_too_many_open_files_are_reported_where_the_advice_about_an_owner_fails_by_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SQLite reports a file that it cannot open alike, whether its owner or a limit is the reason."""
+
+    def no_advice(*_words: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "shlex.py")
+
+    def program() -> int:
+        raise SkipjackError("cannot read the plan.", "Run `skipjack follow --again`.")
+
+    monkeypatch.setattr(ownership, "denial", no_advice)
+
+    assert guarded(program, "/") == 1
+    assert "Too many files are open: raise the limit (`ulimit -n`" in capsys.readouterr().err
