@@ -143,9 +143,14 @@ def _judge(layout: StateLayout, shown: dict[str, dict[str, str]]) -> list[Dead]:
 
 
 def _unwritable(layout: StateLayout) -> list[Dead]:
-    """Return the folders of start requests that this user may not change: none can be made, and none taken."""
+    """Return the folders of start requests that the worker may not change: none can be made, and none taken.
+
+    Other users may not change them either, which says nothing about the worker.
+    """
     folders = [layout.start_request(name).rstrip("/") for name in ("", "measure")]
     closed = [path for path in folders if os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK)]
+    if not closed or os.geteuid() not in (0, os.stat(layout.state_dir).st_uid):
+        return []
     todo = "Give it to the worker's user, and check whether its disk is read-only (`dmesg`)."
     return [
         Dead("start requests", f"The folder {path} cannot be written, so they are delayed.", todo) for path in closed

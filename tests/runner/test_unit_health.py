@@ -189,6 +189,9 @@ def test_folders_of_start_requests_that_cannot_be_written_are_reported(
     assert dead.what == f"The folder {folder.parent} cannot be written, so they are delayed."
     assert restarted(tmp_path) == [], "a restart would not help"
 
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    assert "start requests" not in [dead.unit for dead in unit_health.look(layout)], "not to a user who may only look"
+
 
 def test_a_unit_writes_the_name_of_its_service_manager_again(
     layout: StateLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

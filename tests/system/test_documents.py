@@ -179,6 +179,11 @@ def test_units_are_installed_used_and_upgraded_by_their_page(site: Site) -> None
     def failed(command: str) -> None:
         assert "skipjack-run@fails.service" in reader.give(command)
 
+    def stopped(command: str) -> None:
+        """The page has ended a run before, which is tried again a minute later."""
+        site.wait_for("debian", "success")
+        reader.give(command)
+
     def back(command: str) -> None:
         """As if a migration had left a copy, and the release before lay beside this one."""
         install_version(box, "/opt/skipjack-1.2")
@@ -187,13 +192,17 @@ def test_units_are_installed_used_and_upgraded_by_their_page(site: Site) -> None
         box.shell(f"cd /var/lib/skipjack; /opt/skipjack/bin/python -c {shlex.quote(copy)}", user="skipjack")
         reader.give(command)
 
-    [way_back] = [each for block in blocks(page, "sh") for each in commands(block) if "of-version-" in each]
+    every = [each for block in blocks(page, "sh") for each in commands(block)]
+    [way_back] = [each for each in every if "of-version-" in each]
+    stop_all = every[every.index(way_back) - 1]
+    assert stop_all.startswith("systemctl stop 'skipjack-courier.*'")
     reader.follow(
         page,
         {
             f"$EDITOR {SETTINGS}": edit,
             "systemctl list-timers 'skipjack*'": look,
             "systemctl list-units --failed 'skipjack-run@*'": failed,
+            stop_all: stopped,
             way_back: back,
         },
     )
