@@ -290,7 +290,7 @@ def unreported(mirrors: Iterable[Due], world: World, now: float) -> dict[str, fl
             waits = outlook(mirror, world, now)
             if waits.kind in (DUE, AFTER):
                 found[mirror.name] = now
-            elif waits.kind in (LATER, CLOSED) and waits.at is not None:
+            elif waits.at is not None:  # else it is paused or disabled, or never opens
                 found[mirror.name] = waits.at
     return found
 

@@ -176,6 +176,34 @@ def test_on_a_held_worker_no_mirror_begins_or_waits() -> None:
     assert (decision.launch, decision.wait) == ([], [])
 
 
+def test_a_mirror_that_came_back_gets_the_time_that_it_waits_for() -> None:
+    """In the order of the states: due, after another one, later, closed, never open, paused, queued, already known."""
+    opens_later = SyncWindows(allowed=("10:00-11:00",))
+    mirrors = [
+        Due("due", HOUR),
+        Due("after", HOUR, after=("b",)),
+        Due("later", DAY),
+        Due("closed", HOUR, sync_windows=opens_later),
+        Due("never", HOUR, sync_windows=CLOSED_ALWAYS),
+        Due("paused", HOUR),
+        Due("queued", HOUR),
+        Due("known", HOUR),
+        Due("unknown", HOUR),
+    ]
+    ended = State(SUCCESS, NOW - 2 * HOUR, NOW - 2 * HOUR)
+    states = {mirror.name: ended for mirror in mirrors if mirror.name != "unknown"}
+    states |= {"b": State(SYNCING, NOW - HOUR), "queued": ended._replace(status=QUEUED)}
+    states["known"] = ended._replace(next_run_at=NOW + 5)
+    requests = {"paused": OperatorRequest("paused")}
+    rules = RULES._replace(time_zone="UTC")
+
+    def found(*, held: bool) -> dict[str, float]:
+        return schedule.unreported(mirrors, world(states, requests, rules._replace(held=held)), NOW)
+
+    assert found(held=True) == {}
+    assert found(held=False) == {"due": NOW, "after": NOW, "later": NOW + 22 * HOUR, "closed": NOW + 2 * HOUR}
+
+
 def test_a_world_has_the_facts_of_the_plan_and_the_journal(tmp_path: Path) -> None:
     """Only problems of single mirrors make one unusable."""
     problems = (
