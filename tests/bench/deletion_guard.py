@@ -5,6 +5,8 @@
 Prints the medians of interleaved rounds in seconds, and how they relate. In each round some files change, as many are
 new, and those that were new in the round before go.
 Where few files may go, rsync waits for us more often.
+
+Let TMPDIR be a file system in memory: on a disk the kernel's time for the same files can double from round to round.
 """
 
 import resource
