@@ -20,6 +20,7 @@ _FAULTS = {
     rsync_options.UNWANTED_VALUE: "gives a value to `{}`, which takes none",
     rsync_options.NOT_A_NUMBER: "gives `{}` a value that is not a number",
     rsync_options.EXPANDED: "has `!#:+` in the value of `{}`, which rsync replaces by another word of the command line",
+    rsync_options.END: "has `{}`, after which rsync reads every word as a file name",
 }
 _SIZES = frozenset({"--max-size", "--min-size", "--max-alloc", "--bwlimit", "--block-size"})
 # As rsync(1) describes a size: a unit such as K, KB or KiB, then `+1` or `-1`.
@@ -56,19 +57,17 @@ class _Placed(NamedTuple):
 
 def in_list(words: Sequence[str]) -> Said:
     """Yield the problems of one list of options, judged without the other lists."""
-    reading = rsync_options.read(words)
+    reading = rsync_options.read_past_faults(words)
     for option in reading.options:
         yield from _value(option)
-    fault = reading.fault
-    if fault is not None and fault.kind == rsync_options.UNKNOWN:
-        yield _unknown(words[fault.word], fault.spelling)
-    elif fault is not None and fault.kind in _FAULTS:
-        yield f"{_FAULTS[fault.kind].format(shown(fault.spelling))}.", "Correct it, or remove it."
-    values = {option.value_word for option in reading.options}
-    if any(word == "--" and number not in values for number, word in enumerate(words)):
-        yield "has `--`, after which rsync reads every word as a file name.", "Remove it."
-    elif reading.operands:
-        what = f"has `{shown(words[reading.operands[0]])}`, which rsync would read as a source or a target."
+    for fault in reading.faults:
+        if fault.kind == rsync_options.UNKNOWN:
+            yield _unknown(words[fault.word], fault.spelling)
+        elif fault.kind in _FAULTS:
+            todo = "Remove it." if fault.kind == rsync_options.END else "Correct it, or remove it."
+            yield f"{_FAULTS[fault.kind].format(shown(fault.spelling))}.", todo
+    for number in reading.operands:
+        what = f"has `{shown(words[number])}`, which rsync would read as a source or a target."
         yield what, "List only options; Skipjack adds the source and the target."
 
 
@@ -100,8 +99,9 @@ def _value(option: Option) -> Said:
 def together(names: Sequence[str], keys: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Yield options that exclude each other: the key, what is wrong, and what to do."""
     built_in = () if keys.get("rsync_override") else BUILT_IN
+    readings = {name: rsync_options.read_past_faults(keys[name]) for name in names}
     placed = [_Placed(option, "") for option in rsync_options.read(built_in).options]
-    placed += [_Placed(option, name) for name in names for option in rsync_options.read(keys[name]).options]
+    placed += [_Placed(option, name) for name, reading in readings.items() for option in reading.options]
     for each in placed:
         if each.option.name == "--contimeout" and daemon_host(keys.get("upstream", _DAEMON)) is None:
             what = f"`{each.key}` has `--contimeout`, which rsync accepts only for an rsync daemon."
@@ -111,6 +111,8 @@ def together(names: Sequence[str], keys: Mapping[str, Any]) -> Iterator[tuple[st
         if _WHEN[each.option.name] != _WHEN[timed[0].option.name]:
             yield _pair(each, timed[0], "Remove one of them.")
             break
+    if any("no" in fault.spelling for reading in readings.values() for fault in reading.faults):
+        return  # corrected, this option may turn off one of a pair
     for one, other in _PAIRS:
         first, second = _last(placed, one), _last(placed, other)
         if first is not None and second is not None:

@@ -29,43 +29,32 @@ _DIRS = {"--dirs": 1, "--old-dirs": 1, "--files-from": 1, "--no-dirs": 0}
 
 def mirror_problems(merged: Merged) -> Iterator[Problem]:
     """Yield options that rsync rejects, alone or together, and those with which it would sync nothing."""
-    cut_off = [problem for key in _LISTS for problem in judged(_without_value(merged, key))]
-    yield from cut_off
-    if merged.keys.get("provider") in RSYNC_PROVIDERS:
-        # An option without its value would take the first word of the next list, so only each list alone is judged.
-        found = _of_lists(merged.keys, alone=bool(cut_off))
-    else:
-        found = iter(without_sync(merged.keys))
-    for key, what, todo in found:
+    for key in _LISTS:
+        yield from judged(_without_value(merged, key))
+    rsync = merged.keys.get("provider") in RSYNC_PROVIDERS
+    for key, what, todo in _of_lists(merged.keys) if rsync else without_sync(merged.keys):
         yield merged.problem(key, what, todo)
 
 
-def _of_lists(keys: dict[str, Any], *, alone: bool) -> Iterator[tuple[str, str, str]]:
-    """Yield the problems of the lists for rsync, each `alone` or together as well; one wrong list hides no other."""
-    names = [name for name in _names(keys) if is_known(keys, name) and keys.get(name)]
-    no_sync = _without_sync_alone(names, keys)
-    mistakes = [(name, f"`{name}` {what}", todo) for name in names for what, todo in rsync_mistakes.in_list(keys[name])]
-    yield from [*no_sync, *mistakes]
-    if alone:
-        return
-    names = in_force(keys)
-    if not no_sync:
-        yield from _together(names, keys)
-    # Words after a fault were not read, and could turn off one of two options that exclude each other.
-    if not mistakes or all(_is_read_whole(keys[name]) for name in names):
-        yield from rsync_mistakes.together(names, keys)
-
-
-def _is_read_whole(words: Sequence[str]) -> bool:
-    reading = rsync_options.read(words)
-    return reading.fault is None and not reading.operands and "--" not in words
+def _of_lists(keys: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield the problems of the lists for rsync, each alone and all together; one wrong list hides no other."""
+    # Of the lists, only this one is in force whether `rsync_override_only` is set or not.
+    names = _names(keys) if is_known(keys, "rsync_override_only") else ("rsync_override",)
+    names = tuple([name for name in names if is_known(keys, name) and keys.get(name)])
+    yield from _without_sync_alone(names, keys)
+    for name in names:
+        for what, todo in rsync_mistakes.in_list(keys[name]):
+            yield name, f"`{name}` {what}", todo
+    in_effect = in_force(keys)
+    yield from _together(in_effect, keys)
+    yield from rsync_mistakes.together(in_effect, keys)
 
 
 def _without_value(merged: Merged, key: str) -> Iterator[Problem]:
-    fault = rsync_options.read(merged.keys.get(key, ())).fault
-    if fault is not None and fault.kind == rsync_options.NO_VALUE:
-        what = f"`{key}` ends with `{shown(fault.spelling)}`, which needs a value."
-        yield merged.problem(key, what, "Add the value, or remove the option.")
+    for fault in rsync_options.read_past_faults(merged.keys.get(key, ())).faults:
+        if fault.kind == rsync_options.NO_VALUE:
+            what = f"`{key}` ends with `{shown(fault.spelling)}`, which needs a value."
+            yield merged.problem(key, what, "Add the value, or remove the option.")
 
 
 def without_sync(keys: PlainKeys) -> list[tuple[str, str, str]]:
@@ -73,14 +62,18 @@ def without_sync(keys: PlainKeys) -> list[tuple[str, str, str]]:
     match keys.get("provider"):
         case "rsync" | "two-stage-rsync":
             names = in_force(keys)
-            return _without_sync_alone(names, keys) or list(_together(names, keys))
+            return [*_without_sync_alone(names, keys), *_together(names, keys)]
         case "command":
             return list(_command_line(keys.get("command", "")))
     return []
 
 
 def _without_sync_alone(names: Sequence[str], keys: PlainKeys) -> list[tuple[str, str, str]]:
-    return [(key, f"`{key}` {what}", _REMOVE) for key in names for what in _single(keys[key])]
+    return [
+        (key, f"`{key}` {what}", _REMOVE)
+        for key in names
+        for what in _single(rsync_options.read_past_faults(keys[key]))
+    ]
 
 
 def in_force(keys: PlainKeys) -> list[str]:
@@ -92,29 +85,39 @@ def _names(keys: PlainKeys) -> tuple[str, ...]:
     return ("rsync_override",) if keys.get("rsync_override_only") else ("rsync_override", *_LISTS[:2])
 
 
-def _single(words: Sequence[str]) -> Iterator[str]:
+def _single(reading: Reading) -> Iterator[str]:
     """Yield the options of a list that alone keep rsync from syncing."""
-    reading = rsync_options.read(words)
     for option in reading.named(*_NO_SYNC):
         yield f"has `{shown(option.spelling)}`, with which rsync {_NO_SYNC[option.name]}."
-    if reading.fault is not None and reading.fault.kind == rsync_options.OTHER_MODE:
-        yield f"has `{shown(reading.fault.spelling)}`, with which rsync runs as a server."
+    for fault in reading.faults:
+        if fault.kind == rsync_options.OTHER_MODE:
+            yield f"has `{shown(fault.spelling)}`, with which rsync runs as a server."
 
 
 def _together(names: Sequence[str], keys: PlainKeys) -> Iterator[tuple[str, str, str]]:
     """Yield the problems that only all options together show."""
-    begin = () if keys.get("rsync_override") else ("-a",)  # as the built-in options
-    reading = rsync_options.read([*begin, *(word for name in names for word in keys[name])])
+    readings = {name: rsync_options.read_past_faults(keys[name]) for name in names}
+    # Those of `_NO_SYNC` must be removed; without other options in `rsync_override` the built-in ones are in force.
+    options = {
+        name: [each for each in reading.options if each.name not in _NO_SYNC] for name, reading in readings.items()
+    }
+    begin = () if options.get("rsync_override") else rsync_options.read(("-a",)).options
+    whole = Reading(
+        (*begin, *(option for each in options.values() for option in each)),
+        (),
+        tuple([fault for reading in readings.values() for fault in reading.faults]),
+    )
     listed = " and ".join(f"`{name}`" for name in names)
-    for what, todo in _without_transfers(reading):
+    for what, todo in _without_transfers(whole):
         yield names[-1], f"With the options in {listed} {what}.", todo
 
 
 def _without_transfers(reading: Reading) -> Iterator[tuple[str, str]]:
     """Yield why rsync would transfer nothing from a directory with these options, and what to do."""
-    if reading.fault is not None:
-        return  # a newer rsync may know more options
-    if not _last(reading, _RECURSIVE) and not _last(reading, _DIRS):
+    # Corrected, an unknown option may be one of these.
+    faults = (fault for fault in reading.faults if fault.kind != rsync_options.END)
+    unread = {rsync_options.canonical(fault.spelling) for fault in faults}
+    if unread.isdisjoint((None, *_RECURSIVE, *_DIRS)) and not _last(reading, _RECURSIVE) and not _last(reading, _DIRS):
         yield "rsync skips all directories, the upstream's top one included", "Add `-a` or `-r`."
     if len({option.name for option in reading.named("--existing", "--ignore-existing")}) > 1:
         todo = "Remove one of them."
@@ -135,11 +138,10 @@ def _command_line(line: str) -> Iterator[tuple[str, str, str]]:
         return
     if PurePosixPath(program).name != "rsync":
         return
-    found = list(_single(words))
-    yield from [("command", f"`command` {what}", _REMOVE) for what in found]
     reading = rsync_options.read(words)
-    if found or reading.fault is not None:
-        return
+    yield from [("command", f"`command` {what}", _REMOVE) for what in _single(reading)]
+    if reading.fault is not None:
+        return  # a newer rsync may know more options
     places = [words[number] for number in reading.operands]
     if len(places) < 2:
         what = "`command` does not name a target, so rsync only lists files."

@@ -83,6 +83,8 @@ UNWANTED_VALUE = "unwanted value"
 NOT_A_NUMBER = "not a number"
 OTHER_MODE = "another mode"
 EXPANDED = "expanded"
+END = "end of options"
+"""A `--`, which is a fault only for `read_past_faults`."""
 
 
 class Option(NamedTuple):
@@ -115,11 +117,16 @@ class OptionFault(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """A parsed list: its options in order, the numbers of the words that are not options, and the first fault."""
+    """A parsed list: its options in order, the numbers of the words that are not options, and the faults."""
 
     options: tuple[Option, ...]
     operands: tuple[int, ...]
-    fault: OptionFault | None
+    faults: tuple[OptionFault, ...]
+
+    @property
+    def fault(self) -> OptionFault | None:
+        """The first fault, where rsync stops."""
+        return self.faults[0] if self.faults else None
 
     def named(self, *names: str) -> tuple[Option, ...]:
         """Return the options with one of these canonical names."""
@@ -160,14 +167,19 @@ def read(words: Sequence[str]) -> Reading:
     return _read(tuple(words))
 
 
+def read_past_faults(words: Sequence[str]) -> Reading:
+    """Parse a list to its end: its author wants to know all faults, although rsync stops at the first one.
+
+    The word after an unknown option may be its value, so it is no operand.
+    """
+    return _read(tuple(words), past_faults=True)
+
+
 @lru_cache(maxsize=512)  # most mirrors have the same options
-def _read(words: tuple[str, ...]) -> Reading:
+def _read(words: tuple[str, ...], *, past_faults: bool = False) -> Reading:
     reader = _OptionParser(words)
-    try:
-        reader.run()
-    except _Faulty as faulty:
-        return Reading(tuple(reader.options), tuple(reader.operands), faulty.fault)
-    return Reading(tuple(reader.options), tuple(reader.operands), None)
+    reader.run(past_faults=past_faults)
+    return Reading(tuple(reader.options), tuple(reader.operands), tuple(reader.faults))
 
 
 def file_of(option: str, value: str | None, *kinds: str) -> str | None:
@@ -216,21 +228,38 @@ class _OptionParser:
         self._next = 0
         self.options: list[Option] = []
         self.operands: list[int] = []
+        self.faults: list[OptionFault] = []
 
-    def run(self) -> None:
+    def run(self, *, past_faults: bool) -> None:
         while self._next < len(self._words):
             number, word = self._next, self._words[self._next]
             self._next += 1
-            if word == "--":
+            if word == "--" and not past_faults:
                 self.operands += range(self._next, len(self._words))
                 return
-            # For popt a `-` alone is not an option.
-            if word == "-" or not word.startswith("-"):
-                self.operands.append(number)
-            elif word.startswith("--"):
-                self._long(number, word)
-            else:
-                self._cluster(number, word)
+            try:
+                self._word(number, word)
+            except _Faulty as faulty:
+                self.faults.append(faulty.fault)
+                if not past_faults:
+                    return
+                if faulty.fault.kind == UNKNOWN and word.endswith(faulty.fault.spelling[1:]):
+                    self._skip_value()
+
+    def _word(self, number: int, word: str) -> None:
+        if word == "--":
+            raise _Faulty(END, word, number)
+        # For popt a `-` alone is not an option.
+        if word == "-" or not word.startswith("-"):
+            self.operands.append(number)
+        elif word.startswith("--"):
+            self._long(number, word)
+        else:
+            self._cluster(number, word)
+
+    def _skip_value(self) -> None:
+        if self._next < len(self._words) and not self._words[self._next].startswith("-"):
+            self._next += 1
 
     def _long(self, number: int, word: str) -> None:
         spelling, equals, value = word.partition("=")

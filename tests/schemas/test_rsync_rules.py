@@ -73,9 +73,54 @@ def test_a_wrong_value_does_not_hide_two_options_that_exclude_each_other() -> No
     found = lines(load(debian=f"rsync_options: [--max-size=x]\n{pair}").problems)
     assert len(found) == 2
     assert "which rsync does not accept together with" in found[1]
-    # Words after an unknown option are not read: they could turn one of the two off.
-    (problem,) = lines(load(debian=f"rsync_options: [--bogus]\n{pair}").problems)
-    assert "`--bogus`" in problem
+
+
+def test_an_unknown_option_that_may_turn_off_one_of_a_pair_or_turn_on_recursion_is_the_only_problem() -> None:
+    for words in ("[--inplace, --no-delay-update]", "[-z, --appnd, --append, --noappend]"):
+        (problem, *more) = lines(load(debian=f"rsync_options: {words}").problems)
+        assert "has the unknown option `--" in problem
+        assert all("has the unknown option `--no" in line for line in more)
+    (problem,) = lines(load(debian="rsync_override: [-lt, --recursiv]").problems)
+    assert "Did you mean `--recursive`?" in problem
+
+
+WRONG = {
+    "--bogus": "has the unknown option `--bogus`",
+    "-Q, value": "has the unknown option `-Q`",
+    "-aJjz": "has the unknown option `-j`",
+    "-n": "has `-n`, with which rsync transfers nothing",
+    "--timeout, x": "gives `--timeout` a value that is not a number",
+    "--archive=1": "gives a value to `--archive`, which takes none",
+    "'--exclude=!#:+'": "has `!#:+` in the value of `--exclude`",
+    "--daemon": "has `--daemon`, with which rsync runs as a server",
+    "--max-size=x": "gives `--max-size` the value `x`",
+    "'--', -z": "has `--`, after which rsync reads every word as a file name",
+    "-z, /srv/x": "has `/srv/x`, which rsync would read as a source",
+    "--existing, --ignore-existing": "transfers nothing: `--existing` and `--ignore-existing` together",
+    "--delete-before": "has `--delete-before`, which rsync does not accept together with the built-in",
+}
+
+
+@pytest.mark.parametrize("first", WRONG)
+def test_no_wrong_option_hides_another_one_in_its_list(first: str) -> None:
+    for second in WRONG.keys() - {first}:
+        found = lines(load(debian=f"rsync_options: [{first}, {second}]").problems)
+        assert len(found) == 2, found
+        for what in (WRONG[first], WRONG[second]):
+            assert any(what in line for line in found), (second, found)
+
+
+def test_an_option_with_which_nothing_is_transferred_does_not_hide_that_directories_are_skipped() -> None:
+    skipped, nothing = lines(load(debian="rsync_override: [-lt, --list-only]").problems)
+    assert "skips all directories" in skipped
+    assert "transfers nothing" in nothing
+
+
+def test_whether_one_list_is_the_only_one_hides_no_problem_of_that_list() -> None:
+    found = lines(load(debian="rsync_override_only: maybe\nrsync_override: [-n]\nrsync_options: [-n]").problems)
+    assert [line.split(": ", 1)[1].partition(",")[0] for line in found] == [
+        "`rsync_override_only` must be `true` or `false`", "`rsync_override` has `-n`",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("key", ["rsync_options", "rsync_options_extra", "rsync_override"])
