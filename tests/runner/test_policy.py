@@ -176,6 +176,27 @@ def test_only_listed_programs_run(key: str, value: object) -> None:
     assert told(Policy(programs=("/usr/bin/rsync",)), command="/usr/bin/rsync") == ""
 
 
+def test_a_link_of_a_mirror_does_not_lead_to_an_allowed_program(tmp_path: Path) -> None:
+    """An upstream could let the link lead elsewhere once it is accepted."""
+    scripts, links, mirror = tmp_path / "scripts", tmp_path / "links", tmp_path / "mirror"
+    for folder in (scripts, mirror):
+        folder.mkdir()
+    (scripts / "sync").touch()
+    links.symlink_to(scripts)
+    (scripts / "current").symlink_to("sync")
+    (mirror / "sync").symlink_to(scripts / "sync")
+    (mirror / "scripts").symlink_to(scripts)
+    for allowed in (scripts, links):
+        policy = Policy(programs=(f"{allowed}/",))
+        for path in ("sync", "scripts/sync", f"../{allowed.name}/../mirror/sync"):
+            assert "`command` runs" in told(policy, command=f"{mirror}/{path} now")
+            assert "`exec_on_success` runs" in told(policy, exec_on_success=(f"{mirror}/{path}",))
+        for path in (f"{allowed}/sync", f"{scripts}/sync", f"{allowed}/current", f"{allowed}/./sync"):
+            assert told(policy, command=path) == ""
+    (scripts / "out").symlink_to("/bin/sh")
+    assert "`command` runs" in told(Policy(programs=(f"{scripts}/",)), command=f"{scripts}/out")
+
+
 def test_a_provider_can_be_denied() -> None:
     assert "provider `command`" in told(Policy(providers=("rsync",)), provider="command", command="/bin/true")
 
