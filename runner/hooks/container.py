@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from runner.base import pattern_files
-from runner.base.mirror_paths import lies_in
+from runner.base.mirror_paths import is_within
 from runner.hooks.container_end import remove, remove_marker, with_remedy, write_marker
 from runner.hooks.container_left import marker_of
 from runner.plugin_api import SECRETS, Abort, Command, Job
@@ -107,18 +107,28 @@ def check(job: Job) -> None:
     """Refuse volumes that cannot be mounted, or that the policy denies now: a sync may have created links since."""
     if not job.mirror.docker_image:
         return
-    own = (job.directory, job.log_dir)
-    for path in (*own, job.mirror.exclude_file or ""):
-        if ":" in path:
-            raise Abort(REFUSED, f"{path} has a colon, which no container program can mount; choose another place")
+    for path in (job.directory, job.log_dir, job.mirror.exclude_file or ""):
+        _require_mountable(path)
     for volume in job.mirror.docker_volumes:
-        path = host_side(volume, *own)
-        if not any(lies_in(path, folder) for folder in (*own, *job.machine.volumes)):
-            what = f"{path} in `docker_volumes` is really {os.path.realpath(path)}"
-            raise Abort(REFUSED, f"{what}, which this machine's policy does not allow in containers; correct the link")
-        if not os.path.exists(path):
+        if not os.path.exists(path := _real_source(job, volume)):
             raise Abort(FAILED, f"{path}, which `docker_volumes` names, does not exist; create it")
     _check_exclude_file(job)
+
+
+def _real_source(job: Job, volume: str) -> str:
+    """Return the path of a volume with all links followed; Abort if the policy denies that to containers."""
+    path = host_side(volume, job.directory, job.log_dir)
+    real = os.path.realpath(path)
+    if not any(is_within(real, os.path.realpath(each)) for each in (job.directory, job.log_dir, *job.machine.volumes)):
+        what = f"{path} in `docker_volumes` is really {real}"
+        raise Abort(REFUSED, f"{what}, which this machine's policy does not allow in containers; correct the link")
+    _require_mountable(real)
+    return real
+
+
+def _require_mountable(path: str) -> None:
+    if ":" in path:
+        raise Abort(REFUSED, f"{path} has a colon, which no container program can mount; choose another place")
 
 
 def _check_exclude_file(job: Job) -> None:
@@ -178,8 +188,9 @@ def _volumes(job: Job, *, preview: bool) -> Iterator[str]:
         _source, target, mode = f"{volume}:".split(":")[:3]
         if target in files:
             continue
-        # Links are followed here, so that the checked path is the one that is mounted.
-        found.append((os.path.realpath(host_side(volume, job.directory, job.log_dir)), target, mode))
+        # Links are followed before each container, and the path that is checked is the one that is mounted: the
+        # container before may have created other links.
+        found.append((_real_source(job, volume), target, mode))
     for source, target, mode in found:
         words = (source, target, "ro" if preview else mode)
         yield from ("--volume", ":".join(word for word in words if word))

@@ -190,6 +190,22 @@ def test_a_link_created_after_the_policy_check_is_refused(job: Job, tmp_path: Pa
     assert aborted.value.status == "refused"
 
 
+def test_the_links_of_volumes_are_checked_before_each_container(job: Job, tmp_path: Path) -> None:
+    """The container before, or a sync of another mirror, may have put a link there."""
+    place = Path(job.directory, "data")
+    place.mkdir()
+    change(job, docker_volumes=(f"{place}:/x",))
+    container.check(job)
+    assert f"{place}:/x" in values(told(job), "--volume")
+    for target, reason in (("/etc", "is really /etc"), (str(tmp_path / "keys/a:b"), "has a colon")):
+        place.rmdir() if place.is_dir() and not place.is_symlink() else place.unlink()
+        place.symlink_to(target)
+        for preview in (False, True):
+            with pytest.raises(Abort, match=reason) as aborted:
+                told(job, preview=preview)
+            assert aborted.value.status == "refused"
+
+
 def test_a_missing_volume_is_reported_before_docker_creates_it(job: Job) -> None:
     change(job, docker_volumes=("{directory}:/data", f"{job.directory}/missing:/x"))
     with pytest.raises(Abort, match="missing, which `docker_volumes` names, does not exist"):
