@@ -55,7 +55,6 @@ LAG = "lag"
 UPSTREAM = "upstream"
 SWITCHED_OFF = "switched-off"
 CLOCK = "clock"
-CAUSES = (NEVER, SILENCE, AGE, LAG, UPSTREAM, SWITCHED_OFF, CLOCK)
 """Why a mirror is not fresh: no run has succeeded, its worker is offline, its last success is too old, it is behind its
 upstream, the upstream does not change, it is paused or disabled, or its last success lies in the future, so that its
 age is unknown. Only an upstream that does not change is a cause on the upstream's side."""

@@ -58,9 +58,6 @@ READING = {
 it sends the file, or the answer to a challenge that is made from it; it compares it with files of the server, or copies
 it into the target; it reads a file of rules in each folder. A test shows that no option is missing."""
 
-SENT_FILES = frozenset({name for name, kind in READING.items() if kind == SENT})
-"""Options whose files rsync reads and sends to the server."""
-
 _NOT_FROM_INPUT = "--early-input"
 """The only option for which `-` is a file of that name, and not the standard input."""
 

@@ -134,11 +134,6 @@ class Evaluator:
         return _CachedView(inputs, past, now, until, _mirror(name, copies))
 
 
-def evaluate(facts: Facts, now: float) -> Snapshot:
-    """Return the site at `now` (Unix seconds), without a cache."""
-    return Evaluator().evaluate(facts, now)
-
-
 def _groups(facts: Facts, foreign: Iterable[tuple[str, str]]) -> _Groups:
     """Group declared mirrors and those of tunasync's workers by name; without a configuration all reported mirrors."""
     declared = facts.declared.mirrors if facts.declared else ()

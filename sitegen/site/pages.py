@@ -93,7 +93,7 @@ class Pages:
         history = [item._replace(run=future.without(item.run, snapshot.made_at)) for item in history]
         url = documents.public_url(snapshot, view.name)
         document = documents.mirror(view, url)
-        job = tunasync.job(view, ZoneInfo(snapshot.site.time_zone))
+        job = tunasync.job(snapshot, view)
         row = self._template("row.html", mirror=view) + "\n"
         page = self._template("mirror.html", mirror=view, history=history, url=url, root="../", here="").encode()
         self._mirrors[view.name] = _RenderedMirror(view, row.encode(), _dump(document).encode(), _dump(job).encode())

@@ -22,12 +22,6 @@ ZERO_TS = -62135596800
 _TIMES = ("last_update", "last_started", "last_ended", "next_schedule")
 
 
-def jobs(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """Return `GET /jobs` and `static/tunasync.json`: every mirror once, sorted by name."""
-    zone = ZoneInfo(snapshot.site.time_zone)
-    return [job(mirror, zone) for mirror in snapshot.mirrors]
-
-
 def workers(states: Iterable[WorkerState]) -> list[dict[str, Any]]:
     """Return `GET /workers`: all workers ever seen. Skipjack's workers have no URL, because they accept no calls."""
     return [
@@ -67,8 +61,9 @@ def _times(copy: Copy) -> tuple[float | None, ...]:
     return status.last_success_at, status.last_started_at, ended, planned
 
 
-def job(mirror: MirrorView, zone: ZoneInfo) -> dict[str, Any]:
-    """Return one mirror of the list of jobs."""
+def job(snapshot: Snapshot, mirror: MirrorView) -> dict[str, Any]:
+    """Return one mirror of the list of jobs, which `GET /jobs` and `static/tunasync.json` are."""
+    zone = ZoneInfo(snapshot.site.time_zone)
     shown = min(mirror.copies, key=_preference)
     status = shown.status
     plain: dict[str, Any] = {

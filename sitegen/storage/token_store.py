@@ -13,7 +13,8 @@ from sitegen.storage import audit_store, dialects
 from sitegen.storage.store import Store
 from sitegen.storage.tables import tokens
 
-WORKER, OPERATOR, READ = "worker", "operator", "read"
+WORKER, OPERATOR = "worker", "operator"
+"""The scopes that may do more than read: report, or give commands."""
 
 _COLUMNS = (tokens.c.id, tokens.c.worker, tokens.c.scope, tokens.c.created_at, tokens.c.expires_at, tokens.c.revoked_at)
 
@@ -63,12 +64,7 @@ def every(store: Store) -> list[Token]:
         return [Token(*row) for row in tx.execute(select(*_COLUMNS).order_by(tokens.c.id))]
 
 
-def find(store: Store, digest: str, now: float) -> Token | None:
-    """Return the valid token with this digest."""
-    return find_all(store, {digest}, now).get(digest)
-
-
-def find_all(store: Store, digests: Set[str], now: float) -> dict[str, Token]:
+def find(store: Store, digests: Set[str], now: float) -> dict[str, Token]:
     """Return the valid tokens with these digests, by digest."""
     with store.transaction() as tx:
         which = tokens.c.digest.in_(dialects.names(tx.dialect.name))

@@ -34,10 +34,10 @@ class TokenCache:
         with self._lock:  # requests that wait for the lock find what this one queries
             if not self._is_fresh():
                 now = self._clock()
-                self._known = token_store.find_all(self._store, {key, *self._known}, now)
+                self._known = token_store.find(self._store, {key, *self._known}, now)
                 self._since = now  # the time before the query, so that no token is trusted for longer
             elif key not in self._known:
-                self._known |= token_store.find_all(self._store, {key}, self._clock())
+                self._known |= token_store.find(self._store, {key}, self._clock())
             return self._known.get(key)
 
     def remembered(self, secret: str) -> Token | None:

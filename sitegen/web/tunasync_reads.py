@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,7 +11,7 @@ from schemas.terminal import plain
 from sitegen.messages.envelope import RejectedRequest
 from sitegen.site import tunasync
 from sitegen.site.fragments import Fragments
-from sitegen.site.snapshot import MirrorView, Snapshot
+from sitegen.site.snapshot import Snapshot
 from sitegen.storage import tunasync_store
 from sitegen.storage.store import Store
 from sitegen.web import endpoint
@@ -29,7 +28,7 @@ class TunasyncReads:
         self._store = store
         self._access = access
         self._current = current
-        self._fragments = Fragments(_job)
+        self._fragments = Fragments(tunasync.job)
 
     def endpoints(self) -> list[Endpoint]:
         """Return the rows of these routes."""
@@ -70,10 +69,6 @@ class TunasyncReads:
         if name in tunasync_store.workers(self._store):
             return for_all([_public(job) for job in tunasync_store.jobs(self._store, name)])
         return for_all(tunasync.worker_jobs(found, name))
-
-
-def _job(snapshot: Snapshot, view: MirrorView) -> dict[str, Any]:
-    return tunasync.job(view, ZoneInfo(snapshot.site.time_zone))
 
 
 def _public(job: Mapping[str, Any]) -> dict[str, Any]:

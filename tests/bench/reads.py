@@ -21,7 +21,7 @@ from pathlib import Path
 from schemas.report import SNAPSHOT
 from sitegen.publish import SitePublisher
 from sitegen.site import tunasync
-from sitegen.site.evaluate import evaluate
+from sitegen.site.evaluate import Evaluator
 from tests.bench import load
 from tests.sitegen.kit import Manager, envelope_of, free_port, report_of, run_of, status_of, wait_for
 
@@ -120,7 +120,8 @@ def _by_hand(manager: Manager) -> float:
     began, made = time.perf_counter(), 0
     with manager.store() as store:
         while time.perf_counter() < began + SECONDS:
-            json.dumps(tunasync.jobs(evaluate(store.facts(), time.time())))
+            snapshot = Evaluator().evaluate(store.facts(), time.time())
+            json.dumps([tunasync.job(snapshot, view) for view in snapshot.mirrors])
             made += 1
     return made / (time.perf_counter() - began)
 

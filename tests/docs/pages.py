@@ -29,9 +29,6 @@ RUN_IN = {
 }
 """The test that runs the commands of each page, on a machine of its own."""
 
-IN_LINES = "tests/system/test_documents_lines.py"
-"""The test that runs the commands within lines of the pages."""
-
 SPOKEN_OF = {
     "git checkout": "what the program does without",
     "git config --global": "a name for settings, without any",

@@ -18,11 +18,11 @@ from runner.base.mirror_paths import paths_of
 from runner.policy.policy import violations
 from schemas.config import catalogue
 from schemas.config.catalogue import Catalogue
+from schemas.config.schema_set import schema
 from schemas.config.settings import load_manager, load_policy, load_runner
 from schemas.config.sources import SourceFile, read_directory
 from schemas.records import Policy, Repository, RunnerSettings
 from schemas.report import RunProgress
-from schemas.states import CAUSES
 
 from .pages import PAGES, ROOT, Block, blocks
 
@@ -175,7 +175,7 @@ def test_rules_for_alerts_name_figures_and_causes_that_there_are(block: Block) -
         names = re.findall(r"\bskipjack_(?:mirror_)?(\w+)", rule["expr"])
         assert names and all(f'"{name}"' in metrics for name in names), rule
         for values in re.findall(r'cause!?[=~]+"([^"]+)"', rule["expr"]):
-            assert {*values.split("|")} <= {*CAUSES}, rule
+            assert {*values.split("|")} <= {*schema("api")["$defs"]["mirror"]["properties"]["cause"]["enum"]}, rule
 
 
 def skipjack(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:

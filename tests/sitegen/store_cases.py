@@ -10,7 +10,7 @@ from sitegen.messages.envelope import RejectedRequest
 from sitegen.messages.model import AuditEntry, DeclaredConfig, Note, PastRun
 from sitegen.messages.tunasync_rules import Message
 from sitegen.retention import Retention
-from sitegen.site.evaluate import evaluate
+from sitegen.site.evaluate import Evaluator
 from sitegen.site.worker_views import CLOCK_SHOWN
 from sitegen.storage import history_store, past_runs, run_store, tunasync_posts, tunasync_store
 from sitegen.storage.store import Store
@@ -49,7 +49,7 @@ def test_a_wrong_clock_is_shown_after_it_was_corrected(store: Store) -> None:
     told = {state.name: (state.clock_ahead, state.clock_at) for state in store.facts().workers}
     assert told == {"w1": (7200.0, NOW), "w2": (None, None)}
     for later, clock in ((NOW + 100, (7200.0, NOW)), (NOW + CLOCK_SHOWN, None)):
-        assert evaluate(store.facts(), later).workers[0].clock == clock
+        assert Evaluator().evaluate(store.facts(), later).workers[0].clock == clock
     store.apply([delivery_of(at=NOW + 200, sent_at=NOW - 3400)])
     assert [state.clock_ahead for state in store.facts().workers] == [-3600.0, None]
     store.write(tunasync_store.forget, "w1", AuditEntry(NOW, "alice", "", "", "tests", {}))
@@ -74,7 +74,7 @@ def test_a_success_in_the_future_does_not_move_with_every_report(store: Store) -
             Override("paused", NOW),
             Probe(NOW, even_at=NOW),
         )
-    assert evaluate(facts, NOW + 30 * HOUR).mirrors[0].verdict == "stale"
+    assert Evaluator().evaluate(facts, NOW + 30 * HOUR).mirrors[0].verdict == "stale"
     assert (facts.workers[0].clock_ahead, facts.workers[0].clock_at) == (1e7, NOW)
     newer = status._replace(last_success_at=ahead + 60)
     store.apply([delivery_of(report_of(4, newer), at=NOW + 31 * HOUR)])

@@ -72,13 +72,13 @@ def test_a_token_that_expires_from_the_cache_is_never_queried_in_the_event_loop(
 ) -> None:
     late()
     asking: list[str] = []
-    find_all = token_store.find_all
+    find = token_store.find
 
     def watched(*arguments: Any) -> Any:
         asking.append(threading.current_thread().name)
-        return find_all(*arguments)
+        return find(*arguments)
 
-    monkeypatch.setattr(token_store, "find_all", watched)
+    monkeypatch.setattr(token_store, "find", watched)
     ticks = count()
     monkeypatch.setattr("sitegen.web.access.TokenCache", lambda opened: TokenCache(opened, lambda: 0.3 * next(ticks)))
     access = Access(store, ManagerSettings("", "", "", ""))

@@ -11,7 +11,7 @@ from schemas.report import Override, Probe
 from sitegen.messages import tunasync_rules
 from sitegen.messages.model import PastRun
 from sitegen.site import documents, future, tunasync
-from sitegen.site.evaluate import Evaluator, evaluate
+from sitegen.site.evaluate import Evaluator
 from sitegen.site.pages import Pages
 from sitegen.site.snapshot import Snapshot
 from sitegen.storage import tunasync_store
@@ -66,7 +66,7 @@ def test_documents_and_tunasyncs_list_have_no_time_in_the_future() -> None:
     plain = documents.alone(snapshot, documents.mirror(view, None), [PastRun("w1", RUN)])
     assert (plain["freshness"], plain["cause"], plain["last_success_at"]) == ("unknown", "clock", None)
     assert [(run["started_at"], run["ended_at"]) for run in plain["runs"]] == [(None, None)]
-    (job,) = tunasync.jobs(snapshot)
+    job = tunasync.job(snapshot, view)
     assert [job[f"{key}_ts"] for key in ("last_update", "last_started", "last_ended")] == [ZERO_TS] * 3
     assert (job["status"], job["next_schedule_ts"]) == ("success", int(NOW) + 60)
     assert job["skipjack"]["freshness"] == "unknown"
@@ -128,13 +128,13 @@ def test_the_next_post_corrects_a_tunasync_job_whose_times_are_ahead(tmp_path: P
         store.write(tunasync_store.register, "go", "http://localhost:6000/", int(AHEAD) * 10**9)
         for status in ("pre-syncing", "success"):
             post(status, AHEAD)
-        (view,) = evaluate(store.facts(), NOW).mirrors
+        (view,) = Evaluator().evaluate(store.facts(), NOW).mirrors
         assert (view.verdict, view.cause) == ("unknown", "clock")
         right = tunasync_rules.stamp(int(NOW) * 10**9)
         job = post("failed", NOW)
         assert [job[key] for key in ("last_update", "last_started", "last_ended")] == [right] * 3
         assert post("failed", NOW + 3 * DAY)["last_update"] == right, "it does not move on with every post"
-        (view,) = evaluate(store.facts(), NOW + 3 * DAY).mirrors
+        (view,) = Evaluator().evaluate(store.facts(), NOW + 3 * DAY).mirrors
         assert (view.verdict, view.cause, view.best.status.last_success_at) == ("stale", "age", NOW)
 
 
@@ -145,7 +145,7 @@ def test_a_wrong_clock_is_shown_and_the_success_keeps_the_time_when_it_was_recei
         for number, at in ((1, NOW), (2, NOW + HOUR)):
             report = report_of(number, status_of(at=ahead, run=None))._replace(made_at=at + 2 * HOUR)
             store.apply([delivery_of(report, at=at, sent_at=at + 2 * HOUR)])
-            snapshot, pages = evaluate(store.facts(), at), Pages()
+            snapshot, pages = Evaluator().evaluate(store.facts(), at), Pages()
             files = pages.mirrors(snapshot, snapshot.mirrors, {"debian": ()}) | pages.overviews(snapshot)
             assert json.loads(files["mirrors/debian.json"])["last_success_at"] == NOW
             (job,) = json.loads(files["static/tunasync.json"])

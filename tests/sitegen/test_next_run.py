@@ -8,7 +8,7 @@ import pytest
 
 from schemas.report import MirrorStatus
 from sitegen.site import tunasync
-from sitegen.site.evaluate import LATE, Evaluator, evaluate
+from sitegen.site.evaluate import LATE, Evaluator
 from sitegen.site.pages import Pages
 from sitegen.site.snapshot import Snapshot
 from sitegen.storage.store import Store
@@ -86,4 +86,4 @@ def test_no_run_is_planned_by_a_clock_a_year_ahead_and_a_clock_behind_plans_by_i
         ]
         for report, sent_at, at, words, listed in reports:
             store.apply([delivery_of(report, at=at, sent_at=sent_at)])
-            assert read(evaluate(store.facts(), NOW))[:2] == (words, listed)
+            assert read(Evaluator().evaluate(store.facts(), NOW))[:2] == (words, listed)

@@ -9,7 +9,7 @@ import pytest
 from schemas.report import Override, Probe, ReportedProblem
 from sitegen.messages.model import Facts, Note, PastRun
 from sitegen.site.documents import GENERATOR
-from sitegen.site.evaluate import Evaluator, evaluate
+from sitegen.site.evaluate import Evaluator
 from sitegen.site.pages import Pages, mirror_files
 from sitegen.site.snapshot import Snapshot
 from sitegen.site.worker_views import LIVE
@@ -154,7 +154,7 @@ def test_a_clock_that_was_wrong_is_shown_beside_what_it_is_now() -> None:
 
 def test_a_rejected_revision_is_shown() -> None:
     facts = Facts(1, (), {}, declared(mirror()), Note("It is wrong.", NOW), frozenset())
-    files = rendered(evaluate(facts, NOW))
+    files = rendered(Evaluator().evaluate(facts, NOW))
     stays = "Revision bbbbbbbbbb stays in use."
     assert f"The newest revision was rejected. {stays} Reason: It is wrong." in page(files, "workers.html").text
     assert json.loads(files["status.json"])["refusal"] == "It is wrong."
@@ -183,7 +183,7 @@ def test_text_from_reports_and_configuration_never_becomes_markup() -> None:
     facts = Facts(
         1, (state,), {("w1", "debian"): told}, config, Note(EVIL, NOW, EVIL), frozenset(), unreachable=Note(EVIL, NOW)
     )
-    for path, content in rendered(evaluate(facts, NOW), (PastRun("w1", run),)).items():
+    for path, content in rendered(Evaluator().evaluate(facts, NOW), (PastRun("w1", run),)).items():
         if not path.endswith(".html"):
             continue
         found = Page(content.decode())
@@ -425,7 +425,7 @@ def test_a_rejected_revision_and_an_unreachable_repository_are_shown_separately(
     facts = Facts(1, told[1], {}, told[0], refused, frozenset({REVISION}), unreachable=gone)
     cases = ((refused, gone), (None, gone), (refused, None))
     for refusal, unreachable in cases:
-        snapshot = evaluate(facts._replace(refused=refusal, unreachable=unreachable), NOW)
+        snapshot = Evaluator().evaluate(facts._replace(refused=refusal, unreachable=unreachable), NOW)
         files = rendered(snapshot)
         text = page(files, "workers.html").text
         stays = "Revision bbbbbbbbbb stays in use."
@@ -490,7 +490,7 @@ def test_ids_and_landmarks_are_unique_and_only_elements_that_may_have_a_name_hav
     told = {(name, "debian"): status_of(status="failed", run=run, is_master=name == "w1") for name in names}
     mirrors = [mirror(on=name)._replace(freshness=RULE) for name in names]
     facts = Facts(1, tuple(map(worker, names)), told, declared(*mirrors), Note("refused", NOW), frozenset())
-    files = rendered(evaluate(facts, NOW), (PastRun("w1", run),))
+    files = rendered(Evaluator().evaluate(facts, NOW), (PastRun("w1", run),))
     for path in ("index.html", "workers.html", "mirrors/debian.html"):
         found = page(files, path)
         ids = found.attributes("id")
@@ -517,7 +517,7 @@ def test_text_of_another_direction_is_isolated() -> None:
     state = worker()._replace(version=turned, problems=(ReportedProblem("debian", turned, turned, turned),))
     note = Note(turned, NOW)
     facts = Facts(1, (state,), {("w1", "debian"): told}, config, note, frozenset(), unreachable=note)
-    files = rendered(evaluate(facts, NOW), (PastRun("w1", run),))
+    files = rendered(Evaluator().evaluate(facts, NOW), (PastRun("w1", run),))
     for path in ("index.html", "workers.html", "mirrors/debian.html"):
         text = files[path].decode()
         assert "\u202e" not in text

@@ -20,7 +20,7 @@ def test_a_token_of_an_older_database_has_scope_worker(tmp_path: Path) -> None:
     connection.commit()
     connection.close()
     with Store(str(tmp_path)) as store:
-        assert token_store.find(store, "kept", NOW) == Token(7, "w1", "worker", 1.0, None, None)
+        assert token_store.find(store, {"kept"}, NOW)["kept"] == Token(7, "w1", "worker", 1.0, None, None)
 
 
 @pytest.mark.parametrize("scope", ["operator", "read"])

@@ -1,13 +1,16 @@
 """The lists have the shapes that a real tunasync manager answered."""
 
 import json
+from typing import Any
 
 import pytest
 
 from schemas.states import TO_TUNASYNC
 from sitegen.messages.model import Facts, WorkerState
 from sitegen.site import tunasync
-from sitegen.site.evaluate import evaluate
+from sitegen.site.evaluate import Evaluator
+from sitegen.site.fragments import Fragments
+from sitegen.site.snapshot import Snapshot
 from tests.sitegen.kit import JOURNAL, status_of
 from tests.sitegen.test_evaluate import declared, evaluated, mirror
 
@@ -39,8 +42,14 @@ DEBIAN = status_of(
 )
 
 
+def jobs_of(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """The answer to `GET /jobs`."""
+    jobs: list[dict[str, Any]] = json.loads(b"".join(Fragments(tunasync.job).listed(snapshot)))
+    return jobs
+
+
 def test_the_list_of_jobs_equals_tunasyncs() -> None:
-    jobs = tunasync.jobs(evaluated(("w1", DEBIAN)))
+    jobs = jobs_of(evaluated(("w1", DEBIAN)))
     assert jobs[0].pop("skipjack")["status"] == "success"
     assert jobs == RECORDED_JOBS
     assert list(jobs[0]) == list(RECORDED_JOBS[0])
@@ -60,11 +69,11 @@ def test_the_list_of_workers_equals_tunasyncs() -> None:
 
 
 def test_empty_lists_are_not_null() -> None:
-    assert tunasync.jobs(evaluated()) == tunasync.workers([]) == tunasync.worker_jobs(evaluated(), "w1") == []
+    assert jobs_of(evaluated()) == tunasync.workers([]) == tunasync.worker_jobs(evaluated(), "w1") == []
 
 
 def test_a_mirror_that_never_ran_has_go_zero_times() -> None:
-    job = tunasync.jobs(evaluated(config=declared(mirror())))[0]
+    job = jobs_of(evaluated(config=declared(mirror())))[0]
     assert (job["status"], job["size"]) == ("none", "unknown")
     assert {job[key] for key in job if key.endswith("_ts")} == {-62135596800}
     assert {job[key] for key in ("last_update", "next_schedule")} == {"0001-01-01 00:00:00 +0000"}
@@ -72,14 +81,14 @@ def test_a_mirror_that_never_ran_has_go_zero_times() -> None:
 
 @pytest.mark.parametrize("status", TO_TUNASYNC)
 def test_only_tunasyncs_statuses_are_listed(status: str) -> None:
-    job = tunasync.jobs(evaluated(("w1", status_of(status=status))))[0]
+    job = jobs_of(evaluated(("w1", status_of(status=status))))[0]
     assert job["status"] in {"none", "failed", "success", "syncing", "pre-syncing", "paused", "disabled"}
     assert job["skipjack"]["status"] == status
 
 
 def test_only_after_a_success_the_end_equals_the_last_update() -> None:
-    success = tunasync.jobs(evaluated(("w1", DEBIAN)))[0]
-    failed = tunasync.jobs(evaluated(("w1", DEBIAN._replace(status="failed", last_ended_at=ENDED + 60))))[0]
+    success = jobs_of(evaluated(("w1", DEBIAN)))[0]
+    failed = jobs_of(evaluated(("w1", DEBIAN._replace(status="failed", last_ended_at=ENDED + 60))))[0]
     assert success["last_ended_ts"] == success["last_update_ts"]
     assert failed["last_ended_ts"] == failed["last_update_ts"] + 60
 
@@ -87,17 +96,17 @@ def test_only_after_a_success_the_end_equals_the_last_update() -> None:
 def test_a_mirror_of_two_workers_is_listed_once_as_its_master() -> None:
     config = declared(mirror(), mirror(on="w2", role="slave"))
     told = (("w1", status_of(at=ENDED - 1000)), ("w2", status_of(at=ENDED, is_master=False)))
-    assert [job["skipjack"]["worker"] for job in tunasync.jobs(evaluated(*told, config=config))] == ["w1"]
+    assert [job["skipjack"]["worker"] for job in jobs_of(evaluated(*told, config=config))] == ["w1"]
 
 
 def test_without_a_master_the_most_recent_success_is_listed() -> None:
     told = tuple((name, status_of(at=at, is_master=False)) for name, at in (("w1", ENDED), ("w2", ENDED + 9)))
-    assert [job["skipjack"]["worker"] for job in tunasync.jobs(evaluated(*told))] == ["w2"]
+    assert [job["skipjack"]["worker"] for job in jobs_of(evaluated(*told))] == ["w2"]
 
 
 def test_times_are_in_the_sites_zone() -> None:
     config = declared(mirror())
     config = config._replace(site=config.site._replace(time_zone="Asia/Shanghai"))
     statuses = {("w1", "debian"): DEBIAN}
-    job = tunasync.jobs(evaluate(Facts(1, (), statuses, config, None, frozenset()), ENDED))[0]
+    job = jobs_of(Evaluator().evaluate(Facts(1, (), statuses, config, None, frozenset()), ENDED))[0]
     assert (job["last_update"], job["last_update_ts"]) == ("2026-11-22 19:48:37 +0800", 1795348117)

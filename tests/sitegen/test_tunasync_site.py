@@ -10,11 +10,11 @@ import pytest
 from sitegen.messages.model import AuditEntry
 from sitegen.messages.tunasync_rules import message
 from sitegen.publish import SitePublisher
-from sitegen.site import tunasync
 from sitegen.storage import tunasync_store
 from sitegen.storage.store import Store
 from sitegen.web.snapshot_cache import SnapshotCache
 from tests.sitegen.kit import NOW, delivery_of, post_status, report_of, run_of, status_of
+from tests.sitegen.test_tunasync import jobs_of
 
 AT = int(NOW) * 10**9
 BY = AuditEntry(NOW, "tunasync", "", "", "tests", {})
@@ -42,7 +42,7 @@ class Site:
         """Return the sizes in the file that front ends read."""
         self.publish()
         jobs = json.loads((self.folder / "static" / "tunasync.json").read_text())
-        assert tunasync.jobs(SnapshotCache(self.store, lambda: NOW).snapshot()) == jobs, "`GET /jobs` is the same list"
+        assert jobs_of(SnapshotCache(self.store, lambda: NOW).snapshot()) == jobs, "`GET /jobs` is the same list"
         return {job["name"]: job["size"] for job in jobs}
 
 

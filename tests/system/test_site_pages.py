@@ -18,7 +18,7 @@ from schemas.report import Override, ReportedProblem
 from schemas.states import DISABLED
 from sitegen.messages.model import Facts, Note, PastRun
 from sitegen.site import files
-from sitegen.site.evaluate import evaluate
+from sitegen.site.evaluate import Evaluator
 from sitegen.site.pages import Pages
 from tests.sitegen.kit import HOUR, run_of, status_of
 from tests.sitegen.test_evaluate import RULE, declared, mirror, worker
@@ -76,7 +76,7 @@ class Site:
         seen = worker(last_seen=now)._replace(version=word[:64] or "1", problems=problems, sent_at=now, held=held)
         statuses = {("w1", "debian"): good, ("w1", "other"): bad}
         statuses |= {("w1", name): status_of(name, at=now - 60) for name in names}
-        snapshot = evaluate(
+        snapshot = Evaluator().evaluate(
             Facts(1, (seen,), statuses, config, Note(word, now, word) if word else None, frozenset()), now
         )
         pages = Pages()
