@@ -11,7 +11,6 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Connection, exc
@@ -74,12 +73,10 @@ class Lease(ScopedThread):
             self.check()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         # First: from here on nothing may be written, whatever fails below.
         self._until = 0.0
-        super().__exit__(kind, error, trace)
+        super().__exit__(*exception)
         self._connection.invalidate()  # this closes it even while the thread waits for an answer
         self._connection.close()
         self._engine.dispose()

@@ -2,7 +2,6 @@
 
 import abc
 import threading
-from types import TracebackType
 from typing import Self
 
 
@@ -21,9 +20,7 @@ class ScopedThread(abc.ABC):
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self._end()
         self._thread.join(self._patience)
 
