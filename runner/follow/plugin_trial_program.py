@@ -12,6 +12,7 @@ import sys
 if not __package__:  # started by its path: the packages lie beside each other, wherever they are installed
     sys.path.append(__file__.rsplit("/", 3)[0])
 
+from runner.base import process_state
 from runner.plugin_errors import described
 from runner.plugin_loader import load
 from schemas.plugins import PROVIDER, Plugin
@@ -73,13 +74,15 @@ def _last_line(printed: bytes) -> str:
 
 def try_import(plugin: Plugin) -> str:
     """Return why a plug-in cannot be used, empty if it can."""
-    before = list(sys.path)
+    before, state = list(sys.path), process_state.current()
     try:
         module = load(plugin.module, plugin.path)
     except BaseException as error:  # also SystemExit and KeyboardInterrupt
         return f"cannot be imported: {described(error)}"
     if sys.path not in (before, [*before, plugin.path]):
         return "cannot be used: its import changes `sys.path`, where runs would then look for modules"
+    if changed := process_state.difference(state, process_state.current()):
+        return f"cannot be used: its import changes {changed}, which the whole process of a run shares"
     if _has_children():
         return "cannot be used: its import leaves processes behind"
     try:

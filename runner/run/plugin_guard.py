@@ -126,6 +126,8 @@ class _Guard:
             raise Abort(INTERRUPTED, failure.reason) if job.stopped() else failure from error
         finally:
             job.deadline = None
+            if self._limits is not None and self._limits.undone:
+                job.complain(f"{self.name} changed {self._limits.undone}; that was undone")
             if os.getpid() != self._process:  # the plug-in forked: only one process may be this run
                 os._exit(1)
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
+from runner.base import process_state
 from runner.plugin_api import Abort
 from runner.subprocesses import supervisor
 from schemas.states import INTERRUPTED, TIMED_OUT
@@ -64,6 +65,7 @@ class PluginLimits:
         self._first: float | None = None
         self._cause: Abort | None = None
         self._before: tuple[Any, tuple[float, float]] | None = None
+        self.undone = ""
         stop.then = self._on_stop
 
     def deadline(self) -> float | None:
@@ -76,8 +78,10 @@ class PluginLimits:
         """Return a function's result; raise Overdue if it was interrupted, else what it raises.
 
         `plugin` is how messages name the plug-in. The function has until the `deadline`. A `watched` one is called
-        thousands of times while another alarm is set, which is enough to notice a stop.
+        thousands of times while another alarm is set, which is enough to notice a stop. What any other one has changed
+        of the process is undone, since the run needs it to be stopped; `undone` then has it in words.
         """
+        state = None if watched else process_state.current()
         self._alarm_at, self._first, self._cause = math.inf, None, None
         self._plugin = plugin  # from here on a stop signal sets the alarm
         try:
@@ -92,6 +96,7 @@ class PluginLimits:
         finally:
             self._plugin = ""
             self._clear_alarm()
+            self.undone = "" if state is None else process_state.restore(state)
         self._leave(None)  # it may have caught the exception, and have ended all the same
         return result
 

@@ -126,6 +126,32 @@ BLOCKS = {
 NAMED = "the provider plug-in `p` (plug_p of example 1.2) was interrupted"
 
 
+MEDDLES = """
+def commands(job):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    signal.set_wakeup_fd(-1)
+    os.umask(0o777)
+    os.chdir(job.directory)
+    yield Command(("sh", "-c", "touch made; echo waits >> $0/marks; exec sleep 10000", job.log_dir), {}, job.directory)
+"""
+
+
+def test_what_a_plug_in_changes_of_its_process_is_undone_so_that_a_stop_ends_its_command(site: Site) -> None:
+    site.add(PROVIDER, "p", MEDDLES)
+    site.start()
+    site.wait_for_mark("waits")
+
+    site.stop()
+    _code, run = site.end()
+
+    assert run.status == "stopped"
+    assert (site.folder / "srv/m/made").stat().st_mode & 0o777 == 0o644
+    changed = "how signals are handled, the umask, the working directory"
+    assert f"(plug_p of example 1.2) changed {changed}; that was undone" in site.log
+
+
 @pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
 def test_a_stop_interrupts_a_provider_whatever_it_does(site: Site, block: str) -> None:
     site.add(PROVIDER, "p", f"def commands(job):\n    mark(job, 'begun')\n    {block}\n    yield\n")
