@@ -303,9 +303,9 @@ def test_the_freshness_file_is_a_path_below_the_upstream(file: str) -> None:
 @pytest.mark.parametrize("key", ["rsync_options", "rsync_options_extra", "rsync_override"])
 def test_a_list_that_ends_in_an_option_without_its_value_is_an_error(key: str) -> None:
     for words, option in (
-        ("[--exclude]", "--exclude"),
+        ("[-a, --exclude]", "--exclude"),
         ("[-a, -ve]", "-e"),
-        ("[--exclude, -z, --bwlimit]", "--bwlimit"),
+        ("[-a, --exclude, -z, --bwlimit]", "--bwlimit"),
     ):
         [problem] = reported(f"{key}: {words}")
         assert f"`{key}` ends with `{option}`, which needs a value." in problem
