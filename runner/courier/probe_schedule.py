@@ -11,7 +11,7 @@ from runner.journal import journal
 from runner.plan import plan
 from runner.plan.plan import Planned
 from runner.plugin_api import Machine
-from runner.run.run import machine_of
+from runner.run.parts import machine_of
 from schemas import wakeup
 from schemas.errors import SkipjackError
 

@@ -21,7 +21,7 @@ from runner.providers import PROVIDERS, deletion_guard, deletion_record
 from runner.providers.deletion_names import Names
 from runner.providers.making_way import TRIAL
 from runner.run import comparison, pipeline, progress, sent_files
-from runner.run.run import machine_of, parts_of
+from runner.run.parts import machine_of, parts_of
 from runner.subprocesses import launch, spawn, supervisor, units
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError

@@ -6,11 +6,10 @@ Each run is a lean process of its own, so that a crash, a leak or a hang affects
 import contextlib
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from runner import hooks
 from runner.base import locks
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
@@ -20,10 +19,10 @@ from runner.journal.last_success import left_in
 from runner.plan import plan, schedule
 from runner.plan.deletion_limits import limits_of
 from runner.plan.plan import Header, Planned
-from runner.plugin_api import Abort, Job, Machine, Provider
-from runner.providers import PROVIDERS
+from runner.plugin_api import Abort, Job
 from runner.run import pipeline, progress, run_locks
 from runner.run.directory_lock import DirectoryLock, InUse
+from runner.run.parts import has_plugins, machine_of, parts_of
 from runner.run.run_locks import Locks
 from runner.subprocesses import launch, supervisor
 from schemas import wakeup
@@ -32,10 +31,6 @@ from schemas.mirror_record import RSYNC_PROVIDERS, Mirror
 from schemas.names import is_name
 from schemas.standard_streams import ERROR, INFO, WARNING
 from schemas.states import INTERRUPTED, LAUNCHING, REFUSED, STOPPED, SUCCESS, SYNCING
-
-if TYPE_CHECKING:
-    from runner.run.plugin_interruption import PluginLimits
-    from schemas.plugins import Plugin
 
 UMASK = 0o022
 """The umask of runs and of all their processes, so that a web server can read the synced files."""
@@ -99,7 +94,7 @@ def run(layout: StateLayout, name: str, launched: int | None, allowed: Allowed) 
     if unmeasured:
         launch.want_measure(layout, name)
     code = _exit_code(ending, stop)
-    if _has_plugins(mirror):
+    if has_plugins(mirror):
         from runner.run import plugin_guard
 
         plugin_guard.leave_threads(name, code)
@@ -149,33 +144,6 @@ def _begin(book: Journal, planned: Planned, launched: int | None) -> int:
         )
     todo = "The next tick starts the mirror if it is due."
     raise SkipjackError(f"launch {launched} of {name} was cancelled meanwhile.", todo)
-
-
-def machine_of(layout: StateLayout, header: Header) -> Machine:
-    """Return the facts about the machine that a run needs, from the plan's header."""
-    return Machine(
-        layout.state_dir, header.container_program, header.cgroup, header.volumes, header.pattern_files,
-        header.home or layout.home, header.roots, header.env, header.judged, header.passwords,
-        header.programs,
-    )  # fmt: skip
-
-
-def _has_plugins(mirror: Mirror) -> bool:
-    """Return whether a mirror uses a plug-in; most use none, and their runs do not load what calls them."""
-    return bool(mirror.plugins) or mirror.provider not in PROVIDERS
-
-
-def parts_of(
-    mirror: Mirror, plugins: Collection["Plugin"], limits: "PluginLimits | None" = None
-) -> tuple[Provider, tuple[object, ...]]:
-    """Return the provider and the hooks of a mirror; `limits` are those for the code of plug-ins."""
-    if not _has_plugins(mirror):
-        return PROVIDERS[mirror.provider], hooks.of(mirror)
-    from runner.run import plugin_guard
-
-    guarded: Provider = plugin_guard.provider(mirror, plugins, limits)
-    provider = PROVIDERS.get(mirror.provider, guarded)
-    return provider, (*hooks.of(mirror), *plugin_guard.hooks(mirror, plugins, limits))
 
 
 def _job(planned: Planned, layout: StateLayout, header: Header, book: Journal, allowed: Allowed) -> Job:
@@ -280,7 +248,7 @@ def _supervise(
         log(f"attempt {attempt} of {job.mirror.retry}, log {job.log_file}", about=name)
 
     limits = None
-    if _has_plugins(job.mirror):
+    if has_plugins(job.mirror):
         from runner.run import plugin_guard
 
         limits = plugin_guard.limits(job, stop, partial(_give_up, job, header, book, number))

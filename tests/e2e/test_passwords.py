@@ -8,7 +8,7 @@ import pytest
 from runner.base.state_dir import StateLayout
 from runner.courier.upstream_probe import probe
 from runner.plan import plan
-from runner.run.run import machine_of
+from runner.run.parts import machine_of
 from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker
 
 

@@ -12,7 +12,7 @@ from runner.base.mirror_paths import Paths
 from runner.journal.journal import Ending
 from runner.plugin_api import Job, Machine
 from runner.run import pipeline
-from runner.run.run import parts_of
+from runner.run.parts import parts_of
 from schemas.plugins import HOOK, PROVIDER, Plugin
 from schemas.records import Mirror
 from tests.runner.syncing import UNSTOPPED
