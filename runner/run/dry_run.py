@@ -20,7 +20,7 @@ from runner.plugin_api import SECRETS, Abort, Command, Job
 from runner.providers import PROVIDERS, deletion_guard, deletion_record
 from runner.providers.deletion_names import Names
 from runner.providers.making_way import TRIAL
-from runner.run import comparison, pipeline, progress, sent_files
+from runner.run import comparison, processes, progress, sent_files
 from runner.run.parts import machine_of, parts_of
 from runner.subprocesses import launch, spawn, supervisor, units
 from schemas.addresses import without_secrets
@@ -75,7 +75,7 @@ def _dry_run(layout: StateLayout, header: Header, planned: Planned, job: Job) ->
         commands = list(islice(provider.commands(job), _MOST_COMMANDS))
         job.deletions_judged |= any(command.output for command in commands)
         container.check(job)
-        previewed = [pipeline.with_copies(job, command) for command in commands]
+        previewed = [processes.with_copies(job, command) for command in commands]
         previous_name.pre_job(job)
         missing_files.pre_job(job)
     except Abort as abort:
@@ -213,7 +213,7 @@ def _run_preview(trial_run: Command, job: Job) -> int:
 def _print_from(command: Command, job: Job) -> int:
     stop = supervisor.Stop()
     stop.listen()
-    env = pipeline.surroundings_of(job, command)
+    env = processes.surroundings_of(job, command)
     try:
         # In `/`, since the mirror's directory may not exist yet.
         exited = supervisor.run(command.argv, env, "/", _STDOUT, (), None, stop, _sinks(command))

@@ -8,23 +8,20 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 from runner import error_boundary
-from runner.base import contents, environment
-from runner.base.state_dir import StateLayout
+from runner.base import contents
 from runner.journal.journal import Ending
-from runner.plugin_api import Abort, Ask, CannotRun, Command, Execute, Job, Outcome, Provider
-from runner.run import bounded_log, comparison, progress, verdict
+from runner.plugin_api import Abort, Job, Outcome, Provider
+from runner.run import comparison, progress, verdict
 from runner.run.logs import shortened
+from runner.run.processes import AttemptProcesses, asker
 from runner.subprocesses import spawn, supervisor
 from schemas.errors import SkipjackError
-from schemas.mirror_record import RSYNC_PROVIDERS
 from schemas.regular_files import regular
 from schemas.states import FAILED, INTERRUPTED, REFUSED, SUCCESS
 from schemas.terminal import plain
-from schemas.units import setting_duration
 
 Pause = Callable[[Job, Ending], Sequence[int] | None]
 
@@ -54,7 +51,7 @@ class Means(NamedTuple):
 def run(job: Job, means: Means) -> Ending:
     """Run one job and return how it ended. No failure of a provider, a hook or a file system raises an exception."""
     ending = Ending(FAILED)
-    job.ask = _asker(job)
+    job.ask = asker(job)
     job.stopped = lambda: means.stop.signal is not None
     try:
         # Hooks first: they may create the directory, and only then can it be locked.
@@ -90,17 +87,6 @@ def _pause(job: Job, means: Means, ending: Ending) -> Sequence[int] | None:
     return None if means.stop.wait(job.mirror.retry_delay) else means.keep
 
 
-def _asker(job: Job) -> Ask:
-    """Return the function with which hooks run short system commands."""
-
-    def ask(argv: Sequence[str], timeout: float) -> tuple[int, str]:
-        from runner.containers import podman  # loaded here, since most runs need no such command
-
-        return podman.asker(job.machine.state_dir, job.machine.home, job.machine.roots)(argv, timeout)
-
-    return ask
-
-
 def _with_complaints(ending: Ending, job: Job) -> Ending:
     """Add the job's complaints to the tail of the log, since the reason is for the failure of the run itself."""
     tail = "\n".join([ending.log_tail, *job.complaints]).strip()
@@ -126,8 +112,9 @@ def _attempt(job: Job, means: Means) -> Ending:
     # folder of the logs.
     log = regular(job.log_file, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
     try:
-        job.execute = _executor(job, means, log)
-        ending = _execute(job, means, log)
+        processes = AttemptProcesses(job, log, means.keep, means.stop, means.on_progress)
+        job.execute = processes.execute
+        ending = _execute(job, means, processes)
         # Before the hooks, which read it: no `exec_on_failure` runs after an interruption.
         job.outcome = Outcome(ending.status, ending.reason, ending.exit_code)
         _call(means.hooks, "post_success" if ending.status == SUCCESS else "post_fail", job)
@@ -138,9 +125,9 @@ def _attempt(job: Job, means: Means) -> Ending:
     return ending
 
 
-def _execute(job: Job, means: Means, log: int) -> Ending:
+def _execute(job: Job, means: Means, processes: AttemptProcesses) -> Ending:
     try:
-        exited = _run_commands(job, means, log)
+        exited = _run_commands(job, means, processes)
     except (spawn.CannotStart, SkipjackError) as error:  # no program, or no secret for it
         reason = " ".join(str(error).split())
         job.note(reason)
@@ -182,7 +169,7 @@ def _compared(job: Job, means: Means, ending: Ending) -> Ending:
     return ending._replace(status=REFUSED, reason=found.reason, size=None, log_tail=tail)
 
 
-def _run_commands(job: Job, means: Means, log: int) -> supervisor.Exit:
+def _run_commands(job: Job, means: Means, processes: AttemptProcesses) -> supervisor.Exit:
     """Run the provider's processes as long as each succeeds; the time-out is for all of them together."""
     deadline = None if job.mirror.timeout is None else time.monotonic() + job.mirror.timeout
     job.attempt_deadline = deadline  # for a plug-in that works itself
@@ -190,146 +177,13 @@ def _run_commands(job: Job, means: Means, log: int) -> supervisor.Exit:
     for command in means.provider.commands(job):
         means.check()  # before each process, since the one before may have taken hours
         left = None if deadline is None else deadline - time.monotonic()
-        exited = _start_wrapped(command, job, means, log, left)
+        exited = processes.provide(command, left)
         job.exit_code = exited.code
         if exited.cause != supervisor.EXITED:
             break
         if exited.code not in command.goes_on and not means.provider.is_success(job, exited.code):
             break
     return exited if exited.cause != supervisor.EXITED else exited._replace(code=job.exit_code)
-
-
-def _start_wrapped(command: Command, job: Job, means: Means, log: int, timeout: float | None) -> supervisor.Exit:
-    try:
-        given = job.wrap(with_copies(job, command))
-        return _start(job, given, means, log, timeout, *_watchers(job, command, means, log))
-    finally:
-        job.unwrap()
-
-
-def with_copies(job: Job, command: Command) -> Command:
-    """Return a provider's command with copies of its pattern files; Abort if one may not be sent to the upstream."""
-    shows_file = job.mirror.docker_image and job.mirror.exclude_file is not None
-    is_rsync = job.mirror.provider in RSYNC_PROVIDERS or spawn.is_rsync(command.argv)
-    if not shows_file and not (is_rsync and _sends_files(command)):
-        return command
-    from runner.run import sent_files  # loaded here, since most mirrors have no pattern files
-
-    return sent_files.of_provider(job, command)
-
-
-def _line_with_copies(job: Job, command: Command) -> Command:
-    """Return a hook's command with copies of its pattern files; CannotRun if one may not be sent."""
-    if not job.machine.judged or not spawn.is_rsync(command.argv) or not _sends_files(command):
-        return command
-    from runner.run import sent_files  # loaded here for the same reason
-
-    return sent_files.of_line(job, command)
-
-
-def _sends_files(command: Command) -> bool:
-    from schemas.rsync import rsync_options  # loaded here, since other providers start no rsync
-
-    return rsync_options.sends_files(command.argv[1:])
-
-
-def _watchers(job: Job, command: Command, means: Means, log: int) -> list[supervisor.Sink]:
-    """Return the sinks of a command's output and, if they are read apart, its errors; all write to the log."""
-    pattern = job.mirror.progress_pattern
-    watchers: list[supervisor.Sink] = []
-    if command.progress or pattern or command.output or command.errors:
-        watchers.append(progress.Watcher(log, pattern, means.on_progress, command.output))
-    if command.errors:
-        watchers.append(progress.Watcher(log, "", means.on_progress, command.errors))
-    return [_bounded(job, log, sink) for sink in watchers or [partial(_copy, job, log)]]
-
-
-def _copy(job: Job, log: int, data: bytes) -> None:
-    """Write output to the log. On a full disk the program continues, but the attempt does not succeed."""
-    try:
-        while data:
-            data = data[os.write(log, data) :]
-    except OSError as error:
-        job.log_lost = str(error.strerror)
-
-
-def _bounded(job: Job, log: int, sink: supervisor.Sink) -> supervisor.Sink:
-    """Return a sink that passes output on and then limits the size of the log."""
-
-    def write(data: bytes) -> None:
-        sink(data)
-        _trim(job, log)
-
-    return write
-
-
-def _trim(job: Job, log: int) -> None:
-    with contextlib.suppress(OSError):  # a log that stays too large is no failure of the mirror
-        _bound(job).trim(log)
-
-
-def _bound(job: Job) -> bounded_log.BoundedLog:
-    """Return the one object that limits the attempt's log, since it remembers how much was cut before."""
-    key = f"bounded-log {job.log_file}"
-    if key not in job.kept:
-        job.kept[key] = bounded_log.BoundedLog(job.log_file, job.mirror.log_max_size)
-    bound: bounded_log.BoundedLog = job.kept[key]
-    return bound
-
-
-def _start(
-    job: Job, command: Command, means: Means, log: int, timeout: float | None, *sinks: supervisor.Sink
-) -> supervisor.Exit:
-    env = surroundings_of(job, command)
-    return supervisor.run(
-        command.argv,
-        env,
-        command.cwd,
-        log,
-        means.keep,
-        timeout,
-        means.stop,
-        sinks,
-        partial(_trim, job, log),
-        command.pipe,
-    )
-
-
-def surroundings_of(job: Job, command: Command) -> dict[str, str]:
-    """Return the whole environment of a program of a run."""
-    machine = job.machine
-    in_container = job.mirror.docker_image and command.argv[0] == machine.container_program
-    if not in_container:
-        return environment.environment(machine.home, machine.roots, machine.env, command.env)
-    from runner.containers import podman  # loaded here, since most mirrors use no container
-
-    names = (*machine.env, *environment.OF_CONTAINER_PROGRAMS)
-    ours = podman.runtime_folder(StateLayout(machine.state_dir)) if podman.is_podman(command.argv[0]) else {}
-    return environment.environment(machine.home, machine.roots, names, command.env) | ours
-
-
-def _executor(job: Job, means: Means, log: int) -> Execute:
-    """Return the function with which hooks run the commands of a definition."""
-
-    def execute(command: Command, timeout: float | None) -> int:
-        if means.stop.signal is not None:
-            raise CannotRun(f"{command.argv[0]} was not started, since the run received a stop signal")
-        command = _line_with_copies(job, command)
-        if job.deadline is not None:
-            left = job.deadline - time.monotonic()
-            timeout = left if timeout is None else min(timeout, left)
-        try:
-            exited = _start(job, command, means, log, timeout, _bounded(job, log, partial(_copy, job, log)))
-        except spawn.CannotStart as error:
-            raise CannotRun(str(error)) from error
-        if exited.cause == supervisor.TIMED_OUT:
-            limit = setting_duration(round(timeout or 0))
-            raise CannotRun(f"{command.argv[0]} took longer than its time-out of {limit}")
-        if exited.cause == supervisor.INTERRUPTED:
-            raise CannotRun(f"{command.argv[0]} was ended, since the run received a stop signal")
-        return exited.code
-
-    return execute
 
 
 def _call(hooks: Sequence[object], stage: str, job: Job) -> None:

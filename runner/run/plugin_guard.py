@@ -328,7 +328,7 @@ def _to_judge(job: Job) -> float | None:
 def _check_files(job: Job) -> None:
     """Check the pattern files of the definition; Abort if one may not be sent to an upstream now.
 
-    The plug-in may pass them to an rsync, or read them itself. Of its own rsyncs, the pipeline checks each.
+    The plug-in may pass them to an rsync, or read them itself. Each of its own rsyncs is checked by `processes`.
     """
     mirror = job.mirror
     named = (mirror.exclude_file, mirror.rsync_options, mirror.rsync_options_extra, mirror.rsync_override)

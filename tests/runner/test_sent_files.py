@@ -13,7 +13,7 @@ from runner.base import pattern_copies, pattern_files
 from runner.base.mirror_paths import Paths
 from runner.hooks import container
 from runner.plugin_api import Abort, CannotRun, Command, Job, Machine
-from runner.run import pipeline, sent_files
+from runner.run import processes, sent_files
 from schemas.records import Mirror
 
 RULES = "- *.iso\n"
@@ -39,7 +39,7 @@ class Bench:
         """The words that rsync gets for these; `{}` stands for the pattern file."""
         self.made = self.job(**fields)
         argv = tuple(word.replace("{}", str(self.patterns)) for word in words)
-        return pipeline.with_copies(self.made, Command(("rsync", *argv), {}, "/")).argv[1:]
+        return processes.with_copies(self.made, Command(("rsync", *argv), {}, "/")).argv[1:]
 
     def copies(self) -> dict[str, str]:
         """The contents of all copies."""
@@ -78,7 +78,7 @@ def test_a_password_of_rsyncs_own_option_is_judged_when_it_is_opened(bench: Benc
         made = bench.job()
         made.machine = made.machine._replace(passwords=((str(secrets),), (str(token),), None))
         command = Command(("rsync", f"--password-file={password}"), {}, "/")
-        return pipeline.with_copies(made, command).argv[1]
+        return processes.with_copies(made, command).argv[1]
 
     password.chmod(0o600)
     assert given() == f"--password-file={bench.state}/patterns/m/0/password"
@@ -108,7 +108,7 @@ def test_each_file_is_copied_once_under_its_own_name(bench: Bench) -> None:
     one, two = (f"{bench.state}/patterns/m/{number}/patterns" for number in (0, 1))
     assert words == (f"--exclude-from={one}", f"--include-from={one}", f"--exclude-from={two}", f"--filter=. {one}")
     bench.patterns.write_text("- changed\n")
-    again = pipeline.with_copies(bench.made, Command(("rsync", f"--exclude-from={bench.patterns}"), {}, "/"))
+    again = processes.with_copies(bench.made, Command(("rsync", f"--exclude-from={bench.patterns}"), {}, "/"))
     assert again.argv[1] == f"--exclude-from={one}", "all programs of an attempt read the same rules"
     assert bench.copies() == {"patterns/m/0/patterns": RULES, "patterns/m/1/patterns": "- other\n"}
 
@@ -237,7 +237,7 @@ def test_the_list_that_the_runner_writes_itself_is_not_judged(bench: Bench) -> N
     own = str(bench.secret)
     made = bench.job()
     command = Command(("rsync", f"--files-from={own}", f"--exclude-from={bench.patterns}"), {}, "/", own_files=(own,))
-    given = pipeline.with_copies(made, command).argv[1:]
+    given = processes.with_copies(made, command).argv[1:]
     assert given == (f"--files-from={own}", f"--exclude-from={bench.state}/patterns/m/0/patterns")
 
 
@@ -293,7 +293,7 @@ def test_a_container_gets_copies_in_the_place_of_the_files(bench: Bench) -> None
     fields: dict[str, Any] = {"exclude_file": path, "docker_image": "i", "docker_volumes": (f"{other}:{other}:ro",)}
     made = bench.job(**fields)
     command = Command(("rsync", f"--exclude-from={path}", f"--include-from={other}"), {}, made.directory)
-    prepared = pipeline.with_copies(made, command)
+    prepared = processes.with_copies(made, command)
     assert prepared is command, "inside of the container the files are at their own paths"
     words = container.enclosed(made, prepared).argv
     volumes = [words[number + 1] for number, word in enumerate(words) if word == "--volume"]
