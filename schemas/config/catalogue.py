@@ -8,7 +8,7 @@ step continues with the keys that can be judged, so that one problem does not hi
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from schemas.clock import windows, zones
 from schemas.config import address_rules, placement, record_factory, rules, timing
@@ -255,10 +255,22 @@ def _examined(path: str, document: Document, schemas: SchemaSet) -> Document:
 
 def _partial(name: str, worker: str, merged: Merged) -> PartialMirror:
     """Return a mirror with wrong keys as a record of the known ones."""
-    values = {key: value for key, value in merged.keys.items() if key in KEYS}
-    unknown = frozenset(key for key in KEYS if not is_known(merged.keys, key))
+    values = {key: value for key, value in merged.keys.items() if key in KEYS} | _partial_lists(merged.keys)
+    unknown = frozenset(key for key in KEYS if key not in values and not is_known(merged.keys, key))
     record = record_factory.mirror(name, worker, {"provider": "", "upstream": ""} | values)
     return PartialMirror(record, merged, unknown)
+
+
+def _partial_lists(keys: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the lists of names with right and wrong entries; a wrong one is empty here, which names no mirror."""
+    if not isinstance(keys, JudgeableKeys):
+        return {}
+    known = {key: keys.wrong[key].entries for key in ("after", "formerly") if key in keys.wrong}
+    return {
+        key: [names.get(place, "") for place in range(max(names, default=-1) + 1)]
+        for key, names in known.items()
+        if names is not None
+    }
 
 
 def _zone_problems(site: Document) -> Iterator[Problem]:

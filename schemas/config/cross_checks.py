@@ -33,8 +33,7 @@ class PartialMirror(NamedTuple):
 class Declaration(NamedTuple):
     """One mirror as its file declares it: a record for each of its workers, or its problems.
 
-    A mirror that inherits from a broken file is not sound, even without problems of its own. `twice`: another file
-    declares the same name.
+    A mirror that inherits from a broken file is not sound, even without problems of its own.
     """
 
     name: str
@@ -43,7 +42,6 @@ class Declaration(NamedTuple):
     partial_mirrors: tuple[PartialMirror, ...] = ()
     problems: tuple[Problem, ...] = ()
     sound: bool = True
-    twice: bool = False
 
 
 def cross_checked(declared: Sequence[Declaration]) -> list[Declaration]:
@@ -81,7 +79,7 @@ def _once_each(declared: Sequence[Declaration]) -> list[Declaration]:
         if others and not each.name.startswith("_"):  # a file whose name begins so declares no mirror
             todo = "Rename or remove one of them; upper and lower case count as equal."
             what = Problem(each.document.file, 1, 1, f"`{others[0]}` declares the mirror `{each.name}` as well.", todo)
-            each = _rejected(each, [what])._replace(twice=True)
+            each = _rejected(each, [what])
         result.append(each)
     return result
 
@@ -94,12 +92,12 @@ def _unknown(partial: PartialMirror) -> frozenset[str]:
 class _Compared:
     """The mirrors with known values of some keys, and the documents that declare them."""
 
-    def __init__(self, declared: Sequence[Declaration], keys: Iterable[str] = (), *, twice: bool = False) -> None:
+    def __init__(self, declared: Sequence[Declaration], keys: Iterable[str] = ()) -> None:
         compared = [
             (each.document, partial)
             for each in declared
             for partial in each.partial_mirrors
-            if (twice or not each.twice) and _unknown(partial).isdisjoint(keys)
+            if _unknown(partial).isdisjoint(keys)
         ]
         # By identity, because the records of two files can be equal.
         self._documents = {id(partial.mirror): document for document, partial in compared}
@@ -122,15 +120,13 @@ class _Compared:
 
 def _claims(judged: Sequence[Declaration], declared: Sequence[Declaration]) -> Iterator[tuple[str, Problem]]:
     """Yield previous names that a mirror cannot have."""
-    documents = {each.name: each.document for each in declared}
     compared = _Compared(judged, ["formerly"])
-    # Reversed, so that the first record of each name stays: a mirror on several workers claims its names once.
-    first = {mirror.name: mirror for mirror in reversed(compared.mirrors)}
-    claiming = [mirror for mirror in compared.mirrors if first[mirror.name] is mirror]
-    for name, place, what, todo in rename_rules.wrong_claims(
-        claiming, {name: file.file for name, file in documents.items()}
-    ):
-        yield documents[name].file, documents[name].problem(("formerly", place), what, todo)
+    # A mirror on several workers claims its names once.
+    claiming = {compared.document(mirror).file: mirror for mirror in compared.mirrors}.values()
+    files = {each.name: each.document.file for each in declared}
+    for mirror, place, what, todo in rename_rules.wrong_claims(claiming, files):
+        document = compared.document(mirror)
+        yield document.file, document.problem(("formerly", place), what, todo)
 
 
 _Pairs = Callable[[Sequence[Mirror]], Iterator[tuple[Mirror, Mirror]]]
@@ -185,7 +181,7 @@ def _after_problems(judged: Sequence[Declaration], declared: Sequence[Declaratio
     """Yield mirrors whose `after` names a missing mirror or leads back to themselves."""
     placed = {each.name for each in judged if any(partial.mirror.worker for partial in each.partial_mirrors)}
     known = [each.name for each in declared]
-    compared = _Compared(judged, twice=True)
+    compared = _Compared(judged)
     renamed = rename_rules.current_names(compared.mirrors)
     for mirror, place, what in timing.after_problems(compared.mirrors, frozenset(known) - placed):
         name = mirror.after[place]

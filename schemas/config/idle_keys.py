@@ -4,10 +4,10 @@ Only keys in the mirror's own file are reported. An inherited key without effect
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from schemas.config.inheritance import Merged, PlainKeys
-from schemas.config.judgeable_keys import judged
+from schemas.config.judgeable_keys import is_set, judged
 from schemas.config.upstreams import daemon_host
 from schemas.mirror_record import RSYNC_PROVIDERS
 from schemas.problems import Problem, shown
@@ -129,15 +129,15 @@ _RULES = (
 )  # fmt: skip
 
 
-def idle(own: PlainKeys, keys: PlainKeys) -> Iterator[tuple[str, str, str]]:
+def idle(own: dict[str, Any], keys: PlainKeys) -> Iterator[tuple[str, str, str]]:
     """Yield the keys of a mirror's `own` file that have no effect among all its keys, the message and what to do."""
     for rule in _RULES:
         for name in rule.keys:
             yield from judged(_idle(name, rule, own, keys))
 
 
-def _idle(name: str, rule: _Idle, own: PlainKeys, keys: PlainKeys) -> Iterator[tuple[str, str, str]]:
-    if own.get(name) and rule.applies(keys):
+def _idle(name: str, rule: _Idle, own: dict[str, Any], keys: PlainKeys) -> Iterator[tuple[str, str, str]]:
+    if is_set(own, name) and rule.applies(keys):
         yield name, rule.why.format(name), rule.todo
 
 

@@ -9,7 +9,7 @@ value, so it replaces an inherited `true`.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from schemas.config.judgeable_keys import NOTHING, JudgeableKeys, keys_at
+from schemas.config.judgeable_keys import NOTHING, JudgeableKeys, WrongValue, keys_at
 from schemas.config.yaml_file import Document
 from schemas.problems import Problem
 
@@ -65,24 +65,25 @@ _RIVALS = frozenset({"interval", "cron"})
 def merge(layers: Sequence[Layer]) -> Merged:
     """Merge the layers, weakest first."""
     keys: dict[str, Any] = {}
-    wrong: set[str] = set()
+    wrong: dict[str, WrongValue] = {}
     partial = False
     for layer in layers:
         found = layer.keys
-        bad: frozenset[str] = frozenset()
+        bad: Mapping[str, WrongValue] = {}
         if isinstance(found, JudgeableKeys):
             bad = found.wrong
             if found.partial:  # it may set any key, so values of weaker layers may not apply
-                keys, wrong, partial = {}, set(), True
+                keys, wrong, partial = {}, {}, True
         # A layer that sets one of the rivals hides both of weaker layers, even if its value is wrong.
-        hidden = bad if _RIVALS.isdisjoint(found) and _RIVALS.isdisjoint(bad) else bad | _RIVALS
+        hidden = bad if _RIVALS.isdisjoint(found) and _RIVALS.isdisjoint(bad) else bad.keys() | _RIVALS
         for key in hidden:
             keys.pop(key, None)
-            wrong.discard(key)
-        wrong |= bad
+            wrong.pop(key, None)
+        wrong.update(bad)
         for key, value in found.items():
             if key != "env":
                 keys[key] = value
+                wrong.pop(key, None)
             elif key not in wrong and not partial:  # else some of its entries come from a weaker layer
                 keys[key] = {**keys.get(key, {}), **value}
     # If all are known, a plain dict, which is read faster.

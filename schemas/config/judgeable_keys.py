@@ -1,10 +1,11 @@
 """Keys of which some have an unusable value, so that one wrong value does not hide the problems of the others.
 
-A rule that reads such a key ends there. The problems that it has found so far are valid: they come from other keys.
+A rule that reads the value of such a key ends there. The problems that it has found so far are valid: they come from
+other keys. That the key is set is known all the same, and so are the right entries of a list.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 KeyPath = tuple[str | int, ...]
 
@@ -21,32 +22,43 @@ class UnknownValueError(Exception):
     """A rule has read a key whose value is wrong or could not be parsed."""
 
 
-class JudgeableKeys(dict[str, Any]):
-    """A dict of the keys whose values can be judged; reading one of the others raises UnknownValueError.
+class WrongValue(NamedTuple):
+    """A wrong value: whether it is there and not empty, and its right entries by place if it is a list with others."""
 
-    `wrong` names the others. With `partial`, every key that is absent here is one. Iteration yields the known keys.
+    is_set: bool = False
+    entries: Mapping[int, Any] | None = None
+
+
+class JudgeableKeys(dict[str, Any]):
+    """A dict of the keys whose values can be judged; reading another one's value raises UnknownValueError.
+
+    `wrong` has the others. With `partial`, every key that is absent here is one. Iteration yields the known keys.
     """
 
-    def __init__(self, values: Mapping[str, Any], wrong: Iterable[str], *, partial: bool = False) -> None:
+    def __init__(self, values: Mapping[str, Any], wrong: Mapping[str, WrongValue], *, partial: bool = False) -> None:
         super().__init__(values)
-        self.wrong = frozenset(wrong)
+        self.wrong = wrong
         self.partial = partial
 
     def __contains__(self, key: object) -> bool:
-        if super().__contains__(key):
+        if super().__contains__(key) or (key in self.wrong and self.wrong[str(key)].is_set):
             return True
         if self.partial or key in self.wrong:
             raise UnknownValueError(key)
         return False
 
     def __getitem__(self, key: str) -> Any:
+        if key in self.wrong:
+            raise UnknownValueError(key)
         if key in self:
             return super().__getitem__(key)
         raise KeyError(key)
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of a key, or the default if the key is absent."""
-        return super().__getitem__(key) if key in self else default
+        if key not in self:
+            return default
+        return self[key]
 
 
 def keys_at(value: Any, wrong: frozenset[KeyPath], base: Sequence[str | int] = ()) -> dict[str, Any]:
@@ -63,13 +75,26 @@ def keys_at(value: Any, wrong: frozenset[KeyPath], base: Sequence[str | int] = (
         return plain
     start = tuple(base)
     if any(start[: len(path)] == path for path in wrong):
-        return JudgeableKeys({}, (), partial=True)
+        return JudgeableKeys({}, {}, partial=True)
     below = [path[len(start) :] for path in wrong if path[: len(start)] == start]
     if not below:
         return plain
-    bad = {path[0] for path in below if not _concerns_one_worker(path, plain)}
+    bad: dict[str, list[KeyPath]] = {}
+    for path in below:
+        if not _concerns_one_worker(path, plain):
+            bad.setdefault(str(path[0]), []).append(path[1:])
     values = {key: value for key, value in plain.items() if key not in bad}
-    return JudgeableKeys(values, map(str, bad), partial=MERGE_KEY in bad)
+    wrong_values = {key: _wrong_value(plain.get(key), paths) for key, paths in bad.items()}
+    return JudgeableKeys(values, wrong_values, partial=MERGE_KEY in bad)
+
+
+def _wrong_value(value: Any, paths: Sequence[KeyPath]) -> WrongValue:
+    """Return what is known of a value that is wrong at these paths."""
+    is_set = value is not None and value is not False and value not in ("", [], {})
+    if not isinstance(value, list) or () in paths:
+        return WrongValue(is_set)
+    bad = {path[0] for path in paths}
+    return WrongValue(is_set, {place: entry for place, entry in enumerate(value) if place not in bad})
 
 
 def _concerns_one_worker(path: KeyPath, plain: Mapping[str, Any]) -> bool:
@@ -79,10 +104,24 @@ def _concerns_one_worker(path: KeyPath, plain: Mapping[str, Any]) -> bool:
 def is_known(keys: dict[str, Any], key: str) -> bool:
     """Return whether a key can be read: its value can be judged, or it is absent."""
     try:
-        # `in` raises the error for an unknown value; whether the key is there does not matter.
-        return key in keys or True
+        keys.get(key)
     except UnknownValueError:
         return False
+    return True
+
+
+def is_set(keys: dict[str, Any], key: str) -> bool:
+    """Return whether a key has a value, right or wrong, that is neither `false` nor empty."""
+    if isinstance(keys, JudgeableKeys) and key in keys.wrong:
+        return keys.wrong[key].is_set
+    return bool(keys.get(key))
+
+
+def entries(keys: dict[str, Any], key: str) -> Iterable[tuple[int, Any]]:
+    """Return the entries of a list that can be judged, each with its place in the list."""
+    if isinstance(keys, JudgeableKeys) and key in keys.wrong and (known := keys.wrong[key].entries) is not None:
+        return known.items()
+    return enumerate(keys.get(key, ()))
 
 
 def judged(rule: Iterable[_T]) -> Iterator[_T]:

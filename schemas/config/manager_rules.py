@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from schemas.config.judgeable_keys import judged
+from schemas.config.judgeable_keys import entries, judged
 from schemas.config.yaml_file import Document
 from schemas.problems import Problem
 from schemas.records import ManagerSettings
@@ -65,7 +65,7 @@ def _writes_from(document: Document) -> Iterator[Problem]:
 def _networks(document: Document, *path: str) -> Iterator[Problem]:
     import ipaddress  # loaded here, since the settings of a worker have no networks
 
-    for place, text in enumerate(document.at(*path[:-1]).get(path[-1], ())):
+    for place, text in entries(document.at(*path[:-1]), path[-1]):
         try:
             ipaddress.ip_network(text, strict=False)
         except ValueError as error:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from schemas.config.inheritance import Layer, Merged
+from schemas.config.judgeable_keys import entries, is_known
 from schemas.names import is_name
 from schemas.problems import Problem
 
@@ -14,8 +15,9 @@ _OF_ALL = ("worker", "category")
 
 def workers_of(merged: Merged) -> Iterator[str]:
     """Yield the workers that a mirror's keys name, in their order in the file."""
-    value = merged.keys.get("worker", [])
+    keys = merged.keys
     # An invalid name is a problem of the schema already.
+    value = keys.get("worker", []) if is_known(keys, "worker") else [name for _, name in entries(keys, "worker")]
     yield from filter(is_name, [value] if isinstance(value, str) else value)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from schemas.config import built_in
 from schemas.config.inheritance import Merged
-from schemas.config.judgeable_keys import is_known
+from schemas.config.judgeable_keys import JudgeableKeys, is_known, is_set
 from schemas.config.schema_set import SchemaSet
 from schemas.plugins import PROVIDER
 from schemas.problems import Problem
@@ -36,9 +36,11 @@ def foreign(merged: Merged, schemas: SchemaSet) -> Iterator[Problem]:
     """Report keys in the mirror's own file that its provider ignores; inherited ones may serve other mirrors."""
     provider = merged.keys.get("provider")
     own = merged.own
-    for key in own if provider else ():
+    wrong = own.wrong if isinstance(own, JudgeableKeys) else ()
+    used = [*(key for key in own if own[key] is not False), *(key for key in wrong if is_set(own, key))]
+    for key in used if provider else ():
         providers = readers(key, schemas)
-        if providers is not None and provider not in providers and own[key] is not False:
+        if providers is not None and provider not in providers:
             todo = f"Remove it, or set `provider: {providers[0]}`."
             yield merged.problem(key, f"`{key}` has no effect with the provider `{provider}`.", todo)
 

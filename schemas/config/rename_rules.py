@@ -10,7 +10,7 @@ from schemas.records import Mirror
 class WrongClaim(NamedTuple):
     """An invalid previous name: the mirror, the index in `formerly`, the message, and what to do."""
 
-    name: str
+    mirror: Mirror
     place: int
     what: str
     todo: str
@@ -19,26 +19,26 @@ class WrongClaim(NamedTuple):
 def wrong_claims(mirrors: Iterable[Mirror], files: Mapping[str, str]) -> Iterator[WrongClaim]:
     """Yield previous names that are still in use, or that two mirrors claim; `files` maps each name to its file.
 
-    Upper and lower case count as equal, except for a mirror whose name has only changed its case.
+    Upper and lower case count as equal, except for a mirror whose name has only changed its case. An empty name stands
+    for a wrong one.
     """
-    claims = {each.name: each.formerly for each in mirrors if each.formerly}
+    claims = [(each, place, previous) for each in mirrors for place, previous in enumerate(each.formerly) if previous]
     in_use = {name.lower(): (name, file) for name, file in files.items()}
     claimed: dict[str, list[str]] = {}
-    for name, formerly in claims.items():
-        for previous in formerly:
-            claimed.setdefault(previous.lower(), []).append(name)
-    for name, formerly in claims.items():
-        for place, previous in enumerate(formerly):
-            user, file = in_use.get(previous.lower(), ("", ""))
-            rivals = [rival for rival in claimed[previous.lower()] if rival != name]
-            if previous == name:
-                yield WrongClaim(name, place, f"`{name}` is the mirror's current name.", "List only previous names.")
-            elif user not in ("", name):
-                todo = f"Remove that file if `{name}` replaces it, or else remove the name from `formerly`."
-                yield WrongClaim(name, place, f"The previous name `{previous}` is still in use ({file}).", todo)
-            elif rivals:
-                what = f"`{rivals[0]}` ({files[rivals[0]]}) claims the previous name `{previous}` as well."
-                yield WrongClaim(name, place, what, "Only one mirror can continue its history.")
+    for mirror, _, previous in claims:
+        claimed.setdefault(previous.lower(), []).append(mirror.name)
+    for mirror, place, previous in claims:
+        name = mirror.name
+        user, file = in_use.get(previous.lower(), ("", ""))
+        rivals = [rival for rival in claimed[previous.lower()] if rival != name]
+        if previous == name:
+            yield WrongClaim(mirror, place, f"`{name}` is the mirror's current name.", "List only previous names.")
+        elif user not in ("", name):
+            todo = f"Remove that file if `{name}` replaces it, or else remove the name from `formerly`."
+            yield WrongClaim(mirror, place, f"The previous name `{previous}` is still in use ({file}).", todo)
+        elif rivals:
+            what = f"`{rivals[0]}` ({files[rivals[0]]}) claims the previous name `{previous}` as well."
+            yield WrongClaim(mirror, place, what, "Only one mirror can continue its history.")
 
 
 def moves(mirrors: Iterable[Mirror]) -> list[str]:

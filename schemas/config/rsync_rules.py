@@ -1,13 +1,13 @@
 """Rules about a mirror's rsync options that hold on every machine; a policy may forbid more."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 from schemas.config import rsync_mistakes
 from schemas.config.inheritance import Merged, PlainKeys
-from schemas.config.judgeable_keys import is_known, judged
+from schemas.config.judgeable_keys import entries, is_known, judged
 from schemas.mirror_record import RSYNC_PROVIDERS
 from schemas.problems import Problem, shown
 from schemas.rsync import rsync_options
@@ -40,14 +40,30 @@ def _of_lists(keys: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Yield the problems of the lists for rsync, each alone and all together; one wrong list hides no other."""
     # Of the lists, only this one is in force whether `rsync_override_only` is set or not.
     names = _names(keys) if is_known(keys, "rsync_override_only") else ("rsync_override",)
-    names = tuple([name for name in names if is_known(keys, name) and keys.get(name)])
-    yield from _without_sync_alone(names, keys)
     for name in names:
-        for what, todo in rsync_mistakes.in_list(keys[name]):
-            yield name, f"`{name}` {what}", todo
+        yield from judged(_of_list(name, keys))
     in_effect = in_force(keys)
     yield from _together(in_effect, keys)
     yield from rsync_mistakes.together(in_effect, keys)
+
+
+def _of_list(name: str, keys: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for words in _runs(entries(keys, name)):
+        yield from _without_sync_alone([name], {name: words})
+        for what, todo in rsync_mistakes.in_list(words):
+            yield name, f"`{name}` {what}", todo
+
+
+def _runs(known: Iterable[tuple[int, str]]) -> list[list[str]]:
+    """Return the words of a list between those that cannot be judged."""
+    runs: list[list[str]] = [[]]
+    end = 0
+    for place, word in known:
+        if place != end:
+            runs.append([])
+        runs[-1].append(word)
+        end = place + 1
+    return runs
 
 
 def _without_value(merged: Merged, key: str) -> Iterator[Problem]:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 
 from schemas.config import address_rules, idle_keys, plugin_rules, rsync_rules, shell_syntax
-from schemas.config.inheritance import Merged
-from schemas.config.judgeable_keys import is_known, judged
+from schemas.config.inheritance import Merged, PlainKeys
+from schemas.config.judgeable_keys import entries, judged
 from schemas.config.schema_set import OWN, SchemaSet, schema
 from schemas.problems import Problem, shown
 from schemas.records import Mirror
@@ -79,7 +79,7 @@ def _command_line(merged: Merged) -> Iterator[Problem]:
 
 
 def _exec_lines(merged: Merged, key: str) -> Iterator[Problem]:
-    for line in merged.keys.get(key, ()):
+    for _, line in entries(merged.keys, key):
         for what, todo in _wrong_words(line):
             yield merged.problem(key, f"`{shown(line)}` in `{key}` {what}.", todo.format("/path/to/script now"))
 
@@ -114,12 +114,16 @@ def _volumes(merged: Merged) -> Iterator[Problem]:
     if "docker_image" not in merged.keys:
         own = merged.own
         for key in ("docker_volumes", "docker_options"):
-            if is_known(own, key) and key in own:
-                yield merged.problem(key, f"`{key}` has no effect without a container.", "Add `docker_image:`.")
+            yield from judged(_without_container(merged, key, own))
+
+
+def _without_container(merged: Merged, key: str, own: PlainKeys) -> Iterator[Problem]:
+    if key in own:
+        yield merged.problem(key, f"`{key}` has no effect without a container.", "Add `docker_image:`.")
 
 
 def _container_options(merged: Merged) -> Iterator[Problem]:
-    for word in merged.keys.get("docker_options", ()):
+    for _, word in entries(merged.keys, "docker_options"):
         if not re.fullmatch(r"--[a-z][a-z0-9-]*(=[^\x00-\x1f]*)?", word):
             what = f"`{shown(word)}` in `docker_options` is neither `--name` nor `--name=value`."
             todo = "Write each option as one word, for example `--network=none`; put volumes into `docker_volumes`."

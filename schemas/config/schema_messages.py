@@ -40,11 +40,15 @@ _KEYS_OF_MIRRORS = "docs/configuration.md or `skipjack schema`"
 
 
 class Fault(NamedTuple):
-    """A problem, and the path of the value that is unusable because of it; `of_key` for a wrong name of a key."""
+    """A problem, and the path of the value that is unusable because of it; `of_key` for a wrong name of a key.
+
+    With `usable`, rules can judge the value all the same.
+    """
 
     path: tuple[str | int, ...]
     problem: Problem
     of_key: bool = False
+    usable: bool = False
 
 
 class Explanation:
@@ -83,7 +87,8 @@ class Explanation:
         elif error.validator == "enum" and path[-1:] == ("provider",):
             yield Fault(path, document.problem(path, *_unknown_provider(error)))
         else:
-            yield Fault(path, document.problem(path, _what(error, path), self._example(path)))
+            usable = error.validator == "uniqueItems"
+            yield Fault(path, document.problem(path, _what(error, path), self._example(path)), usable=usable)
 
     def _unknown_key(self, path: Sequence[str | int], key: str, known: list[str]) -> tuple[str, str]:
         """Return the message about a key that the mapping at `path` cannot have, and what to do."""

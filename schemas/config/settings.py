@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas import ownership
 from schemas.config import address_rules, manager_rules, record_factory, system_folders
-from schemas.config.judgeable_keys import NOTHING, judged, keys_at
+from schemas.config.judgeable_keys import NOTHING, entries, judged, keys_at
 from schemas.config.sources import MAX_BYTES
 from schemas.config.validation import examine
 from schemas.config.yaml_file import Document, parse
@@ -82,7 +82,7 @@ def _beyond(kind: str, document: Document) -> list[Problem]:
 
 def _unknown_options(document: Document) -> Iterator[Problem]:
     """Report entries that match no option of rsync, most often misspelt ones."""
-    for number, entry in enumerate(document.keys.get("allowed_rsync_options", ())):
+    for number, entry in entries(document.keys, "allowed_rsync_options"):
         spelling, equals, _value = entry.partition("=")
         place, todo = ("allowed_rsync_options", number), "See rsync(1) for its options."
         if entry != DEFAULT and canonical(spelling) is None:

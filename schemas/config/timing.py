@@ -78,14 +78,14 @@ class AfterProblem(NamedTuple):
 def after_problems(mirrors: Sequence[Mirror], unusable: frozenset[str]) -> Iterator[AfterProblem]:
     """Yield entries of `after` that are not mirrors of the same worker, or lead back to the mirror itself.
 
-    `unusable` are mirrors with problems of their own; they may be followed.
+    `unusable` are mirrors with problems of their own; they may be followed. An empty name stands for a wrong one.
     """
     names = {mirror.name for mirror in mirrors}
     here = {(mirror.worker, mirror.name) for mirror in mirrors}
     loops = circular(mirrors)
     for mirror in mirrors:
         for place, name in enumerate(mirror.after):
-            if name in unusable and name != mirror.name:
+            if not name or (name in unusable and name != mirror.name):
                 continue
             if name not in names:
                 yield AfterProblem(mirror, place, f"The mirror `{name}` in `after` does not exist.")

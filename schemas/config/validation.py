@@ -45,7 +45,7 @@ def examine(name: str, document: Document, schemas: SchemaSet = OWN) -> Document
     return document._replace(
         value=value,
         problems=(*document.problems, *_problems(faults, value)),
-        wrong=document.wrong | meant | {fault.path for fault in faults} - numbers,
+        wrong=document.wrong | meant | {fault.path for fault in faults if not fault.usable} - numbers,
     )
 
 

@@ -79,7 +79,7 @@ FAULTS = [
     ),
     PlantedFault("d.yml", "command: 'x \"'", "`command` cannot be split into words: No closing quotation"),
     PlantedFault(
-        "d.yml", "password: {file: /a, credential: b}", "`password` sets more than one key, but only one may be set."
+        "a.yml", "password: {file: /a, credential: b}", "`password` sets more than one key, but only one may be set."
     ),
     PlantedFault("d.yml", "log_dir: /var/log/a", "`d` has the same `log_dir` as `a` (a.yml)."),
 ]
@@ -182,9 +182,14 @@ def test_a_file_that_does_not_parse_is_reported_with_every_other_files_faults(br
             "state_dir: /srv/site/db\nsite_dir: /srv/site\nnope: 1\n",
             "1:9 2:16 2:32 2:51 3:13 5:11 6:1",
         ),
-        (load_policy, "providers: rsync\nallowed_rsync_options: [--nope, 5]\nnope: 1\n", "1:12 2:33 3:1"),
+        (
+            load_manager,
+            "tunasync: {writes_from: [10.0.0.300, 5, x]}\ntrusted_proxies: [5, x]\n",
+            "1:26 1:38 1:41 2:19 2:22",
+        ),
+        (load_policy, "providers: rsync\nallowed_rsync_options: [--nope, 5]\nnope: 1\n", "1:12 2:25 2:33 3:1"),
     ],
-    ids=["runner", "addresses", "manager", "policy"],
+    ids=["runner", "addresses", "manager", "networks", "policy"],
 )
 def test_settings_are_judged_as_completely(load: object, text: str, places: str, tmp_path: Path) -> None:
     file = tmp_path / "settings.yml"
@@ -194,6 +199,45 @@ def test_settings_are_judged_as_completely(load: object, text: str, places: str,
         load(file)
     assert isinstance(caught.value, InvalidConfigError)
     assert sorted(problem.place.removeprefix(f"{file}:") for problem in caught.value.problems) == sorted(places.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("after: [nope, '!', 5, [a], nada]", "1:9 1:15 1:20 1:23 1:28"),
+        ("after: [nope, nope]", "1:8 1:9 1:15"),
+        ("formerly: ['!', b, yes]", "1:12 1:17 1:20"),
+        ("worker: [w1, '!', w9]", "1:9 1:14"),
+        ("docker_volumes: [/a:/b, '!']", "1:17 1:25"),
+        ("docker_image: x\ndocker_options: ['!', --a, {}, b]", "2:17 2:17 2:28"),
+        ("exec_on_success: [[], -x]", "1:18 1:19"),
+        ("exec_timeout: 5", "1:15 1:15"),
+        ("snapshot_path: x", "1:16 1:16"),
+        ("provider: command\ncommand: x\nrsync_timeout: 5", "3:16 3:16"),
+        ("provider: command\ncommand: x\nupstream: x\nfreshness: {file: /x}", "4:12 4:19"),
+    ],
+)
+def test_a_wrong_entry_or_value_hides_no_problem_of_the_others_or_of_the_key_itself(text: str, places: str) -> None:
+    found = problems_of(SOUND | {"e.yml": [text]})
+    assert [problem.place.removeprefix("e.yml:") for problem in found] == places.split(), lines(found)
+
+
+def test_a_mirror_that_two_files_declare_is_compared_with_the_others() -> None:
+    twins = {
+        "e.yml": ["mirror_dir: /srv/data/b/e", "formerly: [c]"],
+        "os/e.yml": ["log_dir: /var/log/a", "formerly: [d, f]"],
+    }
+    found = problems_of(SOUND | twins | {"f.yml": ["retry: 0"]})
+    assert [(problem.place, problem.what) for problem in found] == [
+        ("e.yml:1:1", "The directory of `e` lies in that of `b` (b.yml)."),
+        ("e.yml:1:1", "`os/e.yml` declares the mirror `e` as well."),
+        ("e.yml:2:12", "The previous name `c` is still in use (os/c.yml)."),
+        ("f.yml:1:8", "`retry` is 0, but must be at least 1."),
+        ("os/e.yml:1:1", "`e.yml` declares the mirror `e` as well."),
+        ("os/e.yml:1:10", "`e` has the same `log_dir` as `a` (a.yml)."),
+        ("os/e.yml:2:12", "The previous name `d` is still in use (d.yml)."),
+        ("os/e.yml:2:15", "The previous name `f` is still in use (f.yml)."),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -263,9 +263,14 @@ def test_a_number_in_a_list_of_texts_hides_no_problem_of_the_list() -> None:
 
 
 @pytest.mark.parametrize("entry", ["true", "[a]", "{a: b}", "010"])
-def test_a_list_with_another_wrong_entry_has_only_that_problem(entry: str) -> None:
-    (problem,) = reported(f"rsync_options: [--bogus, {entry}]\n")
-    assert problem.startswith("debian.yml:1:26: ")
+def test_another_wrong_entry_hides_no_problem_of_the_list_and_may_be_the_value_of_an_option(entry: str) -> None:
+    bogus, wrong = reported(f"rsync_options: [--bogus, {entry}]\n")
+    assert "has the unknown option `--bogus`" in bogus
+    assert wrong.startswith("debian.yml:1:26: ")
+    before, nothing, wrong = reported(f"rsync_options: [--max-size=x, --exclude, {entry}, -n]\n")
+    assert "which rsync does not accept as a size" in before
+    assert "has `-n`, with which rsync transfers nothing" in nothing
+    assert wrong.startswith("debian.yml:1:42: ")
 
 
 @pytest.mark.parametrize(
