@@ -6,24 +6,19 @@ the first function is called: a failed import is then a failed run, with the rea
 
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any, TypeVar
 
-from runner.base import environment
-from runner.base.output import log
-from runner.journal.journal import Ending
 from runner.plugin_api import Abort, Command, Findings, Job, Reader
 from runner.plugin_loader import load
+from runner.run import plugin_commands
 from runner.run.plugin_interruption import LAST, Overdue, PluginLimits
-from runner.subprocesses import spawn, supervisor
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror
 from schemas.plugins import HOOK, PROVIDER, Plugin, named
-from schemas.standard_streams import WARNING, flush
 from schemas.states import FAILED, INTERRUPTED, REFUSED, TIMED_OUT
 
 _Result = TypeVar("_Result")
@@ -45,24 +40,6 @@ def hooks(mirror: Mirror, plugins: Collection[Plugin], limits: PluginLimits | No
     known = {each.name: each for each in plugins if each.kind == HOOK}
     names = sorted(name for name in mirror.plugins if name != mirror.provider)
     return tuple([GuardedHook(known.get(name, Plugin(HOOK, name, "", "", "")), limits) for name in names])
-
-
-def limits(job: Job, stop: supervisor.Stop, record: Callable[[Ending], None]) -> PluginLimits:
-    """Return the limits for the code of a run's plug-ins; `record` records the end of a run that is given up."""
-    return PluginLimits(stop, job.mirror.timeout, partial(_give_up, job, record))
-
-
-def _give_up(job: Job, record: Callable[[Ending], None], end: Abort, frame: FrameType | None) -> None:
-    """End a run whose plug-in does not end. Its process ends right after this, whatever fails here."""
-    with contextlib.suppress(BaseException):
-        import traceback
-
-        job.write("".join(traceback.format_stack(frame)))
-        job.note(end.reason)
-    with contextlib.suppress(BaseException):
-        supervisor.end_descendants()
-    record(Ending(end.status, end.reason, attempts=job.attempt, log_tail=end.reason, died=True))
-    flush()
 
 
 class _Guard:
@@ -183,14 +160,14 @@ class GuardedProvider(_Guard):
     def commands(self, job: Job) -> Iterator[Command]:
         """Yield the plug-in's processes, each after the machine's policy has allowed it."""
         self._failure = ""
-        _check_files(job)
+        plugin_commands.check_files(job)
         module = self.module()
         until = job.attempt_deadline
         self.UNREACHED = self.call(job, until, lambda: frozenset(getattr(module, "UNREACHED", _UNREACHED)))
         made: Iterator[Any] = self.call(job, until, lambda: iter(module.commands(job)))
         try:
             while (command := self._next(job, made)) is not _END:
-                yield self._allowed(job, self._checked(command))
+                yield self._allowed(job, command)
         finally:
             with contextlib.suppress(BaseException):
                 # The plug-in's own `finally` blocks run now, and not when the garbage is collected.
@@ -253,44 +230,11 @@ class GuardedProvider(_Guard):
             self._failure = abort.reason
             return default
 
-    def _checked(self, command: Any) -> Command:
-        """Return a command with values of the right types; Abort for anything else."""
-        if not isinstance(command, Command):
-            raise self.failure(f"`commands` yielded a {type(command).__name__} instead of a Command")
-        words: Any = command.argv
+    def _allowed(self, job: Job, yielded: object) -> Command:
         try:
-            argv, env = (words,) if isinstance(words, str) else tuple(words), dict(command.env)
-            goes_on = frozenset(command.goes_on)
-        except (TypeError, ValueError) as error:
-            raise self.failure(f"`commands` yielded a Command that cannot be used: {_described(error)}") from error
-        texts = (*argv, *env, *env.values(), command.cwd)
-        if not argv or isinstance(words, str) or not all(map(_is_text, texts)) or not command.cwd:
-            raise self.failure("`commands` yielded a Command whose words are not all texts")
-        if wrong := [name for name in env if not name or "=" in name]:
-            raise self.failure(f"`commands` yielded a Command with a variable that cannot be named {wrong[0]!r}")
-        return Command(argv, env, command.cwd, goes_on, bool(command.progress))
-
-    def _allowed(self, job: Job, command: Command) -> Command:
-        """Return a command that the machine's policy allows; Abort for any other one."""
-        if job.mirror.docker_image:  # no program of the machine
-            return command
-        if command.cwd != job.directory and not os.path.isdir(command.cwd):
-            raise self.failure(f"`commands` yielded a Command for the folder `{command.cwd}`, which does not exist")
-        command = command._replace(argv=(_path_of(command.argv[0], job), *command.argv[1:]))
-        if job.machine.programs is not None:
-            self._require_allowed(job.machine.programs, command.argv[0])
-        if why := job.refusal(command.argv):
-            raise Abort(REFUSED, f"{self.name}: {why}")
-        return command
-
-    def _require_allowed(self, programs: tuple[str, ...], program: str) -> None:
-        """Raise Abort unless the policy lists a program."""
-        from runner.base import program_list  # few machines have a list
-        from schemas.problems import shown
-
-        if not program_list.allows(programs, program):
-            what = f"{self.name} would run `{shown(program)}`, which this machine does not allow"
-            raise Abort(REFUSED, f"{what}. Ask the administrator to add its absolute path to `programs` of the policy")
+            return plugin_commands.allowed(job, self.name, yielded)
+        except plugin_commands.WrongCommand as wrong:
+            raise self.failure(f"`commands` yielded {wrong}") from wrong
 
 
 class _GuardedReader:
@@ -325,57 +269,10 @@ def _to_judge(job: Job) -> float | None:
     return None if job.attempt_deadline is None else max(job.attempt_deadline, time.monotonic() + LAST)
 
 
-def _check_files(job: Job) -> None:
-    """Check the pattern files of the definition; Abort if one may not be sent to an upstream now.
-
-    The plug-in may pass them to an rsync, or read them itself. Each of its own rsyncs is checked by `processes`.
-    """
-    mirror = job.mirror
-    named = (mirror.exclude_file, mirror.rsync_options, mirror.rsync_options_extra, mirror.rsync_override)
-    if not any(named) and isinstance(mirror.stage1_profile, str):
-        return
-    from runner.base import pattern_files  # few mirrors of plug-ins have one
-
-    words = tuple(pattern_files.words_of(mirror))
-    for each in pattern_files.of_arguments(words, job.directory):
-        with contextlib.suppress(OSError):  # the plug-in may not even read it
-            if why := pattern_files.refusal(each.path, each.modifiers, job.machine.pattern_files):
-                name = "exclude_file" if each.path == mirror.exclude_file else each.option
-                raise Abort(REFUSED, f"the `{name}` {each.path} {why}; restore the file")
-
-
-def _path_of(program: str, job: Job) -> str:
-    """Return the path of a program that a plug-in names without one, for a policy's list of paths; else the program."""
-    if job.machine.programs is None or "/" in program:
-        return program
-    with contextlib.suppress(spawn.CannotStart):
-        return spawn.find_program(program, environment.search_path(job.machine.roots))
-    return program
-
-
 def _described(error: BaseException) -> str:
     from runner.plugin_errors import described
 
     return described(error)
-
-
-def leave_threads(name: str, code: int) -> None:
-    """End the process of a run with this exit code if a plug-in has left threads, whose end Python would wait for."""
-    threading = sys.modules.get("threading")
-    if threading is None or all(each.daemon or each is threading.main_thread() for each in threading.enumerate()):
-        return
-    log("a plug-in left a thread, which ends with the run", about=name, level=WARNING)
-    # `os._exit` flushes nothing.
-    flush()
-    os._exit(code)
-
-
-def _is_text(value: object) -> bool:
-    """Return whether a value can be a word of a command line or a variable."""
-    try:
-        return isinstance(value, str) and b"\0" not in os.fsencode(value)
-    except UnicodeEncodeError:  # half of a character
-        return False
 
 
 def _write_traceback(job: Job, error: BaseException) -> None:

@@ -7,17 +7,22 @@ The alarm is set only while a plug-in's code runs. It rings every few seconds: a
 call does not interrupt that call, and Python handles it only after the next one.
 """
 
+import contextlib
 import math
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from runner.base import process_state
-from runner.plugin_api import Abort
+from runner.base.output import log
+from runner.journal.journal import Ending
+from runner.plugin_api import Abort, Job
 from runner.subprocesses import supervisor
+from schemas.standard_streams import WARNING, flush
 from schemas.states import INTERRUPTED, TIMED_OUT
 from schemas.units import setting_duration
 
@@ -50,15 +55,15 @@ class Overdue(Abort):
     """The end of a run whose plug-in was interrupted. Its cause is what the plug-in then raised."""
 
 
-GiveUp = Callable[[Abort, FrameType | None], None]
-"""Records the end of a run, with the frame in which the plug-in works or waits, and ends the process."""
-
-
 class PluginLimits:
-    """The limits of one run for the code of its plug-ins: a stop signal, and the mirror's time-out in seconds."""
+    """The limits of one run for the code of its plug-ins: a stop signal, and the mirror's time-out.
 
-    def __init__(self, stop: supervisor.Stop, timeout: float | None, give_up: GiveUp) -> None:
-        self._stop, self._timeout, self._give_up = stop, timeout, give_up
+    `record` records the end of a run that is given up.
+    """
+
+    def __init__(self, job: Job, stop: supervisor.Stop, record: Callable[[Ending], None]) -> None:
+        self._job, self._stop, self._record = job, stop, record
+        self._timeout = job.mirror.timeout
         self._process = os.getpid()
         self._plugin = ""
         self._alarm_at = math.inf
@@ -162,9 +167,32 @@ class PluginLimits:
             if os.getpid() == self._process:  # otherwise the plug-in forked
                 cause = self._cause or self._end()
                 why = f"{cause.reason}; it did not end then either, so its run was killed"
-                self._give_up(Abort(cause.status, why), frame)
+                self._give_up(Ending(cause.status, why, attempts=self._job.attempt, log_tail=why, died=True), frame)
         finally:
             os._exit(1)
+
+    def _give_up(self, ending: Ending, frame: FrameType | None) -> None:
+        """End the run; `frame` is where the plug-in works or waits. The process ends right after, whatever fails."""
+        with contextlib.suppress(BaseException):
+            import traceback
+
+            self._job.write("".join(traceback.format_stack(frame)))
+            self._job.note(ending.reason)
+        with contextlib.suppress(BaseException):
+            supervisor.end_descendants()
+        self._record(ending)
+        flush()
+
+
+def leave_threads(name: str, code: int) -> None:
+    """End the process of a run with this exit code if a plug-in has left threads, whose end Python would wait for."""
+    threading = sys.modules.get("threading")
+    if threading is None or all(each.daemon or each is threading.main_thread() for each in threading.enumerate()):
+        return
+    log("a plug-in left a thread, which ends with the run", about=name, level=WARNING)
+    # `os._exit` flushes nothing.
+    flush()
+    os._exit(code)
 
 
 def _is_of_plugin(frame: FrameType | None) -> bool:

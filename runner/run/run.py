@@ -95,9 +95,9 @@ def run(layout: StateLayout, name: str, launched: int | None, allowed: Allowed) 
         launch.want_measure(layout, name)
     code = _exit_code(ending, stop)
     if has_plugins(mirror):
-        from runner.run import plugin_guard
+        from runner.run import plugin_interruption
 
-        plugin_guard.leave_threads(name, code)
+        plugin_interruption.leave_threads(name, code)
     return code
 
 
@@ -249,9 +249,9 @@ def _supervise(
 
     limits = None
     if has_plugins(job.mirror):
-        from runner.run import plugin_guard
+        from runner.run.plugin_interruption import PluginLimits
 
-        limits = plugin_guard.limits(job, stop, partial(_give_up, job, header, book, number))
+        limits = PluginLimits(job, stop, partial(_give_up, job, header, book, number))
     provider, ours = parts_of(job.mirror, header.plugins, limits)
     claim = partial(_claim, job, book, held.directory)
     check = partial(_check_place, job, held.directory)
