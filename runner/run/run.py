@@ -6,7 +6,6 @@ Each run is a lean process of its own, so that a crash, a leak or a hang affects
 import contextlib
 import os
 import time
-from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -15,31 +14,26 @@ from runner.base.output import log
 from runner.base.state_dir import StateLayout
 from runner.journal import journal
 from runner.journal.journal import Active, Ending, Journal, Subject
-from runner.journal.last_success import left_in
-from runner.plan import plan, schedule
+from runner.plan import plan
 from runner.plan.deletion_limits import limits_of
 from runner.plan.plan import Header, Planned
-from runner.plugin_api import Abort, Job
-from runner.run import pipeline, progress, run_locks
-from runner.run.directory_lock import DirectoryLock, InUse
-from runner.run.parts import has_plugins, machine_of, parts_of
-from runner.run.run_locks import Locks
+from runner.plugin_api import Job
+from runner.run import run_locks
+from runner.run.active_run import ActiveRun, next_run_at
+from runner.run.directory_lock import InUse
+from runner.run.parts import has_plugins, machine_of
 from runner.subprocesses import launch, supervisor
 from schemas import wakeup
 from schemas.errors import SkipjackError
-from schemas.mirror_record import RSYNC_PROVIDERS, Mirror
 from schemas.names import is_name
-from schemas.standard_streams import ERROR, INFO, WARNING
-from schemas.states import INTERRUPTED, LAUNCHING, REFUSED, STOPPED, SUCCESS, SYNCING
+from schemas.standard_streams import ERROR
+from schemas.states import INTERRUPTED, LAUNCHING, REFUSED, SUCCESS
 
 UMASK = 0o022
 """The umask of runs and of all their processes, so that a web server can read the synced files."""
 
 _BEYOND = 1000
 """Slots beyond the worker's own for forced runs: more than an operator starts by hand, so that no forced run waits."""
-
-_IN_PLACE = RSYNC_PROVIDERS
-"""Providers that never put another directory in the place of the mirror's."""
 
 
 class Allowed(NamedTuple):
@@ -84,8 +78,7 @@ def run(layout: StateLayout, name: str, launched: int | None, allowed: Allowed) 
             return _wait_for_slot(book, planned, header, launched, allowed)
         number = _begin(book, planned, launched)
         job = _job(planned, layout, header, book, allowed)
-        pause = partial(_pause, layout, header, book, number, held, stop)
-        ending = _supervise(job, book, number, held, stop, header, seen, pause)
+        ending = ActiveRun(layout, header, seen, book, number, held, stop, job).complete()
         only_requested = book.was_requested(name)
         unmeasured = ending.status == SUCCESS and mirror.measure_size and book.needs_size(name, time.time())
     # After the locks are released: a tick that starts earlier would find the slot taken.
@@ -176,142 +169,12 @@ def _refuse(book: Journal, planned: Planned, header: Header, launched: int | Non
         raise SkipjackError(f"cannot sync {name}: {reason}.", "Then run it again.")
     now = time.time()
     ending = Ending(REFUSED, reason)
-    ending = ending._replace(next_run_at=_next_run_at(planned.mirror, book, header, ending, now))
+    ending = ending._replace(next_run_at=next_run_at(planned.mirror, book, header, ending, now))
     # `recover` and not `end`: the run has not begun, and a tick may have given it up meanwhile.
     book.recover(Active(launched, name, LAUNCHING, now), ending, now)
     log(f"{REFUSED}: {reason}", about=name, level=ERROR)
     wakeup.send(header.run_dir, wakeup.COURIER)
     return 1
-
-
-def _claim(job: Job, book: Journal, directory: DirectoryLock) -> None:
-    """Lock the directory again after the hooks have created or mounted it; Abort if another process holds it."""
-    try:
-        directory.take()
-    except InUse as busy:
-        raise Abort(REFUSED, str(busy)) from busy
-    if job.starts_anew:
-        book.allow_empty_start(job.mirror.name)
-    elif job.from_empty:
-        log("`--from-empty` has no effect, since its directory has files", about=job.mirror.name)
-
-
-def _check_place(job: Job, directory: DirectoryLock) -> tuple[int, ...]:
-    """Return the descriptors of the directory's locks; Abort if its path no longer leads to the locked directory.
-
-    A `command` or a plug-in may replace its directory by another one, to publish all files at once. The new one is then
-    locked.
-    """
-    if moved := directory.moved():
-        if job.mirror.provider in _IN_PLACE or not directory.is_exchanged():
-            raise Abort(REFUSED, moved)
-        try:
-            directory.take()
-        except InUse as busy:
-            raise Abort(REFUSED, str(busy)) from busy
-    return directory.descriptors
-
-
-def _pause(
-    layout: StateLayout,
-    header: Header,
-    book: Journal,
-    number: int,
-    held: Locks,
-    stop: supervisor.Stop,
-    job: Job,
-    ending: Ending,
-) -> Sequence[int] | None:
-    from runner.run.between_attempts import RetryPause  # loaded here, since most runs need one attempt only
-
-    return RetryPause(layout, header, book, number, held, stop)(job, ending)
-
-
-def _supervise(
-    job: Job,
-    book: Journal,
-    number: int,
-    held: Locks,
-    stop: supervisor.Stop,
-    header: Header,
-    seen: plan.Stamp,
-    pause: pipeline.Pause,
-) -> Ending:
-    name = job.mirror.name
-    place = progress.Place(header.run_dir, name)
-    place.clear()  # a killed run leaves its progress behind
-    log("begins", about=name)
-
-    def on_attempt(attempt: int) -> None:
-        book.attempt(number, name, SYNCING, attempt, time.time(), held.directory.identity)
-        wakeup.send(header.run_dir, wakeup.COURIER)
-        log(f"attempt {attempt} of {job.mirror.retry}, log {job.log_file}", about=name)
-
-    limits = None
-    if has_plugins(job.mirror):
-        from runner.run.plugin_interruption import PluginLimits
-
-        limits = PluginLimits(job, stop, partial(_give_up, job, header, book, number))
-    provider, ours = parts_of(job.mirror, header.plugins, limits)
-    claim = partial(_claim, job, book, held.directory)
-    check = partial(_check_place, job, held.directory)
-    means = pipeline.Means(provider, ours, held.inherited, stop, on_attempt, place.publish, claim, check, pause)
-    ending = pipeline.run(job, means)
-    place.clear()
-    if held.directory.problem:
-        what = f"cannot lock the directory: {held.directory.problem}. Only this worker's lock files protect it"
-        log(what, about=name, level=WARNING)
-    now = time.time()
-    left = None
-    if job.attempt:
-        identity = held.directory.identity
-        judged = {"refused": job.loss_refused, "counted": job.counted}
-        left = left_in(job.directory, identity, *job.found, **judged, on_disk=job.on_disk)
-    ending = ending._replace(left=left, unreached=ending.unreached and job.mirror.retry_after_failure > 0)
-    if _is_planned(StateLayout(job.machine.state_dir), name, seen):
-        ending = ending._replace(next_run_at=_next_run_at(job.mirror, book, header, ending, now))
-    book.end(number, name, ending, now)
-    for complaint in job.complaints:
-        log(complaint, about=name, level=WARNING)
-    ended = book.run(number) or ending  # the journal turns an interruption into `stopped` if an operator asked for it
-    level = INFO if ended.status in (SUCCESS, STOPPED) else ERROR
-    log(ended.status + (f": {ended.reason}" if ended.reason else ""), about=name, level=level)
-    return ending
-
-
-def _give_up(job: Job, header: Header, book: Journal, number: int, ending: Ending) -> None:
-    """Record the end of a run whose process ends right after this, in the middle of a plug-in's code."""
-    name, now = job.mirror.name, time.time()
-    log(f"{ending.status}: {ending.reason}", about=name, level=ERROR)
-    ending = ending._replace(next_run_at=_next_run_at(job.mirror, book, header, ending, now))
-    book.end(number, name, ending, now)
-    wakeup.send(header.run_dir, wakeup.COURIER)
-    # Its locks are still held, and a launched run waits a moment for them.
-    launch.want_tick(StateLayout(job.machine.state_dir), only_requested=book.was_requested(name))
-
-
-def _is_planned(layout: StateLayout, name: str, seen: plan.Stamp) -> bool:
-    """Return whether the plan still has the mirror, also under another name: a follow may have removed it meanwhile.
-
-    `seen` is the stamp of the plan that had it when the run began.
-    """
-    if plan.stamp_of(layout.plan) == seen:
-        return True
-    try:
-        with plan.opened(layout.plan) as opened:
-            if opened.has(name):
-                return True
-            from runner.journal import leftover_runs  # loaded here, since few mirrors leave their worker during a run
-
-            return not leftover_runs.find(opened, [name])
-    except SkipjackError:
-        return True
-
-
-def _next_run_at(mirror: Mirror, book: Journal, header: Header, ending: Ending, now: float) -> float | None:
-    state = schedule.count_failures(book.state(mirror.name), ending.status, unreached=ending.unreached)
-    ended = state._replace(status=ending.status, last_ended_at=now)
-    return schedule.next_run_at(plan.due(mirror), ended, schedule.rules_of(header), now)
 
 
 def _slots(book: Journal, header: Header, name: str) -> int:

@@ -9,7 +9,7 @@ from runner.base.mirror_paths import Paths
 from runner.base.state_dir import StateLayout
 from runner.plan import plan
 from runner.plan.plan import Header, Planned
-from runner.run import run
+from runner.run import active_run
 from schemas import sqlite_database
 from schemas.mirror_record import Mirror
 
@@ -57,11 +57,11 @@ def test_a_run_reads_the_plan_again_only_after_it_was_replaced(
 
     monkeypatch.setattr(plan.Plan, "has", counted)
 
-    assert run._is_planned(layout, "a", seen) and not read
+    assert active_run.is_planned(layout, "a", seen) and not read
 
     write(layout, "b")
-    assert not run._is_planned(layout, "a", seen)
-    assert run._is_planned(layout, "b", seen)
+    assert not active_run.is_planned(layout, "a", seen)
+    assert active_run.is_planned(layout, "b", seen)
     assert read[0] == "a" and read[-1] == "b"
 
 
