@@ -6,7 +6,7 @@ and never misses a change. `runner/overrides/override_store.py` adds what operat
 
 import _sqlite3 as sqlite3  # without dates and times, which each run and tick would load
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -332,12 +332,19 @@ class Journal:
             self.mirrors.update(mirror, {"probe": json.dumps(probe._asdict()), "probed_at": now})
             self.outbox.report(mirror, now)
 
-    def schedule(self, times: Mapping[str, float], now: float) -> None:
-        """Report when mirrors run next that had no next run, unless one has begun or an operator has acted since."""
+    def schedule(self, times: Mapping[str, float], new: Iterable[Subject], now: float) -> None:
+        """Report when mirrors run next, as decided at `now`, unless a run or an operator has come first since.
+
+        `new` are those of them without a state.
+        """
         with transaction(self._db):
+            for subject in new:
+                if self.mirrors.row(subject.name) is None:
+                    self.mirrors.put(subject, NONE)
+                    self.mirrors.show_override(subject.name)
             for mirror, at in times.items():
                 row = self.mirrors.row(mirror)
-                if row and row["next_run_at"] is None and row["status"] not in WITHOUT_NEXT_RUN:
+                if row and row["status"] not in WITHOUT_NEXT_RUN and (row["last_ended_at"] or 0.0) <= now:
                     self.mirrors.update(mirror, {"next_run_at": at})
                     self.outbox.report(mirror, now)
 

@@ -34,6 +34,8 @@ A time further in the future than this was set by a wrong clock: small correctio
 """
 
 _DAY = 86400
+_SAME = 1.0
+"""Times that differ by fewer seconds are the same next run."""
 _NEVER = float("inf")
 _CUT_OFF = frozenset({INTERRUPTED, STOPPED, LAUNCH_FAILED})
 _FORCED, _REQUESTED, _SCHEDULED = 0, 1, 2
@@ -133,12 +135,16 @@ class Outlook(NamedTuple):
 
 class Decision(NamedTuple):
     """The mirrors to launch now, those that must wait for a slot, those to stop because their sync window has closed,
-    and when something changes by itself (None: unknown)."""
+    and when something changes by itself (None: unknown).
+
+    `next_runs` has the next run of each mirror whose reports have none or another one, although it is scheduled.
+    """
 
     launch: list[str]
     wait: list[str]
     wake_at: float | None
     stop: list[str]
+    next_runs: dict[str, float]
 
 
 _NO_REQUEST = OperatorRequest()
@@ -276,23 +282,19 @@ def outlook(mirror: Due, world: World, now: float) -> Outlook:
     return Outlook(AFTER, None, others) if others else Outlook(DUE, at)
 
 
-def unreported(mirrors: Iterable[Due], world: World, now: float) -> dict[str, float]:
-    """Return when mirrors run next whose reports have no next run, although they are scheduled and had one before.
+def _unreported(waits: Outlook, state: State | None, now: float) -> float | None:
+    """Return when a mirror runs next, if its reports have no next run or another one; None if that is not known.
 
-    Such mirrors came back to this worker, or are not paused or disabled any more. Nothing is planned on a held worker.
+    Such a mirror never ran, came back to this worker, is not paused or disabled any more, or has another schedule.
     """
-    if world.rules.held:
-        return {}
-    found: dict[str, float] = {}
-    for mirror in mirrors:
-        state = world.states.get(mirror.name)
-        if state is not None and state.next_run_at is None and state.status not in WITHOUT_NEXT_RUN:
-            waits = outlook(mirror, world, now)
-            if waits.kind in (DUE, AFTER):
-                found[mirror.name] = now
-            elif waits.at is not None:  # else it is paused or disabled, or never opens
-                found[mirror.name] = waits.at
-    return found
+    if state is not None and state.status in WITHOUT_NEXT_RUN:
+        return None
+    known = state.next_run_at if state is not None else None
+    if waits.kind in (DUE, AFTER):
+        return now if known is None or known > now else None
+    if waits.at is None or (known is not None and abs(known - waits.at) < _SAME):  # it is held, or never opens
+        return None
+    return waits.at
 
 
 def _begin(mirror: Due, rules: Rules, at: float) -> float | None:
@@ -342,9 +344,14 @@ def decide(mirrors: Iterable[Due], world: World, now: float, *, only_requested: 
     """
     due: list[tuple[int, float, str, tuple[str, ...]]] = []
     stop: list[str] = []
+    next_runs: dict[str, float] = {}
     wake_at = _NEVER
     for mirror in mirrors:
-        kind, at, _others = outlook(mirror, world, now)
+        waits = outlook(mirror, world, now)
+        kind, at, _others = waits
+        next_run = _unreported(waits, world.states.get(mirror.name), now)
+        if next_run is not None and not world.rules.held:  # on a held worker nothing is planned
+            next_runs[mirror.name] = next_run
         if kind == DUE:
             rank = _rank(world.operator_requests.get(mirror.name, _NO_REQUEST))
             if rank < _SCHEDULED or not only_requested:
@@ -358,7 +365,7 @@ def decide(mirrors: Iterable[Due], world: World, now: float, *, only_requested: 
     # All states and not only those of `mirrors`: runs of mirrors that this worker no longer has hold slots as well.
     busy = sum(_takes_slot(state, now) for state in world.states.values())
     launch, wait = _share_out([] if world.rules.held else sorted(due), world.rules.slots - busy)
-    return Decision(launch, wait, None if wake_at == _NEVER else wake_at, stop)
+    return Decision(launch, wait, None if wake_at == _NEVER else wake_at, stop, next_runs)
 
 
 def _takes_slot(state: State, now: float) -> bool:

@@ -3,7 +3,7 @@
 Kept apart from `tick.py`, since an idle tick must not load any of this.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from runner.base.state_dir import StateLayout
@@ -55,9 +55,8 @@ def work(layout: StateLayout, now: float, *, only_requested: bool = False) -> Cy
             book.give_reason_to_stop(ended, "its sync window is over")
             stopping.stop(layout, ended)
         taken = {*decision.launch, *decision.wait}
-        unreported = schedule.unreported(mirrors, world, now)
-        next_runs = {name: at for name, at in unreported.items() if name not in taken}
-        finished = _record_waiting(layout, opened, book, decision.wait, next_runs, now)
+        next_runs = {name: at for name, at in decision.next_runs.items() if name not in taken}
+        finished = _record_waiting(layout, opened, book, decision.wait, next_runs, states, now)
         if book.outbox.pending():
             wakeup.send(opened.header.run_dir, wakeup.COURIER)
         # Read again after the launches: the next-wake cache must have all runs whose supervisors have to live.
@@ -107,15 +106,25 @@ def _launch(
 
 
 def _record_waiting(
-    layout: StateLayout, opened: Plan, book: Journal, waiting: list[str], next_runs: Mapping[str, float], now: float
+    layout: StateLayout,
+    opened: Plan,
+    book: Journal,
+    waiting: list[str],
+    next_runs: Mapping[str, float],
+    known: Collection[str],
+    now: float,
 ) -> bool:
-    """Record the newly queued mirrors and times of next runs; return False if the rest was left to another tick."""
+    """Record the newly queued mirrors and times of next runs; return False if the rest was left to another tick.
+
+    Mirrors that are not `known` are new in the journal.
+    """
 
     def queue(names: list[str]) -> None:
         book.launch([], [Subject.of(each) for each in _planned(opened, names)], now)
 
     def schedule_next(names: list[str]) -> None:
-        book.schedule({name: next_runs[name] for name in names}, now)
+        new = [Subject.of(each) for each in _planned(opened, [name for name in names if name not in known])]
+        book.schedule({name: next_runs[name] for name in names}, new, now)
 
     return _in_parts(layout, waiting, queue) and _in_parts(layout, list(next_runs), schedule_next)
 

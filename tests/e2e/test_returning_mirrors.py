@@ -1,4 +1,4 @@
-"""A mirror that comes back to a worker shows on its page when it runs next, before it has run there again."""
+"""A page shows when a mirror runs next as soon as that is known: before its first run, or after it came back."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +49,23 @@ def shown(repository: ConfigRepository, manager: Manager, reporter: Worker) -> S
     found = Shown(manager)
     wait_until(lambda: found.next_run("m"), "it has a next run")
     return found
+
+
+def test_a_mirror_that_waits_for_its_first_run_or_has_another_schedule_shows_its_next_run(
+    repository: ConfigRepository, reporter: Worker, shown: Shown
+) -> None:
+    planned = shown.next_run("m")
+    assert planned is not None
+    new = MIRROR.replace("interval: 1d", 'cron: "0 0 29 2 *"')
+    repository.commit({"m.yml": MIRROR.replace("interval: 1d", "interval: 2d"), "new.yml": new}, "Change and add")
+
+    reporter.command("once")
+
+    shown.wait_for("m", planned + 86400)
+    wait_until(lambda: shown.next_run("new"), "the new mirror has a next run")
+    assert shown.copy("new")["status"] == "none"
+    wait_until(lambda: "not scheduled" not in shown.manager.page("mirrors/new.html"), "its page")
+    assert "-02-29 00:00" in shown.manager.page("mirrors/new.html")
 
 
 LEAVES: dict[str, Callable[[ConfigRepository, Worker], object]] = {

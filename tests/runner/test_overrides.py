@@ -317,7 +317,7 @@ def test_on_a_held_worker_each_due_mirror_waits_for_the_release() -> None:
     mirrors = [A, Due("b", HOUR)]
     world = World(Rules("w1", 9, held=True), {"a": DONE}, orders, frozenset("ab"))
 
-    assert decide(mirrors, world, NOW) == Decision([], [], NOW - 60 + HOUR, [])
+    assert decide(mirrors, world, NOW) == Decision([], [], NOW - 60 + HOUR, [], {})
     rows = {row.mirror: (row.waits_for, row.why) for row in rows_of(mirrors, world, NOW)}
     assert rows["a"] == ("later", "every 1h")
     assert rows["b"] == ("due", "waiting for `skipjack release`, requested by ada")
@@ -328,8 +328,9 @@ def test_a_tick_for_start_requests_leaves_out_mirrors_that_are_due_by_schedule()
     mirrors = [Due(name, HOUR) for name in "abcd"]
     world = World(Rules("w1", 1), {}, orders, frozenset("abcd"))
 
-    assert decide(mirrors, world, NOW, only_requested=True) == Decision(["c"], ["b"], None, [])
-    assert decide(mirrors, world, NOW) == Decision(["c"], ["b", "a", "d"], None, [])
+    due = dict.fromkeys("abcd", NOW)
+    assert decide(mirrors, world, NOW, only_requested=True) == Decision(["c"], ["b"], None, [], due)
+    assert decide(mirrors, world, NOW) == Decision(["c"], ["b", "a", "d"], None, [], due)
 
 
 def test_a_release_is_recorded_once(book: Journal) -> None:

@@ -1,4 +1,7 @@
-"""A tick reports when mirrors run next whose reports have lost that: they came back, or an override was lifted."""
+"""A tick reports when mirrors run next whose reports lack that or have another time.
+
+They never ran, came back, have another schedule, or an override was lifted.
+"""
 
 import time
 from pathlib import Path
@@ -16,7 +19,7 @@ from runner.plan.plan import Header, Planned
 from runner.subprocesses import launch
 from runner.tick import cycle
 from schemas.records import Mirror
-from schemas.states import DISABLED
+from schemas.states import DISABLED, NONE
 
 HOUR = 3600
 NEVER_RAN = Mirror("new", "w1", "command", "https://x.example/", cron="0 0 29 2 *", command="/bin/true")
@@ -40,7 +43,7 @@ class Site:
     def write_plan(self, *, held: bool = False) -> None:
         header = Header("w1", 0, "a" * 40, "a" * 40, "x", str(self.folder), held=held)
         paths = Paths(f"{self.folder}/m", str(self.folder), f"{self.folder}/log")
-        planned = [Planned(mirror, paths, "a" * 40) for mirror in (*self.mirrors, NEVER_RAN)]
+        planned = [Planned(mirror, paths, "a" * 40) for mirror in self.mirrors]
         plan.write(self.layout.plan, header, planned, {"new": self.now})
 
     def tick(self, **words: Any) -> cycle.CycleResult:
@@ -107,9 +110,51 @@ def test_a_run_or_an_operator_that_came_first_counts(tmp_path: Path) -> None:
         book.begin(None, subjects[0], site.now)
         override_store.override(book, subjects[1:], DISABLED, "ada", site.now)
 
-        book.schedule(dict.fromkeys(site.names, site.now), site.now)
+        book.schedule(dict.fromkeys(site.names, site.now), subjects, site.now)
 
     assert site.next_runs == [None, None]
+
+
+def test_a_run_that_ended_since_the_decision_counts(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    with journal.opened(site.layout.journal) as book:
+        book.schedule({"m000": site.now}, [], site.now - 61)
+    assert site.next_runs == [None]
+
+
+def test_a_mirror_that_waits_for_its_first_run_shows_when_that_is(tmp_path: Path) -> None:
+    site = Site(tmp_path, 0)
+    site.mirrors = [NEVER_RAN]
+    site.write_plan()
+    for _ in range(2):
+        site.tick()
+    with journal.opened(site.layout.journal) as book:
+        (status,) = book.statuses()
+    assert (status.mirror, status.status, status.upstream) == ("new", NONE, "https://x.example/")
+    assert status.next_run_at is not None
+    assert time.gmtime(status.next_run_at)[1:5] == (2, 29, 0, 0)
+    assert site.reports == 1
+
+
+def test_a_mirror_that_is_disabled_before_its_first_run_has_no_next_run(tmp_path: Path) -> None:
+    site = Site(tmp_path, 0)
+    with journal.opened(site.layout.journal) as book:
+        subject = Subject("new", "https://x.example/", True, "a" * 40)
+        override_store.override(book, [subject], DISABLED, "ada", site.now)
+        book.schedule({"new": site.now}, [subject], site.now)
+    assert site.next_runs == [None]
+
+
+def test_another_schedule_is_reported_once_at_the_next_tick(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.tick()
+    before = site.reports
+    for seconds in (7200, 1800, 1800):
+        site.mirrors = [site.mirrors[0]._replace(interval=seconds)]
+        site.write_plan()
+        site.tick()
+        assert site.next_runs == [site.now - 60 + seconds]
+    assert site.reports == before + 2
 
 
 def test_thousands_are_reported_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -364,7 +364,7 @@ def test_a_run_stopped_by_its_window_is_due_when_it_opens_again_and_has_not_fail
 def test_what_is_held_never_begins_by_itself(override: str) -> None:
     decision = decide([A], {"a": ended(9 * HOUR)}, requests={"a": OperatorRequest(override)})
 
-    assert decision == Decision([], [], None, [])
+    assert decision == Decision([], [], None, [], {})
     assert kind(A, None, OperatorRequest(override)) == HELD
 
 

@@ -1,5 +1,6 @@
 """What is due, at the edges: overlong rows of failures, wrong clocks, windows that never open, held workers."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from runner.plan.schedule import (
     retry_at,
 )
 from schemas.records import SyncWindows
-from schemas.states import FAILED, INTERRUPTED, LAUNCH_FAILED, QUEUED, SUCCESS, SYNCING
+from schemas.states import FAILED, INTERRUPTED, LAUNCH_FAILED, QUEUED, REFUSED, SUCCESS, SYNCING
 
 NOW = 1_800_000_000.0
 """A Friday, 2027-01-15, 08:00 UTC."""
@@ -176,8 +177,8 @@ def test_on_a_held_worker_no_mirror_begins_or_waits() -> None:
     assert (decision.launch, decision.wait) == ([], [])
 
 
-def test_a_mirror_that_came_back_gets_the_time_that_it_waits_for() -> None:
-    """In the order of the states: due, after another one, later, closed, never open, paused, queued, already known."""
+def test_a_mirror_whose_reports_lack_its_next_run_or_have_another_one_gets_the_time_that_it_waits_for() -> None:
+    """`known` and `overdue` have the right one; `faster` and `cron` have another schedule now, or never ran."""
     opens_later = SyncWindows(allowed=("10:00-11:00",))
     mirrors = [
         Due("due", HOUR),
@@ -187,21 +188,42 @@ def test_a_mirror_that_came_back_gets_the_time_that_it_waits_for() -> None:
         Due("never", HOUR, sync_windows=CLOSED_ALWAYS),
         Due("paused", HOUR),
         Due("queued", HOUR),
-        Due("known", HOUR),
-        Due("unknown", HOUR),
+        Due("known", DAY),
+        Due("slower", DAY),
+        Due("overdue", HOUR),
+        Due("faster", HOUR),
+        Due("cron", HOUR, cron="30 * * * *", since=NOW),
     ]
     ended = State(SUCCESS, NOW - 2 * HOUR, NOW - 2 * HOUR)
-    states = {mirror.name: ended for mirror in mirrors if mirror.name != "unknown"}
+    states = {mirror.name: ended for mirror in mirrors if mirror.name != "cron"}
     states |= {"b": State(SYNCING, NOW - HOUR), "queued": ended._replace(status=QUEUED)}
-    states["known"] = ended._replace(next_run_at=NOW + 5)
+    states["known"] = ended._replace(next_run_at=NOW + 22 * HOUR + 0.5)
+    states["slower"] = states["faster"] = ended._replace(next_run_at=NOW + 5)
+    states["overdue"] = ended._replace(next_run_at=NOW - 5)
     requests = {"paused": OperatorRequest("paused")}
     rules = RULES._replace(time_zone="UTC")
 
     def found(*, held: bool) -> dict[str, float]:
-        return schedule.unreported(mirrors, world(states, requests, rules._replace(held=held)), NOW)
+        return schedule.decide(mirrors, world(states, requests, rules._replace(held=held)), NOW).next_runs
 
     assert found(held=True) == {}
-    assert found(held=False) == {"due": NOW, "after": NOW, "later": NOW + 22 * HOUR, "closed": NOW + 2 * HOUR}
+    assert found(held=False) == {
+        "due": NOW, "after": NOW, "later": NOW + 22 * HOUR, "closed": NOW + 2 * HOUR, "slower": NOW + 22 * HOUR,
+        "faster": NOW, "cron": NOW + HOUR / 2,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [SUCCESS, FAILED, REFUSED])
+def test_the_next_run_that_the_end_of_a_run_reported_is_not_reported_again(status: str) -> None:
+    rules = RULES._replace(time_zone="Europe/Berlin", sync_windows=SyncWindows(allowed=("22:00-09:00",)))
+    for interval, cron, unreached in itertools.product((HOUR, 6 * HOUR, DAY), ("", "*/7 3-9 * * *"), (0, 1, 3)):
+        mirror = Due("a", interval, cron=cron, jitter=600, retry_after_failure=600)
+        ended = State(status, NOW - 90, NOW, failures=2, unreached=unreached)
+        at = schedule.next_run_at(mirror, ended, rules, NOW)
+        assert at is not None
+        states = {"a": ended._replace(next_run_at=at)}
+        for now in (NOW + 1, (NOW + at) / 2, at - 1, at + 1):
+            assert schedule.decide([mirror], world(states, rules=rules), now).next_runs == {}, (mirror, now - at)
 
 
 def test_a_world_has_the_facts_of_the_plan_and_the_journal(tmp_path: Path) -> None:
