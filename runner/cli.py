@@ -17,9 +17,9 @@ from runner.base.output import hush, log
 from runner.error_boundary import damage_behind, guarded
 from runner.install import command as install
 from schemas.errors import SkipjackError
+from schemas.subcommands import Subcommands, add_subcommand
 
 if TYPE_CHECKING:
-    from runner.install.command import Commands
     from schemas.records import RunnerSettings
 
 _QUIET = "print only warnings, errors and open tasks, since cron sends all output by mail"
@@ -104,12 +104,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: "Commands", name: str, words: str) -> argparse.ArgumentParser:
-    return commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
-
-
-def _with_settings(commands: "Commands", name: str, words: str) -> argparse.ArgumentParser:
-    parser = _command(commands, name, words)
+def _with_settings(commands: Subcommands, name: str, words: str) -> argparse.ArgumentParser:
+    parser = add_subcommand(commands, name, words)
     words = f"default: {SETTINGS}, or your own ~/.config/skipjack/runner.yml if it exists"
     parser.add_argument("--settings", type=Path, default=None, metavar="FILE", help=words)
     return parser
@@ -127,7 +123,7 @@ def _default_settings() -> Path:
     return own
 
 
-def _add_operator_commands(commands: "Commands") -> None:
+def _add_operator_commands(commands: Subcommands) -> None:
     verbs = {
         "start": "sync mirrors now, also paused and disabled ones",
         "stop": "stop the runs of mirrors, and pause these until they are started",
@@ -146,15 +142,15 @@ def _add_operator_commands(commands: "Commands") -> None:
         parser.set_defaults(command=_operator_command, verb=verb, force=False, reason="")
 
 
-def _add_policy(commands: "Commands") -> None:
-    kinds = _command(commands, "policy", "compare the policy of this machine with the definitions")
+def _add_policy(commands: Subcommands) -> None:
+    kinds = add_subcommand(commands, "policy", "compare the policy of this machine with the definitions")
     below = kinds.add_subparsers(required=True, metavar="ACTION")
     words = "print the entries that the worker's definitions need in policy.yml; changes nothing"
     _with_settings(below, "suggest", words).set_defaults(command=_suggest)
 
 
-def _add_container(commands: "Commands") -> None:
-    container = _command(commands, "container", "manage the images that mirrors are synced with")
+def _add_container(commands: Subcommands) -> None:
+    container = add_subcommand(commands, "container", "manage the images that mirrors are synced with")
     below = container.add_subparsers(required=True, metavar="ACTION")
     parser = _with_settings(below, "load", "load images into the store of the worker's podman or docker")
     parser.add_argument("file", metavar="FILE", help="an archive written by `podman save` or `docker save`")

@@ -6,28 +6,21 @@ Each start of `skipjack` imports this module, so imports stand inside the functi
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from runner.base.output import log, say
 from schemas.standard_streams import WARNING
-
-if TYPE_CHECKING:
-    from runner.install.command import Commands
+from schemas.subcommands import Subcommands, add_subcommand
 
 
-def add(commands: "Commands") -> None:
+def add(commands: Subcommands) -> None:
     """Add the commands to the parser."""
-    validate = _command(commands, "validate", "check a folder of mirror definitions")
+    validate = add_subcommand(commands, "validate", "check a folder of mirror definitions")
     words = "the folder of mirror definitions (default: %(default)s)"
     validate.add_argument("directory", nargs="?", default=".", type=Path, metavar="DIR", help=words)
     validate.add_argument("--json", action="store_true", help="print the problems as JSON")
     validate.set_defaults(command=_validate)
     _add_schema(commands)
     _add_import(commands)
-
-
-def _command(commands: "Commands", name: str, words: str) -> argparse.ArgumentParser:
-    return commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
 
 
 def _validate(arguments: argparse.Namespace) -> int:
@@ -60,8 +53,10 @@ def _validate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _add_schema(commands: "Commands") -> None:
-    parser = _command(commands, "schema", "print the schema of a kind of file for editors, or of a plug-in's keys")
+def _add_schema(commands: Subcommands) -> None:
+    parser = add_subcommand(
+        commands, "schema", "print the schema of a kind of file for editors, or of a plug-in's keys"
+    )
     words = "mirror, defaults or workers, with the keys of all plug-ins; or an installed plug-in, with its keys alone"
     parser.add_argument("kind", nargs="?", default="mirror", metavar="KIND", help=words)
     words = "the folder of mirror definitions, whose plug-ins are included (default: %(default)s)"
@@ -76,10 +71,10 @@ def _schema(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _add_import(commands: "Commands") -> None:
-    kinds = _command(commands, "import", "write mirror definitions from the configuration of another program")
+def _add_import(commands: Subcommands) -> None:
+    kinds = add_subcommand(commands, "import", "write mirror definitions from the configuration of another program")
     programs = kinds.add_subparsers(required=True, metavar="PROGRAM")
-    parser = _command(programs, "tunasync", "import the configuration of a tunasync worker")
+    parser = add_subcommand(programs, "tunasync", "import the configuration of a tunasync worker")
     parser.add_argument("file", metavar="FILE", help="the configuration of the tunasync worker")
     parser.add_argument("--into", default="mirrors", metavar="DIR", help="the folder to write (default: %(default)s)")
     parser.add_argument("--secrets", metavar="DIR", help="the folder for passwords on the machine of the worker")

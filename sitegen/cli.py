@@ -10,6 +10,7 @@ from schemas import ownership
 from schemas.errors import SkipjackError
 from schemas.release import version
 from schemas.standard_streams import INFO
+from schemas.subcommands import Subcommands, add_subcommand
 from sitegen import boundary, output
 
 if TYPE_CHECKING:
@@ -85,13 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    name: str,
-    summary: str,
-    function: object,
-) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+def _command(commands: Subcommands, name: str, words: str, function: object) -> argparse.ArgumentParser:
+    command = add_subcommand(commands, name, words)
     default = f"settings (default: ~/.config/skipjack/{DEFAULT_SETTINGS.name} if it exists, else {DEFAULT_SETTINGS})"
     command.add_argument("--settings", type=Path, default=None, metavar="FILE", help=default)
     command.set_defaults(command=function)

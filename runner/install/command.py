@@ -4,15 +4,15 @@ Each start of `skipjack` imports this module, so imports stand inside the functi
 """
 
 import argparse
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
+
+from schemas.subcommands import Subcommands, add_subcommand
 
 if TYPE_CHECKING:
     from runner.install.setup import Setup
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-
-def add(commands: Commands) -> None:
+def add(commands: Subcommands) -> None:
     """Add both commands to the parser."""
     install = _command(commands, "install", "install systemd units and start them; repeat it after each upgrade")
     install.add_argument(
@@ -29,8 +29,8 @@ def add(commands: Commands) -> None:
     uninstall.set_defaults(command=_uninstall, containers=False)
 
 
-def _command(commands: Commands, name: str, words: str) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+def _command(commands: Subcommands, name: str, words: str) -> argparse.ArgumentParser:
+    parser = add_subcommand(commands, name, words)
     parser.add_argument(
         "--settings", metavar="FILE", help="default: /etc/skipjack/runner.yml, or manager.yml with --manager"
     )
