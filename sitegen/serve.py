@@ -124,22 +124,19 @@ def _config(settings: ManagerSettings, gate: Gate, application: Front) -> uvicor
 class _ManagerServer(uvicorn.Server):
     """Checks deadlines and renews the certificate while it runs, and answers held requests first when it ends.
 
-    With TLS it accepts connections by itself, since uvicorn does not count those whose handshake is unfinished.
+    It accepts connections by itself, since uvicorn would let new clients wait while others keep it busy.
     """
 
     def __init__(self, config: uvicorn.Config, topics: Topics, gate: Gate, certificate: Certificate | None) -> None:
         super().__init__(config)
         self._topics = topics
         self._gate = gate
+        self._kind = connection_class(gate)
         self._certificate = certificate
         self._acceptor: Acceptor | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        if self.config.ssl is None or not sockets:
-            await super().startup(sockets)
-            supervised.ready()
-            return
-        [listener] = sockets
+        [listener] = sockets or []
         listener.setblocking(False)
         listener.listen(self.config.backlog)
         await super().startup([])
@@ -148,8 +145,7 @@ class _ManagerServer(uvicorn.Server):
         supervised.ready()
 
     def _connect(self) -> Connection:
-        kind = connection_class(self._gate)
-        return kind(config=self.config, server_state=self.server_state, app_state={})
+        return self._kind(config=self.config, server_state=self.server_state, app_state={})
 
     async def on_tick(self, counter: int) -> bool:
         if counter % _TICKS == 0:

@@ -1,7 +1,8 @@
-"""Accepts TLS connections and counts them from the start, before their handshake.
+"""Accepts connections: many in one turn of the event loop, and with TLS counted before their handshake.
 
-uvicorn sees a connection only after its handshake, for which it allows a minute. Until then the connection would count
-for no limit.
+uvicorn's own server accepts one in a turn. When thousands of connections are busy, a turn takes long, and a new client
+would wait for minutes. With TLS, uvicorn sees a connection only after its handshake, for which it allows a minute, and
+until then the connection would count for no limit.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ class Acceptor:
     """Accepts connections from a listening socket. Only for the event loop's thread."""
 
     def __init__(
-        self, listener: socket.socket, gate: Gate, context: ssl.SSLContext, connect: Callable[[], Connection]
+        self, listener: socket.socket, gate: Gate, context: ssl.SSLContext | None, connect: Callable[[], Connection]
     ) -> None:
         self._listener = listener
         self._gate = gate
@@ -70,12 +71,13 @@ class Acceptor:
                 self._here.remove_reader(self._listener)
                 self._pause = self._here.call_later(_PAUSE, self.start)
                 return
-            self._begin(accepted, peer[0])
+            self._begin(accepted, peer[0] if peer else "")  # a Unix socket has no address
 
     def _begin(self, accepted: socket.socket, host: str) -> None:
         accepted.setblocking(False)
         connection = self._connect()
-        if self._gate.enter(connection, host) is not None:
+        # Without TLS the connection enters the gate by itself, and tells the client why it is rejected.
+        if self._context and self._gate.enter(connection, host) is not None:
             self._gate.leave(connection)
             accepted.close()  # without a handshake the client could not read an error
             return
@@ -89,7 +91,7 @@ class Acceptor:
                 partial(_same, connection),
                 accepted,
                 ssl=self._context,
-                ssl_handshake_timeout=self._gate.limits.read_timeout,
+                ssl_handshake_timeout=self._gate.limits.read_timeout if self._context else None,
             )
         # Only then: after the handshake the connection leaves the gate itself.
         except (OSError, asyncio.CancelledError):

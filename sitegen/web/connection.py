@@ -111,7 +111,7 @@ class _LimitedConnection(HttpToolsProtocol):
             if is_busy or pieces >= (TURN_IN_CHUNKS if self._is_chunked and not self._in_head else TURN):
                 self._transport().hold()
                 if not is_busy:
-                    self._here.call_soon(self._feed)
+                    self.gate.soon(self._feed)
                 return
             start, self._place = self._place, _end_of_piece(self._held, self._place)
             self._take(self._held[start : self._place])
@@ -188,7 +188,7 @@ class _LimitedConnection(HttpToolsProtocol):
         elif not self._is_whole:
             self._read_by = self._now_and_patience()  # the rest is not needed, but skipping it costs little
         elif self._held:
-            self._here.call_soon(self._feed)
+            self.gate.soon(self._feed)
 
     def is_at_work(self) -> bool:
         """Return whether a request has no complete response yet."""

@@ -3,7 +3,9 @@
 It knows nothing of HTTP: each connection of `sitegen.web.connection` enters, leaves and has its own deadlines.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from schemas.records import ClientLimits
@@ -18,6 +20,11 @@ TOO_MANY, TOO_MANY_OF_ADDRESS, TOO_LARGE, TOO_SLOW, MALFORMED, NOT_READ = (
 MOST_LINGERING = 50
 """Rejected connections that may stay open until the client has read the error. They are open files beyond the limit of
 connections, so in a flood the others are closed at once."""
+
+
+AT_ONCE = 16
+"""Connections with further input that get a turn in one turn of the event loop. The others wait, since thousands of
+them would make it so long that a new client, which needs several, waits for minutes."""
 
 
 class Deadlines(Protocol):
@@ -38,6 +45,8 @@ class Gate:
         self._open: dict[Deadlines, str | None] = {}
         self._of_address: dict[str, int] = {}
         self._lingering: set[Deadlines] = set()
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._is_due = False
 
     @property
     def count(self) -> int:
@@ -92,6 +101,24 @@ class Gate:
             return False
         self._lingering.add(connection)
         return True
+
+    def soon(self, turn: Callable[[], None]) -> None:
+        """Call a function of a connection in one of the next turns of the event loop, in the order of these calls."""
+        self._waiting.append(turn)
+        self._call_waiting_soon()
+
+    def _call_waiting_soon(self) -> None:
+        if self._waiting and not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._call_waiting)
+
+    def _call_waiting(self) -> None:
+        self._is_due = False
+        try:
+            for _ in range(min(AT_ONCE, len(self._waiting))):
+                self._waiting.popleft()()
+        finally:
+            self._call_waiting_soon()
 
     def check_deadlines(self, now: float) -> None:
         """Close every connection whose deadline has passed; `now` is of the event loop's clock."""

@@ -1,14 +1,18 @@
 """The limits of a client without a token: memory, connections, and turns of the event loop."""
 
+import asyncio
 import gzip
 import json
 import re
 import socket
+import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +25,7 @@ from sitegen.web import connection as connection_module
 from sitegen.web import server_check
 from sitegen.web.addresses import networks
 from sitegen.web.connection import CHUNKS, Connection, connection_class
-from sitegen.web.gate import MOST_LINGERING, Gate
+from sitegen.web.gate import AT_ONCE, MOST_LINGERING, Gate
 from sitegen.web.limits import RateLimit
 from sitegen.web.server_check import TESTED, check_server
 from tests.sitegen.kit import PATIENCE, Manager, wait_for
@@ -129,6 +133,75 @@ def test_many_requests_in_one_packet_are_answered_in_order(tmp_path: Path) -> No
         connection.sendall(data + LAST)
         found = re.findall(rb"unknown mirror (m\d+)", everything(connection))
     assert [f"/api/v1/mirrors/{name.decode()}" for name in found] == paths
+
+
+def test_further_pipelined_requests_wait_until_the_gate_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting: list[Any] = []
+    with answering(tmp_path) as (manager, gate), connected(manager) as connection:
+        monkeypatch.setattr(gate, "soon", waiting.append)
+        connection.sendall(PING + LAST)
+        wait_for(lambda: waiting, "the first is answered")
+        [turn] = waiting
+        assert connection.recv(65536).count(b"HTTP/1.1 200 ") == 1
+        turn.__self__._here.call_soon_threadsafe(turn)
+        assert everything(connection).count(b"HTTP/1.1 200 ") == 1
+
+
+def test_few_connections_get_a_turn_in_one_turn_of_the_loop() -> None:
+    """Else thousands of connections with pipelined requests would keep new clients waiting for a minute."""
+    called: list[int] = []
+
+    def turn(number: int) -> None:
+        called.append(number)
+        if number == 1:
+            raise ValueError("the others get their turn")
+        if number == 2:
+            gate.soon(partial(turn, 99))
+
+    async def calls() -> list[int]:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+        for number in range(2 * AT_ONCE):
+            gate.soon(partial(turn, number))
+        counts = []
+        while len(called) < 2 * AT_ONCE + 1:
+            await asyncio.sleep(0)
+            counts.append(len(called))
+        return counts
+
+    gate = Gate(ClientLimits())
+    counts = asyncio.run(calls())
+    assert called == [*range(2 * AT_ONCE), 99]
+    assert max(after - before for before, after in pairwise([0, *counts])) <= AT_ONCE
+
+
+def test_many_connections_are_accepted_in_one_turn_of_the_loop(tmp_path: Path) -> None:
+    """uvicorn's own server accepts one, which is too few when the other connections make each turn long."""
+    with answering(tmp_path) as (manager, gate), ExitStack() as stack:
+        manager.session.close()
+        wait_for(lambda: gate.count == 0, "the session is gone")
+        counts: list[int] = []
+        held, free = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            held.set()
+            free.wait(PATIENCE)
+            count()
+
+        def count() -> None:
+            counts.append(gate.count)
+            if counts[-1] < 51:
+                here.call_soon(count)
+
+        stack.enter_context(connected(manager))
+        wait_for(lambda: gate.count == 1, "it is accepted")
+        here = next(iter(gate._open))._here
+        here.call_soon_threadsafe(hold)
+        assert held.wait(PATIENCE)
+        for _ in range(50):
+            stack.enter_context(connected(manager))  # the kernel accepts them
+        free.set()
+        wait_for(lambda: counts and counts[-1] == 51, "all are accepted")
+    assert max(after - before for before, after in pairwise(counts)) > 25
 
 
 def test_one_address_cannot_take_all_connections(tmp_path: Path) -> None:
