@@ -133,8 +133,8 @@ class Git:
         return head[1] if head else None
 
     def _ask(self, url: str, *words: str) -> str:
-        """Run git with `{url}` replaced by a remote address; its password is passed in the environment."""
-        address, environment = _without_password(url)
+        """Run git with `{url}` replaced by a remote address; its user and password are passed in the environment."""
+        address, environment = _without_user(url)
         self._environment = _ENVIRONMENT | environment
         return self.run(*(address if word == "{url}" else word for word in words))
 
@@ -191,30 +191,30 @@ def _found(program: str) -> str:
     return os.path.abspath(path) if path else program  # noqa: PTH100 - links stay
 
 
-def _without_password(url: str) -> tuple[str, dict[str, str]]:
-    """Return the address without user and password, if it has both, and an environment that passes them to git.
+def _without_user(url: str) -> tuple[str, dict[str, str]]:
+    """Return the address without user and password, and an environment that passes them to git.
 
-    Every user of the machine can read command lines.
+    Every user of the machine can read command lines, and a user name alone may be a token.
     """
     try:
         parts = urlsplit(url)
         server = parts.netloc.rpartition("@")[2]
     except ValueError:
         return url, {}
-    if parts.scheme not in ("http", "https") or parts.password is None:
+    if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
         return url, {}
-    helper = f"credential.{parts.scheme}://{server}.helper"
-    environment = {
-        _USER: unquote(parts.username or ""),
-        _PASSWORD: unquote(parts.password),
-        "GIT_CONFIG_COUNT": "2",
+    user, password = unquote(parts.username or ""), parts.password
+    place, secrets = f"credential.{parts.scheme}://{server}", {}
+    if password is None:  # git asks the user's helpers for it
+        settings = [(f"{place}.username", user)]
+    else:
         # An empty helper removes those of the user's settings, which git would ask first.
-        "GIT_CONFIG_KEY_0": helper,
-        "GIT_CONFIG_VALUE_0": "",
-        "GIT_CONFIG_KEY_1": helper,
-        "GIT_CONFIG_VALUE_1": _HELPER,
-    }
-    return urlunsplit(parts._replace(netloc=server)), environment
+        settings = [(f"{place}.helper", ""), (f"{place}.helper", _HELPER)]
+        secrets = {_USER: user, _PASSWORD: unquote(password)}
+    environment = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (key, value) in enumerate(settings):
+        environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return urlunsplit(parts._replace(netloc=server)), environment | secrets
 
 
 def _reason(done: GitResult) -> str:

@@ -273,12 +273,13 @@ class ProtectedRepository(http.server.SimpleHTTPRequestHandler):
     """Serves a bare repository with a password, and checks every command line meanwhile."""
 
     seen: ClassVar[set[str]] = set()
+    credentials = "some body:p@s/s'3cret\"$(id)"
 
     def do_GET(self) -> None:
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
                 self.seen.add(path.read_bytes().decode(errors="replace").replace("\0", " "))
-        wanted = base64.b64encode(b"some body:p@s/s'3cret\"$(id)").decode()
+        wanted = base64.b64encode(self.credentials.encode()).decode()
         if self.headers["Authorization"] == f"Basic {wanted}":
             return super().do_GET()
         self.send_response(401)
@@ -309,6 +310,28 @@ def test_a_password_in_the_address_is_on_no_command_line(origin: Origin, private
     assert revision.commit == origin.git("rev-parse", "HEAD")
     assert any("remote-http" in words for words in ProtectedRepository.seen), "it was looked at while git was at work"
     assert not [words for words in ProtectedRepository.seen if "3cret" in words]
+
+
+@pytest.mark.parametrize("address", ["http://t0ken@", "http://t0ken:@", "http://t0%6Ben@"])
+def test_a_token_as_the_user_is_on_no_command_line(
+    origin: Origin, private: str, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setattr(ProtectedRepository, "credentials", "t0ken:")
+    ProtectedRepository.seen.clear()
+    assert fetch(Repository(address + private, timeout=300), origin.checkout).files
+    assert any("remote-http" in words for words in ProtectedRepository.seen), "it was looked at while git was at work"
+    assert not [words for words in ProtectedRepository.seen if "t0ken" in words or "t0%6Ben" in words]
+
+
+def test_a_credential_helper_of_the_user_is_asked_for_the_password_of_a_user(
+    origin: Origin, private: str, home: Path
+) -> None:
+    store = "store --file=" + str(home / "stored")
+    (home / "stored").write_text(
+        f"http://other:wrong@{private}\nhttp://some%20body:p%40s%2Fs%273cret%22%24%28id%29@{private}\n"
+    )
+    (home / ".gitconfig").write_text(f"[credential]\n helper = {store}\n useHttpPath = true\n")
+    assert fetch(Repository(f"http://some%20body@{private}", timeout=300), origin.checkout).files
 
 
 def test_a_credential_helper_of_the_user_is_used(origin: Origin, private: str, home: Path) -> None:
