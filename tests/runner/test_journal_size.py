@@ -3,7 +3,8 @@
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,15 +30,21 @@ def of_an_earlier_release(path: str) -> None:
     connection.close()
 
 
-def offline_for_long(book: Journal) -> None:
-    """Some 10 MiB of failed runs that were not reported yet."""
-    book._db.execute("PRAGMA synchronous=OFF")  # it is the size that matters here
-    with book.together():
-        for number in range(1000):
-            subject = Subject(f"m{number % 50}", "x", True, "a" * 40)
-            run = book.begin(None, subject, float(number))
-            assert run is not None
-            book.end(run, subject.name, Ending("failed", log_tail="x" * 5000), float(number))
+@contextmanager
+def after_an_outage(path: str, *, earlier: bool = False) -> Iterator[Journal]:
+    """Open a journal, of an earlier release or not, in which some 10 MiB of reports were acknowledged at once."""
+    if earlier:
+        of_an_earlier_release(path)
+    with journal.opened(path) as book:
+        book._db.execute("PRAGMA synchronous=OFF")  # it is the size that matters here
+        with book.together():
+            for number in range(1000):
+                subject = Subject(f"m{number % 50}", "x", True, "a" * 40)
+                run = book.begin(None, subject, float(number))
+                assert run is not None
+                book.end(run, subject.name, Ending("failed", log_tail="x" * 5000), float(number))
+        book.outbox.acknowledge(book.outbox.newest())
+        yield book
 
 
 def size(path: str) -> int:
@@ -53,11 +60,7 @@ def is_sound(path: str) -> bool:
 
 @pytest.mark.parametrize("earlier", [False, True])
 def test_a_journal_shrinks_when_a_week_of_reports_was_acknowledged(path: str, earlier: bool) -> None:
-    if earlier:
-        of_an_earlier_release(path)
-    with journal.opened(path) as book:
-        offline_for_long(book)
-        book.outbox.acknowledge(book.outbox.newest())
+    with after_an_outage(path, earlier=earlier) as book:
         book._db.execute("DELETE FROM run WHERE id < 950")
         before, states = size(path), book.states()
         assert before > 8 * MIB
@@ -88,11 +91,8 @@ def test_a_little_unused_space_is_kept(path: str) -> None:
 def test_an_earlier_releases_journal_that_would_take_long_to_write_is_left_as_it_is(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    of_an_earlier_release(path)
     monkeypatch.setattr(unused_space, "REWRITTEN", MIB // 8)
-    with journal.opened(path) as book:
-        offline_for_long(book)
-        book.outbox.acknowledge(book.outbox.newest())
+    with after_an_outage(path, earlier=True) as book:
         book._db.execute("DELETE FROM run WHERE id < 700")
         book._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         before = size(path)
@@ -105,11 +105,7 @@ def test_an_earlier_releases_journal_that_would_take_long_to_write_is_left_as_it
 def test_without_space_on_the_disk_nothing_is_returned_and_nothing_damaged(
     path: str, monkeypatch: pytest.MonkeyPatch, earlier: bool
 ) -> None:
-    if earlier:
-        of_an_earlier_release(path)
-    with journal.opened(path) as book:
-        offline_for_long(book)
-        book.outbox.acknowledge(book.outbox.newest())
+    with after_an_outage(path, earlier=earlier) as book:
         states = book.states()
         monkeypatch.setattr(unused_space, "_free_on_disk", lambda _connection: 4096)
         book.give_back()
@@ -131,11 +127,7 @@ with journal.opened(sys.argv[1]) as book:
 
 @pytest.mark.parametrize("earlier", [False, True])
 def test_others_go_on_writing_meanwhile(path: str, earlier: bool) -> None:
-    if earlier:
-        of_an_earlier_release(path)
-    with journal.opened(path) as book:
-        offline_for_long(book)
-        book.outbox.acknowledge(book.outbox.newest())
+    with after_an_outage(path, earlier=earlier) as book:
         writers = [
             subprocess.Popen([sys.executable, "-c", WRITER, path, str(number)], stderr=subprocess.PIPE)
             for number in range(4)
