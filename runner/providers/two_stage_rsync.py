@@ -4,10 +4,10 @@ So clients that read an index during a sync find every file that it names. Debia
 profiles here are its filters.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from runner.plugin_api import Command, Job
-from runner.providers import deletion_guard, rsync, rsync_words
+from runner.providers import deletion_guard, rsync, rsync_words, stage_filters
 from runner.providers.deletion_names import Errors
 from schemas.mirror_record import Mirror
 
@@ -37,7 +37,8 @@ _PARTIAL = 23
 def commands(job: Job) -> Iterator[Command]:
     """Yield both stages. A mirror's options apply to both, except that the first stage deletes nothing.
 
-    The order of filters is tunasync's: the profile, the mirror's options, its pattern file.
+    The order of filters is tunasync's: the profile, the mirror's options, its pattern file. So that the mirror's
+    filters hold in both stages, an include of the profile that would hide one is left out (`stage_filters`).
     """
     deletion_guard.begin(job)
     first = rsync.invocation(job, _first_options(job.mirror))
@@ -67,14 +68,15 @@ def _first_options(mirror: Mirror) -> tuple[str, ...]:
     base, own = rsync.begin(mirror), rsync.own(mirror)
     begin = (*rsync_words.for_first_stage(base), *rsync_words.resuming((*base, *own)))
     ends = (*rsync.connection(mirror), *rsync.exclusions(mirror))
-    return (*begin, *_filters(mirror), *rsync_words.for_first_stage(own), *ends)
+    return (*begin, *_filters(mirror, (*own, *ends)), *rsync_words.for_first_stage(own), *ends)
 
 
 def _full_options(mirror: Mirror) -> tuple[str, ...]:
     return (*rsync.begin(mirror), *rsync.own(mirror), *rsync.connection(mirror), *rsync.exclusions(mirror))
 
 
-def _filters(mirror: Mirror) -> tuple[str, ...]:
+def _filters(mirror: Mirror, own: Sequence[str]) -> tuple[str, ...]:
+    """Return the rules of the profile, without includes that would hide an exclude of the mirror's own options."""
     profile = mirror.stage1_profile
     rules = PROFILES[profile] if isinstance(profile, str) else profile
-    return tuple(f"--filter={rule}" for rule in rules)
+    return tuple(f"--filter={rule}" for rule in stage_filters.without_hiding(rules, own))

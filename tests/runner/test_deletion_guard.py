@@ -1066,3 +1066,28 @@ def test_a_filter_of_the_mirror_applies_to_both_stages(site: Site, key: str) -> 
     files = {path.name for path in site.directory.rglob("*")}
     assert "x_amd64.deb" in files
     assert not files & {"x_armel.deb", "binary-armel"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rsync_options": ("--exclude=by-hash/",)},
+        {"rsync_options_extra": ("--include=*.deb", "--filter=- /dists/*/by-hash")},
+        {"exclude_file": "+ *.deb\n# old\nby-hash/\n"},
+        {"exclude_file": "+ /dists/\n+ /dists/x/\n+ /pool/\n- by-hash\n- /*/\n"},
+    ],
+    ids=["option", "rule", "file", "list"],
+)
+def test_no_include_of_the_profile_overrides_an_exclude_of_the_mirror(
+    site: Site, tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    grow(site.upstream, {"pool/a.deb": "a", "dists/x/by-hash/a": "a", "dists/x/Packages": "a"})
+    if "exclude_file" in fields:
+        (tmp_path / "patterns").write_text(fields["exclude_file"])
+        fields = {"exclude_file": str(tmp_path / "patterns")}
+
+    assert site.sync(provider="two-stage-rsync", **fields).status == "success"
+
+    found = tree(site.directory)
+    assert {"pool/a.deb", "dists/x/Packages"} <= found.keys()
+    assert "dists/x/by-hash" not in found
