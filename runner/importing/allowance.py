@@ -14,7 +14,16 @@ from runner.base.mirror_paths import Paths, lies_below, lies_in, paths_of
 from runner.containers import container_policy
 from runner.hooks.container import host_side
 from runner.policy import env_policy, rsync_policy
-from runner.policy.policy import SSH, allows_ssh, denied_hooks, is_covered, program_lines, starts_ssh, violations
+from runner.policy.policy import (
+    SSH,
+    allows_ssh,
+    denied_hooks,
+    gets_facts,
+    is_covered,
+    program_lines,
+    starts_ssh,
+    violations,
+)  # fmt: skip
 from runner.subprocesses import spawn
 from schemas.config.upstreams import daemon_host
 from schemas.records import DEFAULT, Bound, Mirror, Policy, RunnerSettings
@@ -173,7 +182,7 @@ def _of_env(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
 
 def _of_facts(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
     """Yield variables for programs of the machine whose upstream or path is more than plain words."""
-    if next(program_lines(mirror), None):
+    if gets_facts(mirror):
         for key, entry in env_policy.facts(mirror, base):
             yield Allowance("allowed_env", entry, key, key)
 

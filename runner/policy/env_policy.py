@@ -43,7 +43,8 @@ def violations(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
 
 def _in_container(name: str, value: str, policy: Policy) -> Iterator[Violation]:
     entries = policy_lists.container_env_entries(policy)
-    if not any(_matches(name, entry.name) and _matches(value, entry.value or "*") for entry in entries):
+    found = [entry.value for entry in entries if _matches(name, entry.name)]
+    if not any(pattern is None or _matches(value, pattern) for pattern in found):
         yield f"`env` sets {name}, which this machine does not allow.", _ASK.format(name, "allowed_container_env")
 
 

@@ -52,7 +52,7 @@ def violations(
     yield from _programs(mirror, paths, policy, judges)
     yield from file_policy.password_violations(mirror, known)
     yield from env_policy.violations(mirror, policy)
-    if mirror.provider not in PROVIDERS or next(program_lines(mirror), None):  # programs of the machine get the facts
+    if gets_facts(mirror):
         yield from env_policy.fact_violations(mirror, policy)
     yield from rsync_policy.violations(mirror, paths.directory, policy, judges)
     if mirror.exclude_file and _only_shows_exclude_file(mirror):
@@ -143,6 +143,11 @@ def program_lines(mirror: Mirror) -> Iterator[tuple[str, list[str]]]:
         yield "command", [mirror.command] if mirror.provider in RSYNC_PROVIDERS else shlex.split(mirror.command)
     for key in EXEC_KEYS:
         yield from ((key, shlex.split(line)) for line in getattr(mirror, key))
+
+
+def gets_facts(mirror: Mirror) -> bool:
+    """Return whether programs of the machine get the facts of a definition as variables."""
+    return mirror.provider not in PROVIDERS or next(program_lines(mirror), None) is not None
 
 
 def is_covered(program: str, policy: Policy) -> bool:

@@ -131,6 +131,9 @@ def test_variables_of_containers_have_a_list_of_their_own() -> None:
     for name in ("PATH", "HOME", "LD_PRELOAD", "BASH_ENV"):
         assert f"`env` sets {name}" in told(policy, env={name: "x"}, **CONTAINER)
     assert told(policy._replace(allowed_container_env=("PATH",)), env={"PATH": "/bin"}, **CONTAINER) == ""
+    for entry, value, is_allowed in (("A=", "", True), ("A=", "x", False), ("A=x", "x", True), ("A=x", "", False)):
+        limited = policy._replace(allowed_container_env=(entry,))
+        assert (told(limited, env={"A": value}, **CONTAINER) == "") is is_allowed, entry
 
 
 def test_an_upstream_over_ssh_needs_ssh_in_programs() -> None:
@@ -235,6 +238,7 @@ SHELL_PROBE = {"upstream": "h.example:/x/", "freshness": FreshnessFile("trace")}
         {"rsync_override": ("-aX",), "rsync_override_only": True},
         {"env": {"A": "x"}}, {"env": {"A": "$x"}}, {"env": {"A": "$x"}} | CONTAINER,
         SCRIPT | {"command": "/opt/x", "upstream": "https://h.example/$x"},
+        {"provider": "plug-in", "upstream": "https://h.example/$x"}, {"provider": "plug-in", "upstream": "/x/"},
         CONTAINER | {"docker_volumes": ("/data/x:/x",), "docker_options": ("--tmpfs=/x", "--init")},
         CONTAINER | {"docker_options": ("--network=host", "--network=mirrors")},
     ],
