@@ -15,10 +15,18 @@ _LOOKED_AT = 2560
 _SECRET = 1001
 """Characters of the longest user name with a password that is found."""
 
-_PASSWORD = re.compile(r"(?:(?<=//)[^/\s?#@:]{0,500}|[A-Za-z0-9._+%-]{0,500}):(?!//)(?:\\.|[^\\\"]){0,500}@", re.DOTALL)
-"""A user name and a password in an address, however malformed the rest of it is.
+_NAMED = r"(?:(?<=//)[^/\s?#@:]{0,500}|[A-Za-z0-9._+%-]{0,500}):(?!//)"
+_PASSWORD = re.compile(_NAMED + r".{0,500}@", re.DOTALL)
+"""A user name and a password in an address, however malformed the rest of it is."""
 
-A quotation mark ends it unless it is escaped, since messages quote JSON as well."""
+_PASSWORD_IN_JSON = re.compile(_NAMED + r"(?:\\.|[^\\\"]){0,500}@", re.DOTALL)
+"""The same in JSON, where a quotation mark ends it unless it is escaped."""
+
+_SCHEME = r"\s*[A-Za-z][A-Za-z0-9+.-]*://"
+_QUERY = re.compile(rf"\A({_SCHEME}[^?#;]*[?#;]).*", re.DOTALL)
+"""A value that is an address: its query, fragment or parameters end where it ends, also if they contain a space."""
+
+_QUERY_IN_JSON = re.compile(rf'("{_SCHEME}[^?#;"\\]*[?#;])(?:\\.|[^"\\])*', re.DOTALL)
 
 
 def printable(text: str) -> str:
@@ -26,13 +34,16 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
-_USER = re.compile(r"(?<=://)[^/\s?#@:]*@")
+_USER = re.compile(r"(?<=://)[^/?#:]*@")
 """A user name without a password: forges accept a token there, object stores an access key."""
 
 
 def shown(text: str) -> str:
     """Return a value from a file as text for a message: printable, short, with the secrets of addresses masked."""
-    safe = without_queries(_USER.sub("***@", _PASSWORD.sub("***@", text[:_LOOKED_AT])))
+    is_json = text[:1] in ('"', "[", "{")
+    password, query = (_PASSWORD_IN_JSON, _QUERY_IN_JSON) if is_json else (_PASSWORD, _QUERY)
+    safe = _USER.sub("***@", password.sub("***@", text[:_LOOKED_AT]))
+    safe = without_queries(query.sub(r"\1***", safe))
     if len(text) > _LOOKED_AT:  # the end may be a part of a secret
         safe = f"{safe[:-_SECRET]}…"
     return printable(safe if len(safe) <= _LONGEST else safe[: _LONGEST - 1] + "…")

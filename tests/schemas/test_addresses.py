@@ -322,6 +322,29 @@ def test_no_sign_ends_the_secret_in_an_address_of_a_definition(key: str, sign: s
     assert "s3cret" not in said
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        'rsync://u:a"s3cret@h/m/', 'u:a"s3cret@h::m/', 'ssh://u:a"s3cret@h:99999/x', "https://h/x?t=a s3cret",
+        "https://h/x#a s3cret", "https://h/x;a s3cret", "https://a@s3cret@h/x", "https://a s3cret@h/x",
+        "https:/u:a'\"s3cret@h/x", "//u:s3cret@h/x",
+    ],
+)  # fmt: skip
+def test_no_message_shows_a_part_of_a_secret(tmp_path: Path, address: str) -> None:
+    """Wherever a character that does not belong there would end it."""
+    written = json.dumps(address)
+    said = [reported(f"provider: rsync\nupstream: {written}")]
+    said += [reported(f"provider: command\ncommand: x\nupstream: https://h/\nhomepage: {written}")]
+    said += [reported(f"provider: command\ncommand: x\nupstream: https://h/\nenv: {{http_proxy: [x, {written}]}}")]
+    settings = tmp_path / "settings.yml"
+    for text in (f"{{url: {written}}}", written, f"[x, {written}]"):
+        settings.write_text(f"database: {text}\ntunasync: {{call: [{written}]}}\n")
+        with pytest.raises(SkipjackError) as caught:
+            load_manager(settings)
+        said.append(str(caught.value))
+    assert [each for each in said if "s3cret" in each or not each] == []
+
+
 @pytest.mark.parametrize("url", ["https://h/x/", "http://h", "https://h:8443/x", "https://[2001:db8::1]:80/"])
 def test_folders_on_web_servers_are_known(url: str) -> None:
     assert is_web(url)
