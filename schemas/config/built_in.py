@@ -13,8 +13,10 @@ from typing import Any
 from schemas.config.fragments import KEYS, Fragment
 from schemas.plugins import HOOK, PROVIDER
 
-_OWN_MEANING = frozenset({"command"})
-"""Keys that all built-in providers read, but each for its own purpose."""
+FOR_EACH_PROVIDER = frozenset(
+    {"upstream", "env", "success_exit_codes", "fail_on_match", "max_delete", "max_delete_floor", "max_delete_bytes"}
+)
+"""Keys that a run reads whatever the provider is: they have an effect with plug-ins and new providers as well."""
 
 
 @functools.cache
@@ -43,11 +45,10 @@ def kind_of(name: str) -> str | None:
 
 @functools.cache
 def _of_some_providers() -> frozenset[str]:
-    """Return the keys that a provider must know: no hook reads them, and the worker does not serve them for all."""
-    found = [frozenset(each[KEYS]) for each in _table()[PROVIDER].values()]
+    """Return the keys that a provider must know: no hook reads them, and no run does whatever the provider is."""
+    found = {key for each in _table()[PROVIDER].values() for key in each[KEYS]}
     of_hooks = {key for each in _table()[HOOK].values() for key in each[KEYS]}
-    for_all = frozenset.intersection(*found) - _OWN_MEANING
-    return frozenset().union(*found) - for_all - of_hooks
+    return frozenset(found - FOR_EACH_PROVIDER - of_hooks)
 
 
 def readers(key: str, others: Iterable[Fragment] = ()) -> tuple[str, ...] | None:

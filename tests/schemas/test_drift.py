@@ -206,8 +206,20 @@ def test_a_key_has_an_effect_with_the_providers_that_read_it() -> None:
     assert built_in.readers("size_pattern") == ("command",)
     assert built_in.readers("exclude_file") == ("rsync", "two-stage-rsync")
     assert {key for key in schema("mirror")["properties"] if built_in.readers(key) is None} >= {
-        "trace", "command", "fail_on_match", "success_exit_codes", "env", "interval", "max_delete",
+        "trace", "fail_on_match", "success_exit_codes", "env", "interval", "max_delete",
     }  # fmt: skip
+
+
+def test_a_built_in_provider_with_few_keys_takes_none_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {kind: {name: each.schema for name, each in built_in.plugins(kind).items()} for kind in (PROVIDER, HOOK)}
+    known[PROVIDER]["fetch"] = {"x-mirror-keys": []}
+    monkeypatch.setattr(built_in, "_table", lambda: known)
+    built_in._of_some_providers.cache_clear()
+    try:
+        assert built_in.readers("max_delete") is None
+        assert built_in.readers("command") == ("rsync", "two-stage-rsync", "command")
+    finally:
+        built_in._of_some_providers.cache_clear()
 
 
 def test_only_the_text_of_a_policy_allows_other_plugins() -> None:
