@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     courier.add_argument(
         "--start", action="store_true", help="after its commands, start all due mirrors, as units and cron lines do"
     )
-    courier.add_argument("--quiet", action="store_true", help="print only warnings and errors, also for cron")
+    courier.add_argument("--quiet", action="store_true", help="print only warnings and errors, for cron")
     courier.set_defaults(command=_courier)
     words = "follow, start due mirrors, wait for their runs, report"
     _with_settings(commands, "once", words).set_defaults(command=_once)
@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _with_settings(commands: Subcommands, name: str, words: str) -> argparse.ArgumentParser:
     parser = add_subcommand(commands, name, words)
-    words = f"default: {SETTINGS}, or your own ~/.config/skipjack/runner.yml if it exists"
+    words = f"settings (default: ~/.config/skipjack/{SETTINGS.name} if it exists, else {SETTINGS})"
     parser.add_argument("--settings", type=Path, default=None, metavar="FILE", help=words)
     return parser
 
@@ -119,7 +119,7 @@ def _default_settings() -> Path:
     if own is None:
         return SETTINGS
     if SETTINGS.exists():
-        log(f"uses {own}; `--settings {SETTINGS}` is the worker of the system", about="skipjack")
+        log(f"using {own}; the system's worker has `--settings {SETTINGS}`", about="skipjack")
     return own
 
 

@@ -14,7 +14,7 @@ def described(error: BaseException) -> str:
     """Return an error on one line: its type, its message, and the last place in its traceback."""
     text = ""
     with contextlib.suppress(BaseException):  # a plug-in's error may fail to say what it is
-        text = " ".join(str(error).split())
+        text = " ".join(str(error).split()).rstrip(".")  # the sentence around it has its own
     words = plain(without_secrets(f"{type(error).__name__}: {text}" if text else type(error).__name__))
     place = "" if isinstance(error, SyntaxError) else _place(error)
     return f"{words[:_LONGEST]}{'…' if len(words) > _LONGEST else ''}{place}"

@@ -2,7 +2,7 @@
 
 `make` loads the catalogue (schemas/config), gives each mirror of this worker its paths (runner/base/mirror_paths.py),
 checks it against the policy (runner/policy/policy.py) and the other mirrors' folders (`separate_folders`), puts the
-last good definition in the place of a quarantined one, and detects renames. It writes nothing, and starts nothing but
+last valid definition in the place of a quarantined one, and detects renames. It writes nothing, and starts nothing but
 the trial of plug-ins (`plugins_in_use`).
 """
 

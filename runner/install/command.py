@@ -32,7 +32,7 @@ def add(commands: Subcommands) -> None:
 def _command(commands: Subcommands, name: str, words: str) -> argparse.ArgumentParser:
     parser = add_subcommand(commands, name, words)
     parser.add_argument(
-        "--settings", metavar="FILE", help="default: /etc/skipjack/runner.yml, or manager.yml with --manager"
+        "--settings", metavar="FILE", help="settings (default: /etc/skipjack/runner.yml, or manager.yml with --manager)"
     )
     parser.add_argument("--manager", action="store_true", help="the manager instead of a worker")
     whose = parser.add_mutually_exclusive_group()

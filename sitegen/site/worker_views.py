@@ -55,7 +55,7 @@ def hosts_of(facts: Facts) -> dict[str, WorkerInputs]:
 
 
 def _host(definition: Worker, state: WorkerState, jobs: Iterable[MirrorStatus] | None) -> WorkerInputs:
-    """`jobs` are those of a worker of tunasync, None for a Skipjack worker."""
+    """Return what the views of a worker need; `jobs` are those of a worker of tunasync, None for a Skipjack worker."""
     silent_after = float(definition.silent_after)
     if jobs is not None:
         silent_at = silence.silent_at(state.last_seen, silent_after, jobs)

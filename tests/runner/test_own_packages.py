@@ -33,7 +33,7 @@ def failure(words: list[str], folder: Path, path: str = "") -> str:
 def test_a_foreign_package_on_the_path_is_reported(other: Path, tmp_path: Path, command: str) -> None:
     said = failure([str(BIN / command), "--version"], tmp_path, str(other))
 
-    words = f"{command}: cannot start: `{other}/schemas/__init__.py` is imported in place of Skipjack's own package"
+    words = f"ERROR {command}: cannot start: `{other}/schemas/__init__.py` is imported in place of Skipjack's own"
     assert said.startswith(words) and said.count("\n") == 1 and "PYTHONPATH" in said
 
 

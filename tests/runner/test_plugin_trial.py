@@ -50,6 +50,7 @@ BAD = {
     "import nowhere_at_all": "cannot be imported: ModuleNotFoundError: No module named 'nowhere_at_all'",
     "1 // 0": "cannot be imported: ZeroDivisionError: ",
     "def f(:": "cannot be imported: SyntaxError: ",
+    "raise ValueError('It ends here.')": "cannot be imported: ValueError: It ends here (module.py, line 1)",
     "raise SystemExit(0)": "cannot be imported: SystemExit: 0",
     "import sys; sys.exit('no')": "cannot be imported: SystemExit: no",
     "raise KeyboardInterrupt": "cannot be imported: KeyboardInterrupt",

@@ -68,7 +68,7 @@ def test_a_users_own_settings_come_before_those_of_the_system(
     assert (cli._default_settings(), capsys.readouterr().err) == (own, "")
     of_system.touch()
     assert cli._default_settings() == own
-    assert f"uses {own}; `--settings {of_system}` is the worker of the system" in capsys.readouterr().err
+    assert f"using {own}; the system's worker has `--settings {of_system}`" in capsys.readouterr().err
     monkeypatch.setattr("os.geteuid", lambda: 0)
     assert cli._default_settings() == of_system
 
