@@ -73,7 +73,8 @@ def of_tunasync(mirror: Mapping[str, Any], usual: Mapping[str, list[str]], log_f
 
 def of_skipjack(mirror: Mirror, result: ImportResult, log_file: str) -> Container:
     """The container that Skipjack's hook makes, without the variables that it adds under names of its own."""
-    job = Job(mirror, paths_of(mirror, result.settings, result.policy), Machine())
+    machine = Machine(volumes=result.policy.volumes)
+    job = Job(mirror, paths_of(mirror, result.settings, result.policy), machine)
     job.log_file = log_file
     [command] = PROVIDERS["command"].commands(job)
     found = understood(list(container.enclosed(job, command).argv))
