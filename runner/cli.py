@@ -244,8 +244,9 @@ def _tick(arguments: argparse.Namespace) -> int:
 
     layout = StateLayout(_own_settings(arguments).state_dir)
     launched = tick.tick(layout)
-    log(hold.HELD if hold.holds(layout) else f"launched {launched} run{'s' * (launched != 1)}", about="tick")
-    return 0
+    started = f"launched {launched.started} run{'s' * (launched.started != 1)}"
+    log(hold.HELD if hold.holds(layout) else started, about="tick")
+    return 1 if launched.failed else 0
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from runner.base.output import log
 from schemas import ownership, standard_streams
 from schemas.errors import SkipjackError
-from schemas.failures import of_the_machine
+from schemas.failures import advised, limit_behind, of_the_machine
 from schemas.standard_streams import ERROR
 
 EXPECTED, BUG = 1, 3
@@ -25,8 +25,7 @@ def guarded(program: Callable[[], int], folder: str | None = None) -> int:
     try:
         return standard_streams.flushed(program)
     except SkipjackError as error:
-        log(str(_denial(error, folder) or error), about="skipjack", level=ERROR)
-        return EXPECTED
+        return _expected(advised(error), folder)
     except KeyboardInterrupt:
         # As a shell reports the end by a signal.
         return 128 + signal.SIGINT
@@ -40,8 +39,18 @@ def guarded(program: Callable[[], int], folder: str | None = None) -> int:
         return EXPECTED
 
 
+def _expected(error: SkipjackError, folder: str | None) -> int:
+    try:
+        log(str(_denial(error, folder) or error), about="skipjack", level=ERROR)
+    except OSError as unreadable:  # at the limit of open files the module that masks addresses cannot be loaded
+        log(of_the_machine(unreadable) or str(unreadable), about="skipjack", level=ERROR, has_addresses=False)
+    return EXPECTED
+
+
 def _denial(error: Exception, folder: str | None) -> SkipjackError | str | None:
     """Return the message for a denied access; with too many open files, which looks the same to SQLite, that one."""
+    if limit_behind(error):
+        return None
     try:
         return ownership.denial(error, folder) if folder else None
     except OSError as unreadable:  # the advice needs a module and looks at files

@@ -86,11 +86,11 @@ def _run_all_due(layout: StateLayout) -> bool:
         fine = True
         while waiting:
             time.sleep(POLL)
-            before, launched = states, tick.tick(layout)
+            before, started = states, tick.tick(layout).started
             states = book.states()
             waiting &= states.keys()  # a mirror that was renamed meanwhile: its run has ended
             # If anything has changed, a run may have ended after the tick had found no free slot.
-            if not launched and states == before and not any(state.status in ACTIVE for state in states.values()):
+            if not started and states == before and not any(state.status in ACTIVE for state in states.values()):
                 # The sync windows of the others are over.
                 waiting = {name for name in waiting if _has_ended(states[name], began)}
             for name in sorted(name for name in waiting if _has_ended(states[name], began)):

@@ -1,5 +1,7 @@
 """The exception for failures that users see."""
 
+from collections.abc import Iterator
+
 
 class SkipjackError(Exception):
     """An expected failure: what failed and why, and what to do.
@@ -11,3 +13,12 @@ class SkipjackError(Exception):
         super().__init__(f"{what} {todo}".strip())
         self.what = what
         self.todo = todo
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and its causes."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # an error can be its own cause
+        seen.add(id(error))
+        yield error
+        error = error.__cause__

@@ -3,6 +3,8 @@
 import errno
 import os
 
+from schemas.errors import SkipjackError, causes
+
 _NO_LOCKS = "Put it on a file system that has locks (`flock`), such as a local disk."
 
 _REMEDIES = {
@@ -25,6 +27,15 @@ _IN_IMPORTS = (errno.EMFILE, errno.EAGAIN, errno.ENOMEM)
 
 _THREAD = "can't start new thread"
 
+_LIMITS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors that have nothing to do with the file that they name."""
+
+_NOT_OPENED = frozenset({10, 14})
+"""SQLite's result codes IOERR and CANTOPEN, which do not tell a limit from a fault of the file."""
+
+_SPARE = 16
+"""A program that can open fewer further files is at its limit: a database and its lock files need several."""
+
 
 def of_the_machine(error: BaseException) -> str | None:
     """Return what failed, why and what to do, for a failure of the machine; None for any other exception."""
@@ -37,6 +48,8 @@ def of_the_machine(error: BaseException) -> str | None:
         return next(
             (_described("cannot load a module", each) for each in _IN_IMPORTS if os.strerror(each) in str(error)), None
         )
+    if not isinstance(error, OSError) and (todo := limit_behind(error)):
+        return f"{error}. {todo}"
     if not isinstance(error, OSError) or (error.filename is None and error.errno not in _REMEDIES):
         return None
     # EEXIST: to create a folder in the place of a dangling link fails like this.
@@ -44,6 +57,49 @@ def of_the_machine(error: BaseException) -> str | None:
         return f"{link}. {LINK_TODO}"
     place = "cannot open a file or start a process" if error.filename is None else _name(error.filename)
     return _described(f"{place}: {error.strerror}", error.errno)
+
+
+def limit_behind(error: BaseException) -> str:
+    """Return what to do about a limit of open files or memory that has caused an error; empty if none has."""
+    for each in causes(error):
+        if isinstance(each, OSError) and each.errno in _LIMITS:
+            return remedy(each.errno)
+        # The low byte of an extended result code is the primary one.
+        if getattr(each, "sqlite_errorcode", 0) & 0xFF in _NOT_OPENED and _is_short_of_files():
+            return remedy(errno.EMFILE)
+    return ""
+
+
+def advised(error: SkipjackError) -> SkipjackError:
+    """Return an error with the advice about the limit that has caused it, if one has: any other advice misleads."""
+    todo = limit_behind(error)
+    return SkipjackError(error.what, todo) if todo and todo not in error.todo else error
+
+
+def in_words(error: Exception) -> str:
+    """Return an error's message, with the advice about the failure of the machine that has caused it.
+
+    Of a SkipjackError or an OSError it is one line; any other message stays as it is.
+    """
+    if isinstance(error, SkipjackError):
+        return " ".join(str(advised(error)).split())
+    if isinstance(error, OSError):
+        return " ".join((of_the_machine(error) or str(error)).split())
+    todo = limit_behind(error)
+    return f"{error}. {todo}" if todo else str(error)
+
+
+def _is_short_of_files() -> bool:
+    opened: list[int] = []
+    try:
+        while len(opened) < _SPARE:
+            opened.append(os.open("/", os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno in _LIMITS
+    finally:
+        for each in opened:
+            os.close(each)
+    return False
 
 
 def dangling(path: str) -> str:

@@ -3,7 +3,7 @@
 import errno
 import os
 
-from schemas.errors import SkipjackError
+from schemas.errors import SkipjackError, causes
 
 _DENIED = frozenset({3, 8, 14})
 """SQLite's result codes PERM, READONLY and CANTOPEN, for a file without permission."""
@@ -51,15 +51,12 @@ def denial(error: BaseException, home: str, subject: str = "This worker") -> Ski
 
 def _cause(error: BaseException | None, home: str) -> BaseException | None:
     """Return the error about the denied access, among an error and its causes; None if there is none."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:  # an error can be its own cause
-        seen.add(id(error))
-        if isinstance(error, PermissionError) and _lies_in(error.filename, home):
-            return error
+    for each in causes(error):
+        if isinstance(each, PermissionError) and _lies_in(each.filename, home):
+            return each
         # The low byte of an extended result code is the primary one.
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DENIED:
-            return error
-        error = error.__cause__
+        if getattr(each, "sqlite_errorcode", 0) & 0xFF in _DENIED:
+            return each
     return None
 
 

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from schemas import bug_reports, standard_streams
 from schemas.errors import SkipjackError
-from schemas.failures import of_the_machine
+from schemas.failures import advised, of_the_machine
 from sitegen import output
 
 FINE, EXPECTED, USAGE, BUG = 0, 1, 2, 3
@@ -34,7 +34,7 @@ def run(command: Callable[[], None]) -> int:
     try:
         standard_streams.flushed(command)
     except SkipjackError as error:
-        output.log(str(error))
+        output.log(str(advised(error)))
         return EXPECTED
     except KeyboardInterrupt:
         return 128 + signal.SIGINT  # what a shell reports of a program that the signal has ended

@@ -19,6 +19,7 @@ from runner.run.logs import shortened
 from runner.run.processes import AttemptProcesses, asker
 from runner.subprocesses import spawn, supervisor
 from schemas.errors import SkipjackError
+from schemas.failures import in_words
 from schemas.regular_files import regular
 from schemas.states import FAILED, INTERRUPTED, REFUSED, SUCCESS
 from schemas.terminal import plain
@@ -73,9 +74,9 @@ def run(job: Job, means: Means) -> Ending:
             if ending.status in (SUCCESS, INTERRUPTED, REFUSED):
                 break
     except Abort as abort:
-        ending = Ending(abort.status, abort.reason, attempts=job.attempt)
+        ending = Ending(abort.status, in_words(abort), attempts=job.attempt)
     except (SkipjackError, OSError) as error:
-        ending = Ending(FAILED, " ".join(str(error).split()), attempts=job.attempt)
+        ending = Ending(FAILED, in_words(error), attempts=job.attempt)
     except Exception as error:  # a run without a recorded end would count as crashed and be retried each minute
         ending = Ending(FAILED, error_boundary.report(error, job.machine.state_dir or None), attempts=job.attempt)
     return _with_complaints(ending, job)
@@ -129,7 +130,7 @@ def _execute(job: Job, means: Means, processes: AttemptProcesses) -> Ending:
     try:
         exited = _run_commands(job, means, processes)
     except (spawn.CannotStart, SkipjackError) as error:  # no program, or no secret for it
-        reason = " ".join(str(error).split())
+        reason = in_words(error)
         job.note(reason)
         return Ending(FAILED, reason, attempts=job.attempt, log_tail=reason)
     except Abort as abort:  # a guard of the provider: the attempt is over, and the reason goes into its log

@@ -13,6 +13,7 @@ from runner.base import locks, start_requests
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
 from runner.subprocesses import spawn
+from schemas.failures import remedy
 from schemas.mirror_record import Mirror
 from schemas.regular_files import regular, replace_regular
 from schemas.standard_streams import ERROR, WARNING
@@ -68,7 +69,7 @@ def _detach_run(layout: StateLayout, name: str, number: int) -> str:
     try:
         spawn.detach(spawn.lean("run", layout.state_dir, name, str(number)), layout.messages)
     except OSError as error:
-        return f"cannot start a process: {error.strerror}"
+        return f"cannot start a process: {error.strerror}. {remedy(error.errno)}".removesuffix(". ")
     return ""
 
 

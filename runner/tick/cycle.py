@@ -21,13 +21,14 @@ AT_ONCE = 500
 
 
 class CycleResult(NamedTuple):
-    """The number of launched runs, the mirrors that have a run, those with orphans, and the time of the next wake.
+    """The number of started runs, the mirrors that have a run, those with orphans, and the time of the next wake.
 
-    `wake_at` is in seconds since 1970 UTC, None when nothing is known to become due. `finished` is False when queued
-    mirrors were left to the next tick.
+    `failed` is the number of runs that could not be started. `wake_at` is in seconds since 1970 UTC, None when nothing
+    is known to become due. `finished` is False when queued mirrors were left to the next tick.
     """
 
-    launched: int
+    started: int
+    failed: int
     active: list[str]
     orphans: list[str]
     wake_at: float | None
@@ -47,7 +48,7 @@ def work(layout: StateLayout, now: float, *, only_requested: bool = False) -> Cy
         # tick as much as there are mirrors.
         waiting = [name for name in decision.wait if name not in states or states[name].status != QUEUED]
         decision = decision._replace(wait=waiting)
-        launched = _launch(layout, opened, book, decision, now, by_request=only_requested)
+        launched, failed = _launch(layout, opened, book, decision, now, by_request=only_requested)
         if decision.stop:
             from runner.subprocesses import stopping  # loaded here, since few ticks stop a run
 
@@ -62,7 +63,7 @@ def work(layout: StateLayout, now: float, *, only_requested: bool = False) -> Cy
         # Read again after the launches: the next-wake cache must have all runs whose supervisors have to live.
         active = [each.mirror for each in book.active()]
         return CycleResult(
-            launched, active, crash_recovery.mirrors_with_orphans(layout, book), decision.wake_at, finished
+            launched, failed, active, crash_recovery.mirrors_with_orphans(layout, book), decision.wake_at, finished
         )
 
 
@@ -87,22 +88,23 @@ def _states(opened: Plan, book: Journal, now: float) -> tuple[dict[str, State], 
 
 def _launch(
     layout: StateLayout, opened: Plan, book: Journal, decision: Decision, now: float, *, by_request: bool
-) -> int:
-    """Record and start the runs that are due; return their number.
+) -> tuple[int, int]:
+    """Record and start the runs that are due; return how many were started, and how many could not be.
 
     A run is recorded before it is started, so that one that dies at once is known.
     """
     planned = _planned(opened, decision.launch)
     if not planned:
-        return 0
+        return 0, 0
     from runner.subprocesses import launch  # loaded here, since most ticks start no run, and before one is recorded
 
     runs = book.launch([Subject.of(each) for each in planned], [], now, by_request=by_request)
     mirrors = {each.mirror.name: each.mirror for each in planned}
-    for name, reason in launch.launch(layout, opened.header.run_dir, runs, mirrors).items():
+    failed = launch.launch(layout, opened.header.run_dir, runs, mirrors)
+    for name, reason in failed.items():
         ending = Ending(LAUNCH_FAILED, reason, next_run_at=now + schedule.RECOVERY_DELAY)
         book.recover(Active(runs[name], name, LAUNCHING, now), ending, now)  # no effect once it has started
-    return len(runs)
+    return len(runs) - len(failed), len(failed)
 
 
 def _record_waiting(

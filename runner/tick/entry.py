@@ -9,6 +9,7 @@ Without site packages and unneeded imports an idle tick costs little more than P
 `skipjack`, which does the same.
 """
 
+import errno
 import gc
 import os
 import sys
@@ -17,12 +18,24 @@ import time
 if not __package__:  # started by its path: the packages lie beside each other, wherever they are installed
     sys.path.append(__file__.rsplit("/", 3)[0])
 
+
+def _unusable(error: Exception) -> int | str:
+    """Return an exit code, reported, or a message for exit code 1 about what keeps a program from its error boundary.
+
+    Mostly it is a half-installed release; systemd must not take this for an expected failure.
+    """
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        todo = "Raise the limit (`ulimit -n`, or `LimitNOFILE=` of the unit)."
+        return f"ERROR skipjack: {error.filename}: {error.strerror}. {todo}"
+    sys.excepthook(type(error), error, error.__traceback__)
+    return 3
+
+
 try:
     from runner.base import start_requests
     from runner.base.state_dir import StateLayout
-except Exception as error:  # a half-installed release; systemd must not take this for an expected failure
-    sys.excepthook(type(error), error, error.__traceback__)
-    sys.exit(3)
+except Exception as error:
+    sys.exit(_unusable(error))
 
 
 def main(words: list[str]) -> int:
@@ -97,10 +110,10 @@ def _start(program: str, layout: StateLayout, rest: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    code: int | str
     try:
         code = main(sys.argv[1:])
-    except Exception as error:  # as above: what `guarded` itself needs is missing
-        sys.excepthook(type(error), error, error.__traceback__)
-        code = 3
+    except Exception as error:  # what `guarded` itself needs is missing
+        code = _unusable(error)
     gc.freeze()  # saves the collection at exit, too
     sys.exit(code)

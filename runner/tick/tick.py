@@ -4,7 +4,7 @@ No HTTP, no git, no YAML. When the next-wake cache shows that there is nothing t
 """
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner.base import locks, next_wake, start_requests
 from runner.base.state_dir import StateLayout
@@ -25,8 +25,21 @@ HORIZON = 3600.0
 """Seconds after which a tick looks at everything again, whatever the next-wake cache says."""
 
 
-def tick(layout: StateLayout, *, only_requested: bool = False, patient: bool = True) -> int:
-    """Do one tick and return the number of runs that it launched.
+class Launches(NamedTuple):
+    """How many runs a tick has started, and how many it could not start, with a message about each."""
+
+    started: int = 0
+    failed: int = 0
+
+    def plus(self, other: "CycleResult | Launches | None") -> "Launches":
+        """Return the sum of both."""
+        if other is None:
+            return self
+        return Launches(self.started + other.started, self.failed + other.failed)
+
+
+def tick(layout: StateLayout, *, only_requested: bool = False, patient: bool = True) -> Launches:
+    """Do one tick and return the numbers of runs that it launched.
 
     With `only_requested` it launches only the mirrors that were requested by name. A tick that is not `patient` returns
     at once when another of its kind already waits for its turn: every run wakes a tick when it ends, and those of a
@@ -42,14 +55,14 @@ def tick(layout: StateLayout, *, only_requested: bool = False, patient: bool = T
                 from runner.tick.crash_recovery import end_orphans
 
                 end_orphans(layout, orphans)
-        launched += _tick(layout, only_requested, patient)[0]
+        launched = launched.plus(_tick(layout, only_requested, patient)[0])
     return launched
 
 
-def _tick(layout: StateLayout, only_requested: bool, patient: bool) -> tuple[int, list[str]]:
-    """Do what is due, in several turns if others want one; return the number of runs, and the mirrors with orphans."""
+def _tick(layout: StateLayout, only_requested: bool, patient: bool) -> tuple[Launches, list[str]]:
+    """Do what is due, in several turns if others want one; return the numbers of runs, and the mirrors with orphans."""
     done = _in_turn(layout, only_requested, patient)
-    launched = done.launched if done else 0
+    launched = Launches().plus(done)
     latest = time.monotonic() + LONGEST
     while done is not None and not done.finished:
         if time.monotonic() >= latest:
@@ -59,7 +72,7 @@ def _tick(layout: StateLayout, only_requested: bool, patient: bool) -> tuple[int
             break
         only_requested = _let_others_go_first(layout, only_requested)
         done = _in_turn(layout, only_requested, patient)
-        launched += done.launched if done else 0
+        launched = launched.plus(done)
     return launched, done.orphans if done else []
 
 

@@ -18,6 +18,7 @@ from schemas.addresses import without_secrets
 from schemas.config.sources import SourceFile
 from schemas.errors import SkipjackError
 from schemas.failures import LINK_TODO, dangling
+from schemas.failures import remedy as remedy_of_machine
 from schemas.git.checkout import Checkout, is_shallow, keep_own_settings
 from schemas.git.git_command import Git, GitFailed, require_git
 from schemas.git.git_objects import Objects
@@ -326,8 +327,7 @@ _SCARCE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 def _unusable(folder: Checkout, error: OSError) -> Unfetched:
     if error.errno in _SCARCE:
-        todo = "Find out what reaches the limits of the user `{}`."
-        return Unfetched(f"cannot start git: {error.strerror}.", todo.format(user()))
+        return Unfetched(f"cannot start git: {error.strerror}.", remedy_of_machine(error.errno))
     if link := dangling(str(folder.folder)):
         return Unfetched(f"cannot use the checkout {folder.folder}: {link}.", LINK_TODO)
     what = f"cannot use the checkout {folder.folder}: {error.filename or folder.folder}: {error.strerror}."

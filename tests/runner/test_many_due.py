@@ -60,7 +60,7 @@ def test_a_tick_reads_only_the_definitions_of_mirrors_that_it_starts(
 
     done = cycle.work(layout, time.time())
 
-    assert (done.launched, len(read)) == (SLOTS, SLOTS)
+    assert (done.started, len(read)) == (SLOTS, SLOTS)
     with journal.opened(layout.journal) as book:
         assert book.outbox.newest() == before + 2 * SLOTS, (
             "four ends and four launches are reported, and nothing that waits"
@@ -75,7 +75,7 @@ def test_a_tick_that_starts_nothing_does_not_wait_for_another_writer(
     monkeypatch.setattr(sqlite_database, "PATIENCE", 0.0)
     with journal.opened(layout.journal) as other, other.together():
         done = cycle.work(layout, time.time())
-    assert (done.launched, len(done.active)) == (0, SLOTS)
+    assert (done.started, len(done.active)) == (0, SLOTS)
 
 
 def test_runs_are_started_before_queued_mirrors_are_recorded(
@@ -156,7 +156,7 @@ def test_a_slot_that_becomes_free_is_filled_before_the_rest_of_the_queue_is_reco
 
     monkeypatch.setattr(launch, "is_tick_wanted", ended_meanwhile)
 
-    assert tick.tick(layout) == SLOTS + 1
+    assert tick.tick(layout).started == SLOTS + 1
 
     assert events == [
         ("launched", _names(0, 4)),
@@ -183,7 +183,7 @@ def test_a_tick_leaves_the_rest_of_the_queue_to_one_that_waits(
 
     monkeypatch.setattr(launch, "is_tick_wanted", joined)
 
-    assert tick.tick(layout, patient=False) == SLOTS
+    assert tick.tick(layout, patient=False).started == SLOTS
 
     assert events == [("launched", _names(0, 4)), ("queued", _names(4, 104))]
     assert others[0].wait(60) == 0
@@ -244,7 +244,7 @@ def test_a_tick_that_was_killed_while_it_recorded_the_queue_is_completed_by_the_
         tick.tick(layout)
     assert events == [("launched", _names(0, 4)), ("queued", _names(4, 104))]
 
-    assert tick.tick(layout) == 0
+    assert tick.tick(layout).started == 0
 
     assert events[2:] == [("queued", _names(104, 204)), ("queued", _names(204, MIRRORS))]
 
@@ -291,7 +291,7 @@ def test_of_many_ticks_one_waits_and_the_others_end(
     monkeypatch.setattr(spawn, "detach", lambda *words: started.append(words))
     with locks.Held(layout.lock("program", "tick")), locks.Held(layout.next_tick(only_requested=only_requested)):
         for _ in range(50):
-            assert tick.tick(layout, only_requested=only_requested, patient=False) == 0
+            assert tick.tick(layout, only_requested=only_requested, patient=False).started == 0
             launch.want_tick(layout, only_requested=only_requested)
         assert started == []
         launch.want_tick(layout, only_requested=not only_requested)
@@ -307,8 +307,13 @@ def test_the_waiting_tick_has_read_nothing_yet(layout: StateLayout, monkeypatch:
 
     def looked(*_words: object, **_named: object) -> cycle.CycleResult:
         waiting.append(locks.is_held(layout.next_tick(only_requested=False)))
-        return cycle.CycleResult(0, [], [], None)
+        return cycle.CycleResult(0, 0, [], [], None)
 
     monkeypatch.setattr(tick, "_work", looked)
     tick.tick(layout, patient=False)
     assert waiting == [False]
+
+
+def test_a_tick_counts_runs_that_it_could_not_start_apart(layout: StateLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "launch", lambda _layout, _run_dir, runs, _mirrors: dict.fromkeys(list(runs)[:1], "x"))
+    assert tick.tick(layout) == (SLOTS - 1, 1)

@@ -9,6 +9,7 @@ from runner import once
 from runner.base.state_dir import StateLayout
 from runner.journal import journal
 from runner.journal.journal import Ending, Journal, Subject
+from runner.tick.tick import Launches
 from schemas.states import SUCCESS
 
 A = Subject("a", "rsync://rsync.example.org/a/", True, "a" * 40)
@@ -38,7 +39,7 @@ def finished(
     layout, left = StateLayout(str(tmp_path)), iter(ticks)
     with journal.opened(layout.journal) as book:
         monkeypatch.setattr(once, "POLL", 0.0)
-        monkeypatch.setattr("runner.tick.tick.tick", lambda _layout: next(left)(book))
+        monkeypatch.setattr("runner.tick.tick.tick", lambda _layout: Launches(next(left)(book)))
         monkeypatch.setattr("runner.overrides.hold.holds", lambda _layout: False)
         once._run_all_due(layout)
     assert not list(left), "it has ended too early"

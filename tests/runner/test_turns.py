@@ -137,7 +137,7 @@ def test_a_file_system_without_locks_is_not_a_bug(
     monkeypatch.setattr(fcntl, "flock", flock)
     layout = StateLayout(str(tmp_path))
 
-    assert error_boundary.guarded(lambda: tick.tick(layout), layout.state_dir) == 1
+    assert error_boundary.guarded(lambda: tick.tick(layout).started, layout.state_dir) == 1
 
     remedy = "Put it on a file system that has locks (`flock`), such as a local disk."
     path = layout.next_tick(only_requested=False)

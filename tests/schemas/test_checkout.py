@@ -371,7 +371,7 @@ def test_a_failure_to_start_git_is_not_damage(
 
     with monkeypatch.context() as patch:
         patch.setattr("git.Git.execute", fail)
-        with pytest.raises(SkipjackError, match=f"cannot start git: {os.strerror(number)}. Find out what reaches"):
+        with pytest.raises(SkipjackError, match=f"cannot start git: {os.strerror(number)}. [A-Z].*raise the limit"):
             fetch(origin.record, origin.checkout)
     inode = repository.stat().st_ino
     assert fetch(origin.record, origin.checkout).commit == head(origin)

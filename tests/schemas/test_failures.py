@@ -4,13 +4,14 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from runner.error_boundary import guarded
 from schemas import ownership
 from schemas.errors import SkipjackError
-from schemas.failures import of_the_machine
+from schemas.failures import in_words, of_the_machine
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,54 @@ def test_failures_of_the_machine_are_described(error: Exception, words: str) -> 
 )
 def test_anything_else_is_a_bug(error: Exception) -> None:
     assert of_the_machine(error) is None
+
+
+def failed(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (SkipjackError("cannot read the secret /x: y.", "Check the owner."), "cannot read the secret /x: y. Too many"),
+        (ValueError("cannot write the log /x: y"), "cannot write the log /x: y. Too many files are open: raise the l"),
+        (SkipjackError("No git.", "Too many files are open: raise the limit (`ulimit -n`, or `LimitNOFILE=` of the"
+                       " unit). The plan stays in use."), "The plan stays in use."),
+    ],
+)  # fmt: skip
+def test_advice_about_a_limit_replaces_any_other(error: Exception, words: str) -> None:
+    text = in_words(failed(error, OSError(errno.EMFILE, "y", "/x")))
+    assert words in text
+    assert text.count("raise the limit") == 1
+    assert "owner" not in text
+
+
+def test_other_causes_do_not_change_the_advice() -> None:
+    other = OSError(errno.EACCES, "Permission denied", "/x")
+    assert in_words(failed(SkipjackError("It failed.", "Do that."), other)) == "It failed. Do that."
+    assert in_words(failed(ValueError("It failed"), other)) == "It failed"
+    assert in_words(other) == "/x: Permission denied. Check the path, its owner and the free space."
+
+
+def test_a_file_that_sqlite_cannot_open_is_a_limit_only_at_the_limit(tmp_path: Path) -> None:
+    code = f"""
+import _sqlite3, os, resource
+from schemas.failures import of_the_machine
+def advice():
+    try:
+        _sqlite3.connect({str(tmp_path / "no" / "x")!r}).execute("SELECT 1")
+    except _sqlite3.Error as error:
+        return of_the_machine(error)
+print(advice())
+resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))
+print(advice())
+"""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=env)
+    other, at_limit = done.stdout.splitlines()
+    assert other == "None"
+    assert at_limit.startswith("unable to open database file. Too many files are open: raise the limit")
 
 
 @pytest.mark.parametrize(("module", "guard"), [("runner.error_boundary", "guarded"), ("sitegen.boundary", "run")])
