@@ -168,30 +168,28 @@ def test_a_stop_interrupts_a_provider_whatever_it_does(site: Site, block: str) -
     assert not locks.is_in_use(site.layout.lock("mirror", "m"))
 
 
-def test_a_signal_is_noticed_that_comes_just_before_a_system_call(site: Site) -> None:
-    """Python handles it only after the next one. Here no Python code runs between the signal and the wait."""
-    source = """
+STOPPED_BY_ITSELF = {
+    # Python handles a signal only after the next system call. No Python code runs between the signal and the wait.
+    "just before a system call": """
     import functools, operator
     def commands(job):
         kill = functools.partial(os.kill, os.getpid(), signal.SIGTERM)
         list(map(operator.call, (kill, functools.partial(time.sleep, 10**6))))
         yield
-    """
-    site.add(PROVIDER, "p", source)
-    site.start()
-    _code, run = site.end()
-    assert (run.status, run.reason.startswith(NAMED)) == ("interrupted", True)
-
-
-def test_stop_signals_that_are_repeated_do_not_prolong_the_time_to_end(site: Site) -> None:
-    source = """
+    """,
+    # None of them prolongs the time in which the provider must end.
+    "again and again": """
     def commands(job):
-        mark(job, "begun")
         while True:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.05)
         yield
-    """
+    """,
+}
+
+
+@pytest.mark.parametrize("source", STOPPED_BY_ITSELF.values(), ids=STOPPED_BY_ITSELF)
+def test_a_stop_signal_interrupts_a_provider_whenever_it_comes(site: Site, source: str) -> None:
     site.add(PROVIDER, "p", source)
     site.start()
     _code, run = site.end()
