@@ -9,7 +9,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 
-from runner.install import mounts
+from runner.base import mounts
 from runner.install.others import CRON_FILE
 from runner.install.setup import MANAGER, Setup, program
 from runner.subprocesses.spawn import lean

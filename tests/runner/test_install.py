@@ -10,7 +10,8 @@ from pathlib import Path
 import filelock
 import pytest
 
-from runner.install import adoption, cron, machine, mounts, render, secret_check, setup
+from runner.base import mounts
+from runner.install import adoption, cron, machine, render, secret_check, setup
 from runner.install.setup import Setup
 from runner.subprocesses import launch, unit_health
 from schemas.errors import SkipjackError

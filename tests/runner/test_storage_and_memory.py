@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from runner import hooks
+from runner.base import mounts
 from runner.base.mirror_paths import Paths
 from runner.follow import unenforced_limits
 from runner.hooks import btrfs_snapshot, control_group, memory, zfs
@@ -71,7 +72,7 @@ def mounted(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_mounts_are_read_as_they_are_named(mounted: Path) -> None:
-    found = [(mount.type, mount.source) for mount in zfs._mounts() if mount.place == str(mounted)]
+    found = [(mount.type, mount.source) for mount in mounts.mounts() if mount.place == str(mounted)]
     assert found == [("tmpfs", "skip jack")]
 
 
