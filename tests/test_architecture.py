@@ -248,8 +248,8 @@ def trespassers(tree: SourceTree, things: tuple[str, ...], allowed: set[str]) ->
 PLUGINS = ("runner.providers.", "runner.hooks.")
 
 BELOW = {
-    "runner.base.contents", "runner.base.mirror_paths", "runner.base.mounts", "runner.base.pattern_files", "runner.journal.last_success",
-    "runner.plan.deletion_limits", "runner.subprocesses.pipes",
+    "runner.base.contents", "runner.base.mirror_paths", "runner.base.mounts", "runner.base.pattern_files",
+    "runner.journal.last_success", "runner.plan.deletion_limits", "runner.subprocesses.pipes",
 }  # fmt: skip
 """What the built-in ones may import beside the API that plug-ins have: what judges pattern files, deletions, mounts."""
 

@@ -258,6 +258,10 @@ class Manager(Server):
         path = self.site / name
         return json.loads(path.read_text()) if path.exists() else None
 
+    def names(self) -> list[str]:
+        """The mirrors of the page, none while it is not there."""
+        return [each["name"] for each in (self.published() or {"mirrors": []})["mirrors"]]
+
     def page(self, name: str = "index.html") -> str:
         """A page of the site, which may come later than the JSON about the same; empty while it is not there."""
         path = self.site / name

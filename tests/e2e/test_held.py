@@ -43,12 +43,6 @@ def held(worker: Worker) -> Worker:
     return hold(worker)
 
 
-def at_rest(worker: Worker) -> dict[str, str]:
-    """Each mirror's status once every program that was started in the background has ended."""
-    wait_until(lambda: not truth.processes(str(worker.folder)), "nothing is at work")
-    return worker.states()
-
-
 def all_succeed(worker: Worker) -> None:
     """Wait until every mirror was synced."""
     for name in NAMES:
@@ -70,7 +64,7 @@ def test_no_program_starts_a_run_on_a_held_worker(held: Worker, gate: Gate) -> N
         assert done.returncode == 1
         assert "cannot sync a: this worker is held by `start: held` in its settings." in done.stderr
         assert "`skipjack release` ends that; `skipjack run a --while-held` syncs only this mirror." in done.stderr
-    assert at_rest(held) == {}
+    assert truth.at_rest(held) == {}
     assert gate.begun("a") == []
     assert "bug" not in held.messages()
 
@@ -124,13 +118,13 @@ def test_a_worker_that_lost_its_journal_is_held_again(held: Worker) -> None:
     held.command("follow")
     held.command("release")
     all_succeed(held)
-    at_rest(held)
+    truth.at_rest(held)
     for path in (*held.state.glob("journal.db*"), *held.state.glob("agenda")):  # all that shows that there was one
         path.unlink()
 
     assert HELD in held.command("tick").stderr
 
-    assert at_rest(held) == {}
+    assert truth.at_rest(held) == {}
 
 
 def test_a_release_needs_a_plan_and_a_worker_that_is_held(worker: Worker) -> None:
@@ -142,7 +136,7 @@ def test_a_release_needs_a_plan_and_a_worker_that_is_held(worker: Worker) -> Non
 
     hold(worker).command("follow")
     assert HELD in worker.command("tick").stderr, "what was no release must not keep it from being held"
-    assert at_rest(worker) == {}
+    assert truth.at_rest(worker) == {}
 
 
 def test_one_mirror_can_be_tried_while_the_others_wait(held: Worker) -> None:
@@ -150,7 +144,7 @@ def test_one_mirror_can_be_tried_while_the_others_wait(held: Worker) -> None:
 
     held.command("run", "b", "--while-held")
 
-    assert at_rest(held) == {"b": "success"}
+    assert truth.at_rest(held) == {"b": "success"}
 
 
 def test_a_run_continues_through_a_hold_and_its_restart_waits(worker: Worker, gate: Gate) -> None:
@@ -163,7 +157,7 @@ def test_a_run_continues_through_a_hold_and_its_restart_waits(worker: Worker, ga
     assert worker.command("restart", "a").stdout == f"a: stopping its run; {WAITS}\n"
 
     status(worker, "a", "interrupted")
-    assert at_rest(worker) == {"a": "interrupted"}
+    assert truth.at_rest(worker) == {"a": "interrupted"}
     assert len(gate.begun("a")) == 1
     gate.open.touch()
     worker.command("release")
@@ -285,7 +279,7 @@ def test_a_hold_takes_the_release_back_until_the_next_one(held: Worker, gate: Ga
 
     assert said == f"{HELD}\nstill running: a b; `skipjack stop a b` stops them\n"
     held.command("stop", "a", "b")
-    assert at_rest(held) == {"a": "paused", "b": "paused", "c": "queued", "d": "queued"}
+    assert truth.at_rest(held) == {"a": "paused", "b": "paused", "c": "queued", "d": "queued"}
     held.command("once")
     assert (gate.begun("c"), gate.begun("d")) == ([], [])
     assert held.command("hold").stdout == "this worker is held already; nothing was changed\n"
@@ -311,7 +305,7 @@ def test_a_hold_needs_no_reachable_repository(worker: Worker, repository: Config
     assert hold(worker).command("follow", check=False).returncode == 1
 
     assert HELD in worker.command("tick").stderr
-    assert at_rest(worker) == {}
+    assert truth.at_rest(worker) == {}
     assert gate.begun("a") == []
 
 

@@ -41,10 +41,6 @@ def ended(number: int) -> Callable[[Any], bool]:
     return lambda page: len(page["runs"]) == number
 
 
-def names(manager: Manager) -> list[str]:
-    return [each["name"] for each in (manager.published() or {"mirrors": []})["mirrors"]]
-
-
 def test_a_renamed_mirror_keeps_its_page_its_history_and_its_files(
     repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, manager: Manager, reporter: Worker
 ) -> None:
@@ -69,7 +65,7 @@ def test_a_renamed_mirror_keeps_its_page_its_history_and_its_files(
     page = shown(manager, "new", lambda page: page["status"] == "success")
     assert (page["name"], page["formerly"], page["freshness"]) == ("new", ["old"], "fresh")
     assert (page["last_success_at"], page["runs"]) == (before["last_success_at"], before["runs"])
-    wait_until(lambda: names(manager) == ["new"], "lists have the new name alone")
+    wait_until(lambda: manager.names() == ["new"], "lists have the new name alone")
     assert list(manager.jobs()) == ["new"]
     assert manager.published("mirrors/old.json") == page
     page_of = {name: (manager.site / f"mirrors/{name}.html").read_text() for name in ("old", "new")}
@@ -190,7 +186,7 @@ def test_a_moved_mirror_keeps_one_page_with_the_runs_of_both_workers(
     page = shown(manager, "debian", ended(2))
     assert history(page) == [("w2", "success"), ("w1", "success")]
     assert (page["freshness"], [copy["worker"] for copy in page["copies"]]) == ("fresh", ["w2"])
-    assert (names(manager), list(manager.jobs())) == (["debian"], ["debian"])
+    assert (manager.names(), list(manager.jobs())) == (["debian"], ["debian"])
     assert same_tree(tree, reporter.root / "debian"), "the files on the old worker are left to people"
     assert "has no mirror `debian`" in reporter.command("run", "debian", check=False).stderr
     order = {"kind": "stop", "mirrors": ["debian"]}
@@ -257,4 +253,4 @@ def test_a_mirror_may_be_moved_and_renamed_at_once(
         each.command("once")
     assert history(shown(manager, "new", ended(2))) == [("w2", "success"), ("w1", "success")]
     # A publication writes the lists after the mirrors' own files.
-    wait_until(lambda: names(manager) == ["new"], "the lists have the new name alone")
+    wait_until(lambda: manager.names() == ["new"], "the lists have the new name alone")

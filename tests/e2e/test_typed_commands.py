@@ -22,18 +22,12 @@ def due(repository: ConfigRepository, worker: Worker, gate: Gate) -> Worker:
     return worker
 
 
-def at_rest(worker: Worker) -> dict[str, str]:
-    """Each mirror's status once every program that was started in the background has ended."""
-    wait_until(lambda: not truth.processes(str(worker.folder)), "nothing is at work")
-    return worker.states()
-
-
 def test_a_follow_plans_and_prints_what_is_due(due: Worker) -> None:
     said = due.command("follow").stdout.splitlines()
 
     assert said[0] == "due now, with 2 slots: a, b, c, d"
     assert said[1].startswith("nothing was started: the next tick ")
-    assert at_rest(due) == {}
+    assert truth.at_rest(due) == {}
     assert {row["waits_for"] for row in upcoming(due).values()} == {"due"}
 
 
@@ -102,7 +96,7 @@ def test_a_first_dry_run_of_rsync_shows_the_transfers_and_leaves_nothing(
 
 def test_next_changes_no_byte_of_the_journal(repository: ConfigRepository, due: Worker, gate: Gate) -> None:
     due.command("once")
-    assert set(at_rest(due).values()) == {"success"}
+    assert set(truth.at_rest(due).values()) == {"success"}
     repository.commit({"a.yml": None, "new.yml": gate.mirror("formerly: [a]\n")}, "Rename a")
     due.command("follow")
     files = {path: path.read_bytes() for path in sorted(due.state.glob("journal.db*")) if "-shm" not in path.name}
@@ -121,7 +115,7 @@ def test_a_command_that_names_a_mirror_starts_only_that_one(due: Worker, words: 
     due.command(*words)
 
     status(due, "b", "success")
-    assert at_rest(due) == {"b": "success"}
+    assert truth.at_rest(due) == {"b": "success"}
     due.command("tick")
     for name in NAMES:
         status(due, name, "success")
@@ -134,7 +128,7 @@ def test_start_requests_beyond_the_slots_start_one_after_the_other(due: Worker) 
 
     for name in "abc":
         status(due, name, "success")
-    assert at_rest(due) == dict.fromkeys("abc", "success")
+    assert truth.at_rest(due) == dict.fromkeys("abc", "success")
 
 
 def test_a_run_by_hand_waits_for_a_slot(repository: ConfigRepository, worker: Worker, gate: Gate) -> None:
@@ -149,7 +143,7 @@ def test_a_run_by_hand_waits_for_a_slot(repository: ConfigRepository, worker: Wo
     gate.open.touch()
     for name in "abc":
         status(worker, name, "success")
-    assert at_rest(worker) == dict.fromkeys("abc", "success")
+    assert truth.at_rest(worker) == dict.fromkeys("abc", "success")
 
 
 @pytest.mark.parametrize("verb", ["stop", "disable", "enable"])
@@ -159,7 +153,7 @@ def test_a_command_that_starts_no_mirror_starts_no_due_ones(due: Worker, verb: s
 
     due.command(verb, "a")
 
-    states = at_rest(due)
+    states = truth.at_rest(due)
     assert states == {"a": {"stop": "paused", "disable": "disabled", "enable": "none"}[verb]}
 
 
@@ -169,7 +163,7 @@ def test_a_failed_run_by_hand_starts_no_other(repository: ConfigRepository, due:
 
     assert due.command("run", "a", check=False).returncode == 1
 
-    assert at_rest(due) == {"a": "failed"}
+    assert truth.at_rest(due) == {"a": "failed"}
 
 
 @pytest.mark.parametrize("start", [False, True])
@@ -190,4 +184,4 @@ def test_a_courier_by_hand_starts_only_mirrors_that_a_command_names(
         for name in NAMES:
             status(due, name, "success")
     else:
-        assert at_rest(due) == {"b": "success"}
+        assert truth.at_rest(due) == {"b": "success"}

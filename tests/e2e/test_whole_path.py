@@ -15,10 +15,6 @@ def same_tree(one: Path, other: Path) -> bool:
     return subprocess.run(["diff", "-r", "--no-dereference", one, other], capture_output=True).returncode == 0
 
 
-def names(manager: Manager) -> list[str]:
-    return [each["name"] for each in (manager.published() or {"mirrors": []})["mirrors"]]
-
-
 def mirror(upstream: RsyncDaemon, more: str = "") -> str:
     return f"upstream: {upstream.url('files')}\n{more}"
 
@@ -99,7 +95,7 @@ def test_a_merged_change_is_followed_and_a_removed_mirror_leaves_the_page(
     reporter.command("once")
 
     assert (reporter.root / "new").exists()
-    wait_until(lambda: names(manager) == ["new"], "the page has the new one and not the old one")
+    wait_until(lambda: manager.names() == ["new"], "the page has the new one and not the old one")
     wait_until(lambda: not (manager.site / "mirrors/old.html").exists(), "its page is gone")
 
 

@@ -54,11 +54,16 @@ def sync(site: Site, named: int | str | None = None, **fields: Any) -> Ending:
         return ending
 
 
+def recorded(site: Site) -> Past:
+    """What the journal has about earlier runs."""
+    with journal.opened(book_of(site)) as book:
+        return book.past("m")
+
+
 def past(site: Site) -> Past:
     """What the next run will know, once it has looked which files are still there; the journal stays as it is."""
     job = site.job()
-    with journal.opened(book_of(site)) as book:
-        job.past = book.past("m")
+    job.past = recorded(site)
     deletion_record.correct(job)
     return job.past
 

@@ -13,11 +13,10 @@ import pytest
 from runner import plugin_api
 from runner.base import contents
 from runner.journal import journal
-from runner.journal.last_success import Past
 from runner.providers import deletion_names
 from tests.e2e.parts import RsyncDaemon
 
-from .journaled_sync import book_of, sync
+from .journaled_sync import book_of, recorded, sync
 from .syncing import Site, grow, tree
 
 PROVIDERS = ("rsync", "two-stage-rsync")
@@ -32,11 +31,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
     (tmp_path / "upstream/below").mkdir(parents=True)
     with RsyncDaemon(tmp_path / "daemon", {"files": tmp_path / "upstream"}) as daemon:
         yield Site(tmp_path, daemon.url("files/below"))
-
-
-def past(site: Site) -> Past:
-    with journal.opened(book_of(site)) as book:
-        return book.past("m")
 
 
 def change(site: Site, files: dict[str, str]) -> None:
@@ -64,10 +58,10 @@ def test_files_from_before_the_first_run_are_not_deleted_for_a_wrong_upstream(si
     grow(site.upstream, OTHER)
 
     refused_always(site, GONE, provider=provider)
-    assert past(site).first_look == site.url
+    assert recorded(site).first_look == site.url
 
     assert sync(site, "100%", provider=provider).status == "success"
-    assert (old_files(site), past(site).files, past(site).first_look) == (0, 100, "")
+    assert (old_files(site), recorded(site).files, recorded(site).first_look) == (0, 100, "")
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -91,7 +85,7 @@ def test_files_that_options_leave_out_hide_no_loss(site: Site, provider: str, op
     never = {f"never/{number}": "x" * 2000 if options else f"-> /away/{number}" for number in range(100)}
     change(site, OLD | never | {"new": "x"})
     assert sync(site, provider=provider, rsync_options=options).status == "success"
-    assert past(site).files == 21
+    assert recorded(site).files == 21
 
     change(site, never | {"new": "x"})
     expected = "20 of 21 files (40 B) would be deleted; `max_delete: 50%` allows 10"
@@ -132,7 +126,7 @@ def test_a_first_sync_continues_over_many_runs_while_the_upstream_changes(site: 
         (site.upstream / f"old/{number * 5 + 1:02}").unlink()
     assert sync(site).status == "success"
     assert tree(site.directory).keys() == tree(site.upstream).keys()
-    assert (past(site).files, past(site).counted) == (12, True)
+    assert (recorded(site).files, recorded(site).counted) == (12, True)
 
 
 def test_files_fetched_by_a_refused_first_sync_hide_no_loss(site: Site) -> None:
@@ -160,18 +154,18 @@ def test_a_mirror_is_counted_without_a_walk_as_long_as_nothing_is_deleted(
     grow(site.upstream, OTHER)
     for expected in (120, 120):
         assert sync(site).status == "success"
-        assert (past(site).files, past(site).counted, walks) == (expected, True, [])
+        assert (recorded(site).files, recorded(site).counted, walks) == (expected, True, [])
     shutil.rmtree(site.upstream / "old")
     (site.upstream / "other").rename(site.upstream / "renamed")
     assert sync(site).status == "refused"
     walks.clear()
     assert sync(site, "100%").status == "success"
-    assert (past(site).files, len(walks)) == (100, 1)
+    assert (recorded(site).files, len(walks)) == (100, 1)
     for number in range(10):
         (site.upstream / f"renamed/{number}").unlink()
     walks.clear()
     assert sync(site).status == "success"
-    assert (past(site).files, past(site).counted, len(walks)) == (90, True, 1)
+    assert (recorded(site).files, recorded(site).counted, len(walks)) == (90, True, 1)
 
 
 def test_a_renamed_tree_within_the_limits_is_a_success(site: Site) -> None:
@@ -180,7 +174,7 @@ def test_a_renamed_tree_within_the_limits_is_a_success(site: Site) -> None:
     assert sync(site).status == "success"
     (site.upstream / "old").rename(site.upstream / "renamed")
     assert sync(site).status == "success"
-    assert past(site).files == 120
+    assert recorded(site).files == 120
 
 
 LEFT = ("old/.01.AbCdEf", "old/.02.a0a0a0", "old/.hidden.XXXXX9")
@@ -243,7 +237,7 @@ def test_files_that_make_way_for_directories_are_deletions(site: Site, inside: d
         # None to two of them are gone when rsync is stopped; the sizes are of those that are still there.
         assert re.search(r"\b20 of 21 files \((36|38|40) B\) ", refused.reason), refused.reason
         assert refused.reason.endswith(f"`max_delete: 10%` allows 2. {ACCEPT}")
-    assert past(site).deleted_files <= 2
+    assert recorded(site).deleted_files <= 2
 
     assert sync(site, "100%").status == "success"
     assert tree(site.directory).keys() == tree(site.upstream).keys()
@@ -257,7 +251,7 @@ def test_a_few_files_may_make_way_for_directories(site: Site) -> None:
         (site.upstream / path).unlink()
         (site.upstream / path).mkdir()
     assert sync(site, max_delete="10%").status == "success"
-    assert (past(site).files, past(site).deleted) == (18, (0, 0))
+    assert (recorded(site).files, recorded(site).deleted) == (18, (0, 0))
 
 
 def test_nothing_is_deleted_if_names_do_not_fit_on_the_disk(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

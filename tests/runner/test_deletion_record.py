@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from runner.journal import journal
-from runner.journal.last_success import Past
 from runner.providers import deletion_record, deletions
 from runner.providers.deletion_names import Item
 from schemas.errors import SkipjackError
@@ -19,7 +18,7 @@ from tests import prepared
 from tests.cases import some
 from tests.e2e.parts import RsyncDaemon
 
-from .journaled_sync import SUBJECT, book_of, past, sync
+from .journaled_sync import SUBJECT, book_of, past, recorded, sync
 from .syncing import Site, grow, tree
 
 FILES = 20
@@ -59,14 +58,9 @@ def kill_after_deleting(tmp_path: Path, site: Site, count: int, new: int = 0) ->
     """Kill a sync when it has deleted that many files: two steps before it for rsync, two each to write the names and
     to count them, and two for each file."""
     before = files(site.directory)
-    corrects = 2 * bool(current(site).deleting)
+    corrects = 2 * bool(recorded(site).deleting)
     assert killed(tmp_path, site, 2 + corrects + 4 + 2 * count - 1)
     assert files(site.directory) == before - count + new
-
-
-def current(site: Site) -> Past:
-    with journal.opened(book_of(site)) as book:
-        return book.past("m")
 
 
 def test_killed_runs_together_delete_no_more_than_one_run_may(site: Site, tmp_path: Path) -> None:
@@ -88,7 +82,7 @@ def test_killed_runs_together_delete_no_more_than_one_run_may(site: Site, tmp_pa
     assert sync(site, "100%").status == "success"
     assert tree(site.directory) == tree(site.upstream)
     assert past(site).deleted == (0, 0)
-    assert current(site).accepted == (9, 18)
+    assert recorded(site).accepted == (9, 18)
 
 
 def test_files_that_a_first_stage_restores_stay_counted(site: Site, tmp_path: Path) -> None:
@@ -105,7 +99,7 @@ def test_a_success_begins_the_count_again(site: Site, tmp_path: Path) -> None:
     kill_after_deleting(tmp_path, site, 4)
     lose(site, 5, 6)
     assert sync(site).status == "success"
-    assert (current(site).deleted, current(site).accepted) == ((0, 0), (13, 26))
+    assert (recorded(site).deleted, recorded(site).accepted) == ((0, 0), (13, 26))
     lose(site, 7, 8, 9, 10, 11, 12)
     assert sync(site).status == "success"
 
@@ -181,7 +175,7 @@ def test_without_the_names_all_files_to_delete_count(site: Site, tmp_path: Path)
     kill_after_deleting(tmp_path, site, 2)
     (site.state / ".deletions.m").write_text("of another deletion\n0 100644 folder-0/00\n")
     assert past(site).deleted == (7, 14)
-    (site.state / ".deletions.m").write_bytes(f"{current(site).deleting}\n".encode() + bytes(9) + b"\n")
+    (site.state / ".deletions.m").write_bytes(f"{recorded(site).deleting}\n".encode() + bytes(9) + b"\n")
     assert past(site).deleted == (7, 14)
     (site.state / ".deletions.m").unlink()
     assert past(site).deleted == (7, 14)
@@ -214,7 +208,7 @@ def test_a_renamed_mirror_finds_the_names(site: Site, tmp_path: Path) -> None:
     kill_after_deleting(tmp_path, site, 2)
     job = site.job(formerly=("m",))
     job.mirror = job.mirror._replace(name="new")
-    job.past = current(site)
+    job.past = recorded(site)
     deletion_record.correct(job)
     assert job.past.deleted == (2, 4)
 

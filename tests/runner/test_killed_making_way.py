@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from runner.journal import journal
 from runner.plugin_api import Command
 from runner.providers import making_way, uncounted
 from runner.providers.deletion_names import Names
@@ -18,9 +17,9 @@ from tests import prepared
 from tests.cases import crossed
 from tests.e2e.parts import RsyncDaemon, wait_until
 
-from .journaled_sync import book_of, sync
+from .journaled_sync import recorded, sync
 from .syncing import Site, grow, tree
-from .test_making_way import FILES, KINDS, become_files, become_folders, gone, past, slow, write
+from .test_making_way import FILES, KINDS, become_files, become_folders, gone, slow, write
 
 __all__ = ["slow"]  # a fixture of these tests as well
 
@@ -85,22 +84,22 @@ def test_killed_runs_together_lose_no_more_than_one_may(
         kills += 1
         assert kills <= gone(site) <= most
     assert kills > 3
-    assert gone(site) <= past(site).deleted_files <= most
+    assert gone(site) <= recorded(site).deleted_files <= most
     for _again in range(2):
         assert sync(site, max_delete=most, provider=provider).status == "refused"
         assert gone(site) <= most
     assert sync(site, "100%").status == "success"
     assert tree(site.directory).keys() == tree(site.upstream).keys()
-    assert (past(site).deleted, past(site).uncounted_since) == ((0, 0), None)
+    assert (recorded(site).deleted, recorded(site).uncounted_since) == ((0, 0), None)
 
 
 def test_files_that_a_trial_named_are_counted_before_they_go(site: Site, tmp_path: Path) -> None:
     become_folders(site, range(1))
     assert kill_before_the_first_count(site, tmp_path, "rsync", "1")
-    assert (gone(site), past(site).deleted_files) == (1, 1)
+    assert (gone(site), recorded(site).deleted_files) == (1, 1)
     become_folders(site, range(1, 2))
     assert not kill_before_the_first_count(site, tmp_path, "rsync", "1")
-    assert (gone(site), past(site).deleted_files) == (1, 1)
+    assert (gone(site), recorded(site).deleted_files) == (1, 1)
 
 
 def test_files_that_a_trial_named_and_that_stayed_do_not_count(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +116,7 @@ def test_files_that_a_trial_named_and_that_stayed_do_not_count(site: Site, monke
     trial_run = Way._trial_run
     monkeypatch.setattr(Way, "_trial_run", restore)
     assert sync(site, max_delete=1, fail_on_match="folder-0").status == "failed"
-    assert (gone(site), past(site).deleted) == (-1, (0, 0))
+    assert (gone(site), recorded(site).deleted) == (-1, (0, 0))
 
 
 @pytest.mark.usefixtures("slow")
@@ -139,7 +138,7 @@ def test_an_upstream_that_shows_trials_something_else_takes_two_more_once(
         assert BEYOND in refused.reason
         lost.append(gone(site))
         become_files(site, range(limit, FILES))  # what the next trial sees
-    assert lost[0] <= past(site).deleted_files <= limit + 2
+    assert lost[0] <= recorded(site).deleted_files <= limit + 2
     assert lost == [lost[0]] * 3
 
 
@@ -157,7 +156,7 @@ def fresh_folder(root: Path, name: str, after: Path) -> Path:
 def counted(site: Site, since: float, **fields: Any) -> int:
     """What counts as lost in a run that died; all else that the journal knew is of the site's first success."""
     job = site.job(**fields)
-    job.past = past(site)._replace(uncounted_since=since)
+    job.past = recorded(site)._replace(uncounted_since=since)
     uncounted.count(job)
     assert job.past.uncounted_since is None
     return job.past.deleted_files
@@ -211,8 +210,7 @@ def test_no_run_but_one_after_a_death_looks_for_losses(site: Site, monkeypatch: 
     grow(site.upstream, {"new": "x"})
     assert sync(site, fail_on_match="new").status == "failed"
     assert sync(site).status == "success"
-    with journal.opened(book_of(site)) as book:
-        assert book.past("m").uncounted_since is None
+    assert recorded(site).uncounted_since is None
 
 
 @pytest.mark.parametrize("may_go", [0, 1, 8, 100, 10**7])

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from runner.journal import journal
 from runner.journal.last_success import Past
 from runner.plugin_api import Command
 from runner.providers.deletion_names import Names
@@ -23,7 +22,7 @@ from schemas.units import format_size
 from tests.cases import crossed
 from tests.e2e.parts import REPOSITORY, RsyncDaemon, wait_until
 
-from .journaled_sync import book_of, sync
+from .journaled_sync import recorded, sync
 from .syncing import UNSTOPPED, Site, tree
 
 FILES = 80
@@ -74,11 +73,6 @@ def gone(site: Site) -> int:
     return FILES - len(there)
 
 
-def past(site: Site) -> Past:
-    with journal.opened(book_of(site)) as book:
-        return book.past("m")
-
-
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let rsync go as far ahead as it can, whenever it has printed a name, and before it is ended."""
@@ -108,7 +102,7 @@ def test_no_more_files_make_way_than_may_go(site: Site, limits: tuple[int | str,
         assert refused.reason.startswith(f"80 of 80 files ({size}) would make way for directories of the upstream")
         assert refused.reason.endswith(f"; `max_delete: {limit}` allows {most}. {ACCEPT}")
         assert gone(site) <= most
-        assert past(site).deleted_files == gone(site)
+        assert recorded(site).deleted_files == gone(site)
 
     assert sync(site, "100%", **fields).status == "success"
     assert tree(site.directory).keys() == tree(site.upstream).keys()
@@ -217,15 +211,15 @@ def test_files_within_the_limits_make_way(site: Site, limit: int | str, count: i
     assert (ended.status, ended.reason) == ("success", "")
     assert site.listings() - before == listings
     assert tree(site.directory) == tree(site.upstream)
-    assert past(site).deleted == (0, 0)
-    assert past(site).accepted == (80, 8000)
+    assert recorded(site).deleted == (0, 0)
+    assert recorded(site).accepted == (80, 8000)
 
 
 def test_files_that_make_way_in_several_failed_runs_add_up(site: Site) -> None:
     for numbers in (range(3), range(3, 6)):
         become_folders(site, numbers)
         assert sync(site, max_delete=8, fail_on_match="folder-0").status == "failed"
-    assert past(site).deleted_files == 6
+    assert recorded(site).deleted_files == 6
     become_folders(site, range(6, 9))
     refused = sync(site, max_delete=8)
     assert re.match(
@@ -249,7 +243,7 @@ def test_a_limit_of_bytes_holds_for_all_but_the_two_files_that_go_first(
         assert gone(site) <= 2
     assert sync(site, max_delete=most, max_delete_bytes=800, **fields).status == "success"
     assert tree(site.directory).keys() == tree(site.upstream).keys()
-    assert past(site).deleted == (0, 0)
+    assert recorded(site).deleted == (0, 0)
 
 
 def test_the_bytes_of_files_that_went_before_a_trial_are_what_the_upstream_lists_less(site: Site) -> None:

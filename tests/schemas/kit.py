@@ -1,6 +1,8 @@
 """Helpers of these tests: config repositories written as a few lines of text."""
 
 from collections.abc import Iterable
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from schemas.config import catalogue
 from schemas.config.catalogue import Catalogue
@@ -33,6 +35,18 @@ def one(text: str, **files: str) -> Mirror:
     assert not found.problems, lines(found.problems)
     (mirror,) = found.mirrors
     return mirror
+
+
+def reported(text: str, **files: str) -> list[str]:
+    """Return the problems of one mirror, which is invalid."""
+    found = load(debian=text, **files)
+    assert found.quarantined == {"debian"}
+    return lines(found.problems)
+
+
+def at(zone: str, text: str, fold: int = 0) -> float:
+    """Return a time of a wall clock, in seconds since 1970 UTC; `fold` is 1 for the second of two that it shows."""
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone), fold=fold).timestamp()
 
 
 def lines(problems: Iterable[Problem]) -> list[str]:

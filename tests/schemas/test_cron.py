@@ -9,13 +9,11 @@ import pytest
 from schemas.clock import cron
 from schemas.clock.cron import longest_gap, next_time, why_wrong
 
+from .kit import at
+
 BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
 HOUR = 3600
 DAY = 24 * HOUR
-
-
-def at(zone: str, text: str, fold: int = 0) -> float:
-    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone), fold=fold).timestamp()
 
 
 def shown(zone: str, moment: float | None) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .kit import lines, load
+from .kit import lines, load, reported
 
 THREE = "workers:\n  w1: {}\n  w2: {}\n  w3: {}\n"
 
@@ -11,12 +11,6 @@ def roles(text: str, **files: str) -> dict[str, str]:
     found = load(_workers=files.pop("_workers", THREE), debian=text, **files)
     assert lines(found.problems) == []
     return {mirror.worker: mirror.role for mirror in found.mirrors}
-
-
-def reported(text: str, **files: str) -> list[str]:
-    found = load(debian=text, **files)
-    assert found.quarantined == {"debian"}
-    return lines(found.problems)
 
 
 def test_the_first_worker_is_the_master_unless_another_one_claims_it() -> None:

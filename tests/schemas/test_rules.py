@@ -5,15 +5,9 @@ import pytest
 from schemas.config import rules
 from schemas.records import FreshnessFile
 
-from .kit import BASE, lines, load
+from .kit import BASE, lines, load, reported
 
 COMMAND = "provider: command\nworker: w1\nupstream: https://up.example.org/\n"
-
-
-def reported(text: str, **files: str) -> list[str]:
-    found = load(debian=text, **files)
-    assert found.quarantined == {"debian"}
-    return lines(found.problems)
 
 
 def test_an_upstream_without_a_slash_at_the_end_is_reported() -> None:

@@ -1,6 +1,7 @@
 """Sync windows, by the wall clock."""
 
 from datetime import datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -8,11 +9,9 @@ import pytest
 from schemas.clock.windows import Span, never_open, opening
 from schemas.records import SyncWindows
 
+from .kit import at
+
 BERLIN, NEW_YORK, SHANGHAI = "Europe/Berlin", "America/New_York", "Asia/Shanghai"
-
-
-def at(zone: str, text: str, fold: int = 0) -> float:
-    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone), fold=fold).timestamp()
 
 
 def shown(span: Span | None, zone: str) -> list[str]:
@@ -23,6 +22,11 @@ def shown(span: Span | None, zone: str) -> list[str]:
 def is_open(hours: tuple[SyncWindows, ...], zone: str, moment: float) -> bool:
     span = opening(hours, zone, moment)
     return span is not None and span.opens_at <= moment
+
+
+def edges(zone: str, day: str, window: str) -> list[str]:
+    """When a window opens and closes first on a day."""
+    return [each[4:] for each in shown(opening((allowed(window),), zone, at(zone, f"{day}T00:30")), zone)]
 
 
 def allowed(*texts: str) -> SyncWindows:
@@ -106,10 +110,7 @@ def test_a_span_without_an_end_in_sight_has_none() -> None:
     (BERLIN, "2026-03-29", "+0100", "+0200"), (NEW_YORK, "2026-03-08", "-0500", "-0400"),
 ])  # fmt: skip
 def test_an_edge_that_clocks_jump_over_lies_at_the_jump(zone: str, day: str, before: str, after: str) -> None:
-    def span(text: str) -> list[str]:
-        return [each[4:] for each in shown(opening((allowed(text),), zone, at(zone, f"{day}T00:30")), zone)]
-
-    date = day[8:]
+    date, span = day[8:], partial(edges, zone, day)
     assert span("02:30-05:00") == [f"{date} 03:00{after}", f"{date} 05:00{after}"]
     assert span("01:00-02:30") == [f"{date} 01:00{before}", f"{date} 03:00{after}"]
     assert span("02:10-02:50")[0][:2] > date, "nothing is left of them on that day"
@@ -138,10 +139,7 @@ def test_a_weekly_window_that_clocks_jump_over_comes_a_week_later(
 def test_an_edge_that_clocks_show_twice_counts_the_first_time(
     zone: str, day: str, hour: str, first: str, second: str
 ) -> None:
-    def span(text: str) -> list[str]:
-        return [each[4:] for each in shown(opening((allowed(text),), zone, at(zone, f"{day}T00:30")), zone)]
-
-    date = day[8:]
+    date, span = day[8:], partial(edges, zone, day)
     assert span(f"{hour}:30-05:00") == [f"{date} {hour}:30{first}", f"{date} 05:00{second}"]
     assert span(f"00:45-{hour}:30") == [f"{date} 00:45{first}", f"{date} {hour}:30{first}"]
 

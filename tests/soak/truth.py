@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from runner.base import locks
 from runner.journal.journal import KEPT_RUNS
 from schemas.states import ENDS
-from tests.e2e.parts import Manager, Worker
+from tests.e2e.parts import Manager, Worker, wait_until
 
 SHOWN = 20
 """Runs that the page of a mirror shows."""
@@ -74,6 +74,12 @@ def execute(worker: Worker, statement: str, *values: object) -> None:
             connection.execute(statement, values)
     finally:
         connection.close()
+
+
+def at_rest(worker: Worker) -> dict[str, str]:
+    """Each mirror's status once every program that was started in the background has ended."""
+    wait_until(lambda: not processes(str(worker.folder)), "nothing is at work")
+    return worker.states()
 
 
 def processes(*marks: str) -> dict[int, list[str]]:
