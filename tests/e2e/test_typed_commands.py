@@ -153,8 +153,8 @@ def test_a_command_that_starts_no_mirror_starts_no_due_ones(due: Worker, verb: s
 
     due.command(verb, "a")
 
-    states = truth.at_rest(due)
-    assert states == {"a": {"stop": "paused", "disable": "disabled", "enable": "none"}[verb]}
+    expected = {"stop": {"a": "paused"}, "disable": {"a": "disabled"}, "enable": {}}
+    assert truth.at_rest(due) == expected[verb]
 
 
 def test_a_failed_run_by_hand_starts_no_other(repository: ConfigRepository, due: Worker, gate: Gate) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from runner.base import locks
 from runner.journal.journal import KEPT_RUNS
-from schemas.states import ENDS
+from schemas.states import ENDS, NONE
 from tests.e2e.parts import Manager, Worker, wait_until
 
 SHOWN = 20
@@ -77,9 +77,9 @@ def execute(worker: Worker, statement: str, *values: object) -> None:
 
 
 def at_rest(worker: Worker) -> dict[str, str]:
-    """Each mirror's status once every program that was started in the background has ended."""
+    """The status of each mirror that has one, once every program that was started in the background has ended."""
     wait_until(lambda: not processes(str(worker.folder)), "nothing is at work")
-    return worker.states()
+    return {name: status for name, status in worker.states().items() if status != NONE}
 
 
 def processes(*marks: str) -> dict[int, list[str]]:
