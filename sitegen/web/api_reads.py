@@ -21,7 +21,7 @@ from sitegen.storage.corruption import Damaged
 from sitegen.storage.store import Store
 from sitegen.web import access, endpoint
 from sitegen.web.access import Access
-from sitegen.web.db_timeout import in_thread
+from sitegen.web.db_timeout import read_in_thread
 from sitegen.web.endpoint import Endpoint, Parameter
 from sitegen.web.responses import Json, cached, for_all
 from sitegen.web.snapshot_cache import SnapshotCache
@@ -154,12 +154,12 @@ class ReadsApi:
             found = await self._since(after)
             while found.changes == after and loop.time() < until and not self._topics.closed:
                 is_notified = await notified(subscription, min(until, loop.time() + LOOK_EVERY))
-                if is_notified or await in_thread(self._current.changes) != after:
+                if is_notified or await read_in_thread(self._current.changes) != after:
                     found = await self._since(after)
         return for_all(found._asdict())
 
     async def _since(self, after: int) -> Changes:
-        return await in_thread(self._changes, after)
+        return await read_in_thread(self._changes, after)
 
     def _changes(self, after: int) -> Changes:
         """Return the changes by current names: a worker that is behind reports previous ones."""

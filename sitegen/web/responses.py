@@ -15,6 +15,7 @@ from starlette.routing import Match
 from schemas.failures import of_the_machine
 from sitegen.messages.envelope import RejectedRequest
 from sitegen.storage.store import StoreError
+from sitegen.web.db_timeout import NotAnswered
 from sitegen.web.pending_reports import NotKept
 
 FOR_ALL = {"Access-Control-Allow-Origin": "*"}
@@ -91,7 +92,9 @@ async def _not_kept(_request: Request, problem: Exception) -> Response:
 
 
 async def _unreadable(_request: Request, problem: Exception) -> Response:
-    _log.error("%s", problem)
+    # A hanging database is reported by the queries that hang. A flood of requests must not become one of lines.
+    if not isinstance(problem, NotAnswered) or problem.has_begun:
+        _log.error("%s", problem)
     public = f": {problem.public}" if isinstance(problem, StoreError) and problem.public else ""
     return error(503, f"cannot use the manager's database{public}", {"Retry-After": "10"})
 

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from starlette.requests import Request
@@ -12,9 +12,9 @@ from starlette.requests import Request
 from schemas.records import ManagerSettings
 from sitegen.storage import token_store
 from sitegen.storage.store import Store
-from sitegen.web import db_timeout, ingest
+from sitegen.web import db_timeout, ingest, responses
 from sitegen.web.access import Access
-from sitegen.web.db_timeout import NotAnswered, in_thread
+from sitegen.web.db_timeout import NotAnswered, in_thread, read_in_thread
 from sitegen.web.ingest import Ingest
 from sitegen.web.pending_reports import NotKept
 from sitegen.web.token_cache import TokenCache
@@ -48,7 +48,7 @@ def hanging() -> Iterator[threading.Event]:
 
 
 def test_a_query_times_out_and_its_thread_is_busy_until_it_ends(
-    hanging: threading.Event, late: Callable[[], None]
+    hanging: threading.Event, late: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     begun: list[int] = []
 
@@ -59,10 +59,46 @@ def test_a_query_times_out_and_its_thread_is_busy_until_it_ends(
     async def main() -> None:
         asked = await asyncio.gather(*(in_thread(ask, number) for number in range(10)), return_exceptions=True)
         assert [type(answer) for answer in asked] == [NotAnswered] * 10
+        for answer in asked:
+            await responses.of(Request({"type": "http"}), cast(NotAnswered, answer))
         late()
         hanging.set()
         assert await in_thread(str, 1) == "1"
         assert len(begun) == 3, "the others waited for a thread; what was given up before it began is never done"
+
+    asyncio.run(main())
+    assert len([line for line in caplog.messages if "has not answered" in line]) == 3, "only those that hang are logged"
+
+
+def test_reads_that_hang_leave_threads_to_workers(hanging: threading.Event, late: Callable[[], None]) -> None:
+    async def main() -> None:
+        late()
+        reads = [asyncio.ensure_future(read_in_thread(hanging.wait)) for _ in range(10)]
+        await asyncio.sleep(0)
+        assert await in_thread(str, 1) == "1"
+        assert not any(read.done() for read in reads)
+        hanging.set()
+        assert await asyncio.gather(*reads) == [True] * 10
+        assert await asyncio.gather(*(read_in_thread(str, number) for number in range(9))) == list("012345678")
+
+    asyncio.run(main())
+
+
+def test_a_query_that_gets_a_thread_late_has_time_left(
+    hanging: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a long queue none would be answered otherwise, and the database would work for nobody."""
+    monkeypatch.setattr(db_timeout, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(db_timeout, "_SHARE", 0.0001)
+
+    async def main() -> None:
+        first = [asyncio.ensure_future(in_thread(hanging.wait)) for _ in range(3)]
+        await asyncio.sleep(0)  # they have the threads
+        with pytest.raises(NotAnswered) as late:
+            await in_thread(str, 1)
+        assert not late.value.has_begun
+        hanging.set()
+        assert await asyncio.gather(*first) == [True] * 3
 
     asyncio.run(main())
 
