@@ -6,6 +6,8 @@ A process that writes into a full pipe waits until we have read from it.
 import contextlib
 import fcntl
 import os
+import sys
+import termios
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -28,8 +30,11 @@ _HELD = 64 * 1024
 """Bytes of output at which what was collected is passed on."""
 
 PAUSE = 0.005
-"""Seconds to let output collect after a read that found less than half a pipe of it. Otherwise each line would wake
-us, which costs more than to write the line."""
+"""Longest time in seconds to let output collect after a read that found less than half a pipe of it. Otherwise each
+line would wake us, which costs more than to write the line."""
+
+_PAUSE_PER_PACKET = 0.00005
+"""Seconds of that pause for each packet that a pipe holds: about what rsync needs to write one."""
 
 
 class Pipe(NamedTuple):
@@ -62,21 +67,17 @@ def opened(pipe: Pipe) -> tuple[int, int]:
     source, target = os.pipe2(os.O_CLOEXEC | (os.O_DIRECT if pipe.packets else 0))
     with contextlib.suppress(OSError):  # the kernel may refuse only to enlarge it, which costs speed
         fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, pipe.size)
-    # A read returns one packet, so packets are read until none is left; the caller polls before.
-    os.set_blocking(source, not pipe.packets)
     return source, target
 
 
-def read(source: int, pipe: Pipe) -> bytes:
-    """Wait for data and return what is there; empty at the end of the output."""
-    if not pipe.packets:
-        return os.read(source, pipe.size)
-    packets: list[bytes] = []
-    with contextlib.suppress(BlockingIOError):
-        # At most what the pipe holds: a process that writes as fast as we read must not keep us here, uncounted.
-        while len(packets) < pipe.size // _page() and (packet := os.read(source, _page())):
-            packets.append(packet)
-    return b"".join(packets)
+def packets_in(source: int, spool: int) -> bytes:
+    """Return the packets that a pipe holds, joined, without waiting for any; `spool` is a file for them.
+
+    A read would return only one of them. Packets that come meanwhile are left in the pipe: a process that writes as
+    fast as we read must not keep us here, uncounted.
+    """
+    there = int.from_bytes(fcntl.ioctl(source, termios.FIONREAD, bytes(4)), sys.byteorder)
+    return os.pread(spool, os.splice(source, spool, there, offset_dst=0), 0) if there else b""
 
 
 class Output:
@@ -89,12 +90,22 @@ class Output:
         self._held: list[bytes] = []
         self._size = 0
         self._recent = b""
-        self.much = 0 if pipe.packets else pipe.size // 2
-        """Bytes in the pipe from which on it is read without a pause: half of it; 0 if few lines fill it."""
+        self._spool = os.memfd_create("packets", os.MFD_CLOEXEC) if pipe.packets else None
+        size = fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)  # the kernel may have refused to enlarge it
+        self._room = size // _page() if pipe.packets else size
+        self._pause = min(PAUSE, self._room * _PAUSE_PER_PACKET) if pipe.packets else PAUSE
+        self.pause = 0.0
+        """Seconds for which the next read should wait, so that more output collects."""
 
     def read(self) -> int:
         """Read what is there, pass it on if it is urgent or enough, and return the number of bytes, 0 at the end."""
-        data = read(self.descriptor, self._pipe)
+        if self._spool is None:
+            data = os.read(self.descriptor, self._pipe.size)
+            found = len(data)
+        else:
+            data = packets_in(self.descriptor, self._spool)
+            found = data.count(b"\n") + data.count(b"\r")  # rsync writes each line and each progress separately
+        self.pause = self._pause if 0 < found < self._room // 2 else 0.0
         self._held.append(data)
         self._size += len(data)
         # A read can end within the word, where a server has printed the start of the line.
@@ -105,9 +116,9 @@ class Output:
         return len(data)
 
     @property
-    def pause(self) -> float | None:
-        """Return the seconds after which collected output must be passed on; None if there is none."""
-        return PAUSE if self._size else None
+    def holds(self) -> bool:
+        """Return whether there is collected output, which must be passed on if no more comes."""
+        return self._size > 0
 
     def hand_on(self) -> None:
         """Pass collected output to the sink."""
@@ -124,6 +135,8 @@ class Output:
             while data := os.read(self.descriptor, self._pipe.size):
                 self._held.append(data)
         os.close(self.descriptor)
+        if self._spool is not None:
+            os.close(self._spool)
 
     def end(self) -> None:
         """Pass on the rest and the end of the output; a sink's Enough has no process left to end."""

@@ -301,14 +301,14 @@ def _wait(
         quiet.register(descriptor, select.POLLIN)
     for output in outputs:
         poll.register(output.descriptor, select.POLLIN)
-    much = min((output.much for output in outputs), default=0)
+    idle = CHORES_EVERY if chores else None
     while stop.signal is None:
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             return TIMED_OUT
-        pauses = (left, CHORES_EVERY if chores else None, *[output.pause for output in outputs])
-        pause = min((each for each in pauses if each is not None), default=None)
-        events = dict(poll.poll(None if pause is None else _milliseconds(pause)))
+        limit = PAUSE if any(output.holds for output in outputs) else idle
+        limit = left if limit is None or (left is not None and left < limit) else limit
+        events = dict(poll.poll(None if limit is None else _milliseconds(limit)))
         if not events:
             _while_quiet(outputs, chores)
         # What is left in the pipes is read after the rest of the group was killed, by `Output.close`.
@@ -316,15 +316,15 @@ def _wait(
             return EXITED
         if stop.descriptor in events:
             os.read(stop.descriptor, 4096)
-        found = 0
-        for output in outputs:
-            if output.descriptor in events:
-                count = output.read()
-                found = max(found, count)
-                if not count:
-                    poll.unregister(output.descriptor)
-        if 0 < found < much:
-            quiet.poll(PAUSE * 1000)  # ends early for the end of the process and for a stop signal
+        ready = [output for output in outputs if output.descriptor in events]
+        for output in ready:
+            if not output.read():
+                poll.unregister(output.descriptor)
+        pause = min([output.pause for output in ready], default=0.0)
+        if pause >= 0.001:
+            quiet.poll(pause * 1000)  # ends early for the end of the process and for a stop signal
+        elif pause:
+            time.sleep(pause)  # poll(2) counts whole milliseconds
     return INTERRUPTED
 
 

@@ -16,7 +16,7 @@ from runner.base import locks
 from runner.journal.last_success import identity_of
 from runner.run import directory_lock
 from runner.run.directory_lock import DirectoryLock, InUse
-from runner.subprocesses import spawn, supervisor
+from runner.subprocesses import pipes, spawn, supervisor
 from tests.runner.syncing import UNSTOPPED
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -214,7 +214,7 @@ def test_a_process_that_prints_many_lines_does_not_wake_us_for_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No output is lost: the rest is read at the end of the process, which also ends the pause."""
-    monkeypatch.setattr(supervisor, "PAUSE", 100_000.0)
+    monkeypatch.setattr(pipes, "PAUSE", 100_000.0)
     pieces: list[bytes] = []
     lines = "import os\nfor number in range(5000): os.write(1, b'%05d\\n' % number)"
     argv = [sys.executable, "-c", lines]

@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -299,6 +300,8 @@ def test_a_pipe_holds_few_of_the_files_that_may_go(site: Site, may_go: int) -> N
 def test_no_pipe_holds_more_lines_than_reported(lines: int) -> None:
     pipe = within(lines, SHORTEST, b"")
     source, target = pipes.opened(pipe)
+    pieces: list[bytes] = []
+    output = pipes.Output(source, pieces.append, pipe)
     os.set_blocking(target, False)
     written = 0
     try:
@@ -306,9 +309,51 @@ def test_no_pipe_holds_more_lines_than_reported(lines: int) -> None:
             written += os.write(target, b"x" * (SHORTEST - 1) + b"\n") // SHORTEST
     except BlockingIOError:
         assert 1 <= written <= pipe.lines(SHORTEST) <= lines
-    assert pipes.read(source, pipe).count(b"\n") == written
-    for each in (source, target):
-        os.close(each)
+    output.read()
+    output.hand_on()
+    assert b"".join(pieces).count(b"\n") == written
+    output.close()
+    os.close(target)
+
+
+def test_a_read_takes_no_more_lines_than_the_pipe_holds_however_fast_others_come() -> None:
+    pipe = within(9, SHORTEST, b"x")
+    source, target = pipes.opened(pipe)
+    pieces: list[bytes] = []
+    output = pipes.Output(source, pieces.append, pipe)
+    with subprocess.Popen(["yes"], stdout=target) as writer:
+        os.close(target)
+        for _again in range(1000):
+            select.select([source], [], [])
+            output.read()
+            output.hand_on()
+        writer.kill()
+    assert len(pieces) == 1000
+    assert max(map(len, pieces)) <= 8 * PAGE  # as `yes` writes them, a packet is a full page
+    output.close()
+
+
+def test_a_small_pipe_is_not_read_for_each_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipes, "PAUSE", 100_000.0)
+    monkeypatch.setattr(pipes, "_PAUSE_PER_PACKET", 100_000.0)
+    pieces: list[bytes] = []
+    words = ["sh", "-c", "for number in 1 2 3 4 5 6 7 8; do echo line; sleep 0.01; done"]
+    pipe = Pipe(8 * PAGE, packets=True, urgent=b"line")
+    exited = supervisor.run(words, os.environ, str(tmp_path), -1, (), None, UNSTOPPED, [pieces.append], pipe=pipe)
+    assert exited == supervisor.Exit(0)
+    assert b"".join(pieces) == b"line\n" * 8
+    assert len(pieces) <= 3, "the first line, the others, the end"
+
+
+def test_a_pipe_that_the_kernel_did_not_enlarge_is_read_without_a_pause_when_it_is_half_full() -> None:
+    pieces: list[bytes] = []
+    source, target = pipes.opened(Pipe(2 * PAGE, packets=True))
+    output = pipes.Output(source, pieces.append, Pipe(32 * PAGE, packets=True))
+    os.write(target, b"line\n")
+    output.read()
+    assert output.pause == 0
+    output.close()
+    os.close(target)
 
 
 def test_pages_are_used_up_before_lines_get_one_each() -> None:
