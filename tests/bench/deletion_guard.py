@@ -90,7 +90,8 @@ def _sync(site: Site, past: Past, limit: int | str | None) -> Past:
     job = site.job(max_delete=limit)
     job.past = past
     assert site.run(job).status == "success", site.log.read_text()[-2000:]
-    return Past(success_at=0.0, files=job.found[0], bytes=job.found[1], counted=job.counted)
+    files_in = str(site.directory)
+    return Past(success_at=0.0, files_in=files_in, files=job.found[0], bytes=job.found[1], counted=job.counted)
 
 
 def _spent(work: Callable[[], object]) -> float:
