@@ -171,21 +171,17 @@ def _folders(
             continue
         files = []
         for entry in entries:
-            if _is_folder(entry):
-                if entry.name != apart:
-                    waiting.append(entry.path)
-            elif not ignored or entry.path not in ignored:
+            try:
+                is_folder = entry.is_dir(follow_symlinks=False)
+            except OSError:
+                # A file system that does not store types in folders needs a stat for that, which can fail. The entry
+                # then counts as a file.
+                is_folder = False
+            if not is_folder:
                 files.append(entry)
-        yield files
-
-
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    try:
-        # A file system that does not store types in folders needs a stat here, which can fail. The entry then counts as
-        # a file.
-        return entry.is_dir(follow_symlinks=False)
-    except OSError:
-        return False
+            elif entry.name != apart:
+                waiting.append(entry.path)
+        yield [each for each in files if each.path not in ignored] if ignored else files
 
 
 def _regular(entry: "os.DirEntry[str]") -> os.stat_result | None:

@@ -133,7 +133,7 @@ def _after(job: Job, full: Command, names: Names, brought: int) -> Iterator[Comm
         _show(job, names, "would delete")
         raise
     found = judged.found
-    obstacles = [item.path for item in names.items() if item.obstacle and item.is_folder]
+    obstacles = [item.path for item in names.items() if item.obstacle and item.is_folder] if names.obstacles else []
     if found.limit_hits or obstacles:
         _log_deletions(job, names, found)
         times = deletions.times_above(job.directory, obstacles)

@@ -152,6 +152,8 @@ class Names:
         self.errors = Errors()
         self.files = 0
         """The number of named files that certainly belong to the mirror."""
+        self.obstacles = 0
+        """The number of named directories in the place of another type at the upstream."""
         self.are_too_many = False
         """Return whether names were left out, because there were more than the limits or the disk allow."""
         self.fault = ""
@@ -198,6 +200,7 @@ class Names:
         made_way = []
         for path, mode, flags in found:
             if _is_folder(mode):
+                self.obstacles += int(flags) & _MAKE_WAY != 0
                 continue
             # Files that rsync itself deletes all count: they cannot be examined any more.
             if int(flags) & _FOR_FOLDER:
@@ -252,7 +255,7 @@ def read_item(line: bytes) -> Item:
     """Return an item from a line of the file of names."""
     flags, mode, escaped = line[:-1].split(b" ", 2)
     bits = int(flags)
-    nested, obstacle, for_folder = (bool(bits & flag) for flag in (_ALREADY_IN_FOLDER, _MAKE_WAY, _FOR_FOLDER))
+    nested, obstacle, for_folder = bits & _ALREADY_IN_FOLDER != 0, bits & _MAKE_WAY != 0, bits & _FOR_FOLDER != 0
     return Item(decoded(escaped), _is_folder(mode), nested, obstacle, for_folder)
 
 

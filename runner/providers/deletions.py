@@ -28,6 +28,8 @@ _UNFINISHED = b".~tmp~"
 _TEMPORARY = rb"\.(.+)\.[A-Za-z0-9]{6}"
 """A file that rsync is writing: `.NAME.XXXXXX`, which only its user may read."""
 
+_NO_NAMES = frozenset({b"", b".", b".."})
+
 _GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 """Errors of items that were removed or replaced since rsync named them."""
 
@@ -75,14 +77,15 @@ class Folders:
 
     def _opened(self, path: bytes) -> int:
         """Open each folder of a path in turn: O_NOFOLLOW applies only to the last part of a path."""
-        current = os.dup(self._root)
+        current = self._root
         for name in path.split(b"/") if path else ():
             try:
                 below = os.open(name, _FOLDER, dir_fd=current)
             finally:
-                os.close(current)
+                if current != self._root:
+                    os.close(current)
             current = below
-        return current
+        return os.dup(current) if current == self._root else current
 
     def changes(self) -> None:
         """Store the times of the current folder before it is changed."""
@@ -115,7 +118,7 @@ class Folders:
 def checked(path: bytes) -> tuple[bytes, bytes]:
     """Return the folder and the name of a path; raises Outside for one that is not below the root."""
     parts = path.split(b"/")
-    if not path or b"\0" in path or any(part in (b"", b".", b"..") for part in parts):
+    if not path or b"\0" in path or not _NO_NAMES.isdisjoint(parts):
         raise Outside(path)
     folder, _slash, name = path.rpartition(b"/")
     return folder, name
@@ -203,8 +206,10 @@ def measure(
                 made_way += item.for_folder and not exempt.has(item.path, folder)
             else:
                 hits += 1
-                status = None if exempt.has(item.path, folder) else _status(opened, folder, name)
-                if not exempt.has(item.path, folder) and not _is_leftover(opened, folder, name, status, success_at):
+                if exempt.has(item.path, folder):
+                    continue
+                status = _status(opened, folder, name)
+                if not _is_leftover(opened, folder, name, status, success_at):
                     files += 1
                     size += _size(status, links)
     return Measured(Tree(files, size), folders, hits, obstacles, made_way, links)
@@ -284,7 +289,7 @@ def _is_leftover(
     Such a file is beside the one that it would have replaced, only our own user may read it, and it was written after
     the last success, which would have removed it. A file of the upstream has the upstream's time.
     """
-    match = re.fullmatch(_TEMPORARY, name)
+    match = re.fullmatch(_TEMPORARY, name) if name.startswith(b".") else None  # most names do not
     if match is None or found is None or not stat.S_ISREG(found.st_mode) or found.st_mode & 0o077:
         return False
     if found.st_uid != os.geteuid() or found.st_nlink > 1 or found.st_mtime < (success_at or 0):

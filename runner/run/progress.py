@@ -134,7 +134,9 @@ def _of_command(match: re.Match[bytes]) -> Progress | None:
 def _text_of(lines: list[bytes]) -> bytes:
     """Return whole lines without the progress that rsync overwrote."""
     text = b"\n".join([*lines, b""])
-    return text if b"\r" not in text else b"".join(_without_progress(line + b"\n") for line in lines)
+    if b"\r" not in text:
+        return text
+    return b"".join([_without_progress(line + b"\n") if b"\r" in line else line + b"\n" for line in lines])
 
 
 def _without_progress(line: bytes) -> bytes:
@@ -142,7 +144,7 @@ def _without_progress(line: bytes) -> bytes:
     if b"\r" not in line:
         return line
     parts = line.rstrip(b"\n").split(b"\r")
-    kept = b"\r".join(rest for part in parts if (rest := _rest(part)))
+    kept = b"\r".join([rest for part in parts if part and (rest := _rest(part))])
     return kept + b"\n" if kept.strip() else b""
 
 
