@@ -5,6 +5,8 @@ once, whenever the courier dies. The runs that it stops are looked up in the jou
 """
 
 import time
+from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -25,6 +27,10 @@ DONE, REFUSED = "done", "refused"
 RELOAD, PING = "reload", "ping"
 _WAITS = "recorded; it starts after `skipjack release`, since this worker is held"
 
+RELOADS, RELOADS_IN = 10, 300.0
+"""Follows at most, and in how many seconds, that start because of `reload`: a manager that gives it without end must
+not keep the machine and the server of the repository busy. People give fewer, and their follow starts at once."""
+
 REASON = 4000
 """Characters of a reason that the manager accepts."""
 
@@ -43,40 +49,60 @@ class WorkerContext(NamedTuple):
     quiet: bool = False
 
 
+class ReloadLimit:
+    """When commands of this program started follows; `clock` returns seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._begun: deque[float] = deque(maxlen=RELOADS)
+
+    def take(self) -> bool:
+        """Return whether another follow may start now, which then counts as begun."""
+        now = self._clock()
+        if len(self._begun) == RELOADS and now - self._begun[0] < RELOADS_IN:
+            return False
+        self._begun.append(now)
+        return True
+
+
 def resume(here: WorkerContext) -> None:
     """Stop the runs that a command ends, again: the courier that executed it may have died before it signalled them."""
     with journal.opened(here.layout.journal) as book:
         stopping.stop(here.layout, book.runs_to_stop())
 
 
-def fetch_and_execute(here: WorkerContext, client: ManagerClient, wait: float) -> int | None:
+def fetch_and_execute(
+    here: WorkerContext, client: ManagerClient, wait: float, reloads: ReloadLimit | None = None
+) -> int | None:
     """Fetch commands, execute and answer them; return how many were new, None from a manager without commands.
 
-    While there are none the manager may hold the request for `wait` seconds. SkipjackError when it cannot be reached.
+    While there are none the manager may hold the request for `wait` seconds. `reloads` is the limit of a program that
+    calls this again and again. SkipjackError when the manager cannot be reached.
     """
+    limit = reloads or ReloadLimit()
     with journal.opened(here.layout.journal) as book:
         inbox = CommandTable(book)
         try:
-            _finish(here, inbox, client)
+            _finish(here, inbox, client, limit)
             taken = inbox.taken()
             found = client.commands(here.worker, taken, wait)
             if not inbox.take(found):
                 what = "the manager has lost some earlier commands; its numbers start again"
                 log(what, about="courier", level=WARNING)
-            _finish(here, inbox, client)
+            _finish(here, inbox, client, limit)
         except NoCommands:
             return None
     return sum(command.number > taken for command in found.commands)
 
 
-def _finish(here: WorkerContext, inbox: CommandTable, client: ManagerClient) -> None:
-    """Execute the waiting commands, and send their results."""
+def _finish(here: WorkerContext, inbox: CommandTable, client: ManagerClient, limit: ReloadLimit) -> None:
+    """Execute the waiting commands, and send their results. A `reload` beyond the limit waits for a later call."""
     waiting = inbox.waiting()
     reloads = [command for command in waiting if command.kind == RELOAD]
     for command in waiting:
         if command in reloads[:-1]:  # the last one is enough
             inbox.close(CommandResult(command.number, DONE, ""))
-        else:
+        elif command.kind != RELOAD or limit.take():
             _execute(here, inbox, command)
     results = inbox.results()
     if results:

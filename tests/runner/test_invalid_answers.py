@@ -368,6 +368,34 @@ def test_commands_cost_few_requests_whatever_the_manager_answers(
     assert "\x1b" not in capsys.readouterr().err
 
 
+def test_reload_commands_without_end_start_few_follows_and_the_last_one_counts(
+    settings: RunnerSettings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times, begun, given = [0.0], list[float](), list[float]()
+    monkeypatch.setattr(commands, "want_follow", lambda _here: begun.append(times[-1]))
+
+    def reloads(_asked: dict[str, Any], count: int) -> Answer:
+        if times[-1] > 2 * commands.RELOADS_IN:
+            return giving([])({}, 0)
+        given.append(times[-1])
+        return giving([command(count + 1, kind="reload")])({}, 0)
+
+    there = named(settings, serve(reloads))
+    assert there.manager is not None
+    here = WorkerContext("w1", StateLayout(settings.state_dir), "/nowhere", start=False)
+    with closing(ManagerClient(there.manager)) as client:
+        poller = CommandPoller(here, client, settings.run_dir, clock=lambda: times[-1])
+        while times[-1] < 4 * commands.RELOADS_IN:
+            times.append(times[-1] + poller.work_once())
+
+    assert len(given) > 5 * commands.RELOADS
+    assert begun[: commands.RELOADS] == [0.0] * commands.RELOADS, "those of people start at once"
+    assert len(begun) <= 3 * commands.RELOADS
+    assert begun[-1] >= given[-1], "no reload is lost"
+    with journal.opened(here.layout.journal) as book:
+        assert CommandTable(book).waiting() == []
+
+
 def test_many_reload_commands_start_one_follow(
     settings: RunnerSettings, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
