@@ -13,6 +13,10 @@ UNTAKEN_PAUSE = 1.0
 """Seconds to wait if a request cannot be removed, since the path unit starts its program again at once."""
 
 
+STUCK_PAUSE = 30.0
+"""Seconds for which a tick stays active after its work if its request cannot be removed, for the same reason."""
+
+
 def leave(layout: StateLayout, request: str) -> None:
     """Request `tick`, `start` (a tick that launches only requested mirrors), `follow` or `measure/NAME`.
 
@@ -43,6 +47,13 @@ def take(layout: StateLayout, request: str) -> bool:
 def is_open(layout: StateLayout, request: str) -> bool:
     """Return whether there is a request that no program has taken."""
     return os.path.lexists(layout.start_request(request))
+
+
+def wait_if_stuck(layout: StateLayout, *kinds: str) -> None:
+    """Wait if a request is open in a folder in which nothing can be removed."""
+    # A request in another folder may have arrived since, and is taken by the next program.
+    if any(is_open(layout, each) for each in kinds) and not os.access(layout.start_requests, os.W_OK):
+        time.sleep(STUCK_PAUSE)
 
 
 def pending(layout: StateLayout, kind: str) -> list[str]:

@@ -49,6 +49,7 @@ def main(words: list[str]) -> int:
         if requested and not everything:
             rest.append("requested")
         if _is_idle(layout):
+            start_requests.wait_if_stuck(layout, "tick", "start")
             return 0
     try:
         from runner.error_boundary import guarded
@@ -56,7 +57,10 @@ def main(words: list[str]) -> int:
         if program == "tick":  # its request was taken, and no tick has begun
             start_requests.leave(layout, "tick")
         raise
-    return guarded(lambda: _start(program, layout, rest), state_dir)
+    code = guarded(lambda: _start(program, layout, rest), state_dir)
+    if program == "tick":
+        start_requests.wait_if_stuck(layout, "tick", "start")
+    return code
 
 
 def _is_idle(layout: StateLayout) -> bool:

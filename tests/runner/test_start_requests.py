@@ -1,8 +1,11 @@
 """Start requests: files with which one program asks systemd to start another."""
 
 import subprocess
+import sys
 import time
 from pathlib import Path
+
+import pytest
 
 from runner.base import start_requests
 from runner.base.state_dir import StateLayout
@@ -25,6 +28,29 @@ def test_a_request_that_cannot_be_removed_slows_its_program_down(tmp_path: Path)
     began = time.monotonic()
     start_requests.take(layout, "tick")
     assert time.monotonic() - began >= start_requests.UNTAKEN_PAUSE
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_tick_stays_active_after_its_work_while_its_request_cannot_be_removed(tmp_path: Path, idle: bool) -> None:
+    """The path unit would start it about 50 times a minute. Root may remove every file, so the answer is replaced."""
+    layout = StateLayout(str(tmp_path))
+    start_requests.leave(layout, "start")
+    code = f"""
+import os
+from runner.base import start_requests
+from runner.tick import entry
+os.access = lambda path, _mode: path != {layout.start_requests!r}
+start_requests.take = lambda *_words: False
+start_requests.time.sleep = lambda seconds: print(seconds)
+entry._is_idle = lambda _layout: {idle}
+entry._start = lambda *_words: print("works") or 0
+entry.main(["tick", {layout.state_dir!r}])
+os.unlink({layout.start_request("start")!r})
+entry.main(["tick", {layout.state_dir!r}])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    worked = [] if idle else ["works"]
+    assert done.stdout.splitlines() == [*worked, str(start_requests.STUCK_PAUSE), *worked]
 
 
 def test_a_folder_in_the_place_of_a_request_is_removed(tmp_path: Path) -> None:
