@@ -5,10 +5,10 @@ repository.
 """
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from runner.base import scratch_folder
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
 from runner.follow.follow import draft
@@ -34,7 +34,7 @@ def planned(settings: RunnerSettings) -> Iterator[Plan]:
     # Logged before the fetch, since that may fail as well.
     log(f"{why}; making a temporary one from the repository", about="follow")
     # The plan and a checkout of its own: the state directory may belong to another user, and stays as it is.
-    with tempfile.TemporaryDirectory(prefix="skipjack-") as folder:
+    with scratch_folder.opened() as folder:
         done = draft(settings, StateLayout(folder))
         for problem in done.problems:
             log(problem, about="follow", level=WARNING)

@@ -1,9 +1,9 @@
 """`skipjack policy suggest`: the entries that a machine's policy lacks for the definitions of its worker."""
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from runner.base import scratch_folder
 from runner.base.output import log, say
 from runner.base.state_dir import StateLayout
 from runner.importing.allowance import PolicyExtension, as_plain, decide
@@ -50,7 +50,7 @@ def _decided(mirrors: list[Mirror], settings: RunnerSettings, policy: Policy) ->
 def _definitions(settings: RunnerSettings) -> list[Mirror]:
     """Return the worker's definitions in the repository; where the newest is invalid, the one in force."""
     # Not the worker's checkout: this command changes nothing, and may run as another user.
-    with tempfile.TemporaryDirectory(prefix="skipjack-") as folder:
+    with scratch_folder.opened() as folder:
         revision = repository.fetch(settings.repository, Path(folder) / "checkout")
     declared = catalogue.load(revision.files, plugin_search.installed().schemas)
     found = {mirror.name: mirror for mirror in declared.mirrors if mirror.worker == settings.worker}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import islice
 
-from runner.base import locks
+from runner.base import locks, scratch_folder
 from runner.base.output import say
 from runner.base.state_dir import StateLayout
 from runner.containers import podman
@@ -57,7 +57,7 @@ def dry_run(
     # The provider spools names of files there. The state directory may not be writable for the caller.
     job.machine = job.machine._replace(state_dir=tempfile.gettempdir())
     job.from_empty = from_empty
-    with tempfile.TemporaryDirectory(prefix="skipjack-") as folder:
+    with scratch_folder.opened() as folder:
         os.chmod(folder, 0o711)  # noqa: S103 - a program that runs rsync as another user reads the copies, as in a run
         sent_files.copies_of(job, os.path.join(folder, "patterns"))
         return _dry_run(layout, header, planned, job)
