@@ -39,6 +39,10 @@ class Unsafe(Exception):  # noqa: N818 - a verdict, not an error
     """Rsync must not send a file's rules; the message is the reason, as words after its path."""
 
 
+class OutsideOfPolicy(Unsafe):
+    """A file does not lie where the folders of the policy led at the last follow."""
+
+
 class Named(NamedTuple):
     """A file that an rsync sends: the option, its absolute path, the modifiers of the rule that merges it or None, and
     where the path is written: the number of the word that it ends, and its length there.
@@ -130,11 +134,11 @@ def _wait_for_removals(folder: str) -> None:
 def require_safe(folders: Sequence[str] | None, place: str, links: int) -> None:
     """Raise Unsafe if the patterns of a file at this real path and with so many links may not be sent.
 
-    `folders` are the real paths of the policy's `pattern_files`, None if they are not known.
+    `folders` are the real paths of the policy's `pattern_files` at the last follow, None if they are not known.
     """
     # The folders are not resolved here: a user who may write above one could have put a link in its place.
     if folders is not None and not any(is_within(place, folder) for folder in folders):
-        raise Unsafe(f"is really {place}, outside of the policy's `pattern_files`")
+        raise OutsideOfPolicy(f"is really {place}, outside of the policy's `pattern_files`")
     require_one_link(links)
 
 

@@ -10,7 +10,7 @@ from functools import partial
 
 from runner.base import pattern_files
 from runner.base.pattern_copies import CannotCopy, PatternCopies
-from runner.base.pattern_files import Named, Unsafe
+from runner.base.pattern_files import Named, OutsideOfPolicy, Unsafe
 from runner.base.state_dir import StateLayout
 from runner.plugin_api import Abort, CannotRun, Command, Job
 from runner.providers import PROVIDERS
@@ -98,7 +98,10 @@ def _copy(job: Job, files: Iterable[Named]) -> None:
             copies_of(job).add(each.path, each.modifiers, is_password=each.is_password)
         except Unsafe as why:
             gets = "the container would see it" if job.mirror.docker_image else "rsync would send it to the upstream"
-            raise Abort(REFUSED, f"the {what} {why}; {gets}, so restore the file") from why
+            todo = "restore the file"
+            if isinstance(why, OutsideOfPolicy):
+                todo += ", or run `skipjack follow` if an administrator has moved a folder of the policy"
+            raise Abort(REFUSED, f"the {what} {why}; {gets}, so {todo}") from why
         except CannotCopy as why:
             raise Abort(FAILED, f"the {what} cannot be used: {why}") from why
         except OSError as error:

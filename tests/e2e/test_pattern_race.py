@@ -233,6 +233,11 @@ def test_a_folder_that_its_administrator_replaces_by_a_link_is_known_after_the_n
     folder = bench.patterns.parent
     folder.rename(bench.folder / "moved")
     folder.symlink_to("moved")
+    worker.command("run", "m", check=False)
+    assert worker.run_of("m").status == "refused"
+    todo = "so restore the file, or run `skipjack follow` if an administrator has moved a folder of the policy"
+    assert todo in worker.run_of("m").reason
+    assert bench.recorder.sent == b""
     worker.command("follow")
     worker.command("run", "m")
     assert RULE.encode() in bench.recorder.sent
