@@ -5,9 +5,10 @@ The machine's policy rejects some of them as well; here the author of a definiti
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from schemas.config.judgeable_keys import is_known, judged
 from schemas.config.upstreams import daemon_host
 from schemas.problems import shown
 from schemas.rsync import rsync_filters, rsync_options
@@ -96,28 +97,36 @@ def _value(option: Option) -> Said:
             yield f"has an invalid filter rule: `{shown(value)}`.", "Write for example `- *.iso`."
 
 
-def together(names: Sequence[str], keys: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield options that exclude each other: the key, what is wrong, and what to do."""
-    built_in = () if keys.get("rsync_override") else BUILT_IN
+def together(names: Sequence[str], keys: dict[str, Any], *, complete: bool) -> Iterator[tuple[str, str, str]]:
+    """Yield options that exclude each other: the key, what is wrong, and what to do.
+
+    `complete` says that `names` are all lists that have options.
+    """
+    built_in = BUILT_IN if is_known(keys, "rsync_override") and not keys.get("rsync_override") else ()
     readings = {name: rsync_options.read_past_faults(keys[name]) for name in names}
     placed = [_Placed(option, "") for option in rsync_options.read(built_in).options]
     placed += [_Placed(option, name) for name, reading in readings.items() for option in reading.options]
-    for each in placed:
-        if each.option.name == "--contimeout" and daemon_host(keys.get("upstream", _DAEMON)) is None:
-            what = f"`{each.key}` has `--contimeout`, which rsync accepts only for an rsync daemon."
-            yield each.key, what, "Remove it; for ssh, set `ConnectTimeout` in its configuration."
+    yield from judged(_without_daemon(placed, keys))
     timed = [each for each in placed if each.option.name in _WHEN]
     for each in timed:
         if _WHEN[each.option.name] != _WHEN[timed[0].option.name]:
             yield _pair(each, timed[0], "Remove one of them.")
             break
-    if any("no" in fault.spelling for reading in readings.values() for fault in reading.faults):
-        return  # corrected, this option may turn off one of a pair
+    # Corrected, an unknown option may turn off one of a pair.
+    if not complete or any("no" in fault.spelling for reading in readings.values() for fault in reading.faults):
+        return
     for one, other in _PAIRS:
         first, second = _last(placed, one), _last(placed, other)
         if first is not None and second is not None:
             later, earlier = sorted((first, second), key=placed.index, reverse=True)
             yield _pair(later, earlier, f"Remove one of them, or add `{other[1]}`.")
+
+
+def _without_daemon(placed: Sequence[_Placed], keys: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for each in placed:
+        if each.option.name == "--contimeout" and daemon_host(keys.get("upstream", _DAEMON)) is None:
+            what = f"`{each.key}` has `--contimeout`, which rsync accepts only for an rsync daemon."
+            yield each.key, what, "Remove it; for ssh, set `ConnectTimeout` in its configuration."
 
 
 def _last(placed: Sequence[_Placed], names: tuple[str, str]) -> _Placed | None:

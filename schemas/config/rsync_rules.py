@@ -42,9 +42,11 @@ def _of_lists(keys: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     names = _names(keys) if is_known(keys, "rsync_override_only") else ("rsync_override",)
     for name in names:
         yield from judged(_of_list(name, keys))
-    in_effect = in_force(keys)
-    yield from _together(in_effect, keys)
-    yield from rsync_mistakes.together(in_effect, keys)
+    # The words of a wrong list could turn options on or off.
+    known = [name for name in names if is_known(keys, name) and keys.get(name)]
+    complete = is_known(keys, "rsync_override_only") and all(is_known(keys, name) for name in names)
+    yield from _together(known, keys, complete=complete)
+    yield from rsync_mistakes.together(known, keys, complete=complete)
 
 
 def _of_list(name: str, keys: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -110,8 +112,8 @@ def _single(reading: Reading) -> Iterator[str]:
             yield f"has `{shown(fault.spelling)}`, with which rsync runs as a server."
 
 
-def _together(names: Sequence[str], keys: PlainKeys) -> Iterator[tuple[str, str, str]]:
-    """Yield the problems that only all options together show."""
+def _together(names: Sequence[str], keys: PlainKeys, *, complete: bool = True) -> Iterator[tuple[str, str, str]]:
+    """Yield the problems that only the options of several lists show; `complete` says that these are all lists."""
     readings = {name: rsync_options.read_past_faults(keys[name]) for name in names}
     # Those of `_NO_SYNC` must be removed; without other options in `rsync_override` the built-in ones are in force.
     options = {
@@ -124,16 +126,17 @@ def _together(names: Sequence[str], keys: PlainKeys) -> Iterator[tuple[str, str,
         tuple([fault for reading in readings.values() for fault in reading.faults]),
     )
     listed = " and ".join(f"`{name}`" for name in names)
-    for what, todo in _without_transfers(whole):
+    for what, todo in _without_transfers(whole, complete=complete):
         yield names[-1], f"With the options in {listed} {what}.", todo
 
 
-def _without_transfers(reading: Reading) -> Iterator[tuple[str, str]]:
+def _without_transfers(reading: Reading, *, complete: bool = True) -> Iterator[tuple[str, str]]:
     """Yield why rsync would transfer nothing from a directory with these options, and what to do."""
     # Corrected, an unknown option may be one of these.
     faults = (fault for fault in reading.faults if fault.kind != rsync_options.END)
     unread = {rsync_options.canonical(fault.spelling) for fault in faults}
-    if unread.isdisjoint((None, *_RECURSIVE, *_DIRS)) and not _last(reading, _RECURSIVE) and not _last(reading, _DIRS):
+    complete &= unread.isdisjoint((None, *_RECURSIVE, *_DIRS))
+    if complete and not _last(reading, _RECURSIVE) and not _last(reading, _DIRS):
         yield "rsync skips all directories, the upstream's top one included", "Add `-a` or `-r`."
     if len({option.name for option in reading.named("--existing", "--ignore-existing")}) > 1:
         todo = "Remove one of them."

@@ -68,6 +68,18 @@ def test_a_list_that_lacks_a_value_does_not_hide_the_problem_of_a_command() -> N
     assert any("`rsync_options` ends with `--exclude`" in line for line in found)
 
 
+def test_a_wrong_list_hides_no_options_of_others_that_exclude_each_other_and_may_turn_off_some() -> None:
+    pair = "rsync_options: [--existing, --ignore-existing, --delete-before, --inplace, --contimeout=5]\n"
+    for wrong in ("rsync_options_extra: 5", "rsync_override: [true]"):
+        found = lines(load(debian=f"{pair}upstream: 'h:x/'\n{wrong}\n").problems)
+        text = "\n".join(found)
+        assert [text.count(what) for what in ("together exclude", "has `--contimeout`", "has `--inplace`")] == [1, 1, 0]
+        built_in = [line for line in found if "together with the built-in" in line]
+        assert len(built_in) == ("override" not in wrong), "a wrong `rsync_override` may replace it"
+    (problem,) = lines(load(debian="rsync_override: [-lt]\nrsync_options: 5\n").problems)
+    assert "must be a list" in problem, "its options could sync directories"
+
+
 def test_a_wrong_value_does_not_hide_two_options_that_exclude_each_other() -> None:
     pair = "rsync_options_extra: [--delete-before, --delete-after]\n"
     found = lines(load(debian=f"rsync_options: [--max-size=x]\n{pair}").problems)
