@@ -123,7 +123,7 @@ def _remove(setup: Setup) -> None:
 def stop(setup: Setup, names: list[str]) -> None:
     """Stop and disable these units, except template units and drop-ins: only other units start those."""
     starters = [name for name in names if name.endswith(_STARTERS)]
-    services = [name for name in names if name.endswith(".service") and "@" not in name]
+    services = [name for name in names if name.endswith((".service", ".target")) and "@" not in name]
     if starters:
         machine.command(*setup.systemctl, "disable", "--now", *starters)
     if services:
@@ -149,9 +149,11 @@ def _follow(setup: Setup) -> None:
 def _start(setup: Setup, changed: set[str]) -> None:
     """Start all units. Lasting ones are restarted, for a new release or new settings; runs never are."""
     names = [os.path.basename(path) for path in render.files(setup)]
-    started = [name for name in names if name.endswith(_STARTERS) or name in _LASTING]
+    started = [name for name in names if render.is_started(name)]
+    enabled = [name for name in names if name.endswith("-mounted.service") or name in started]
     restarted = [name for name in started if name in changed or name in _LASTING]
-    machine.command(*setup.systemctl, "enable", *started)
+    # Also removes links that an earlier installation with other folders needed.
+    machine.command(*setup.systemctl, "reenable", *(name for name in enabled if not name.endswith(".target")))
     if _SOCKET in changed:
         # systemd opens no socket for an active service, and one of an earlier release may have opened its own.
         machine.command(*setup.systemctl, "stop", "skipjack-manager.service")

@@ -3,11 +3,12 @@
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 from string import Template
 
 from runner.base.secret_files import HOMES
 from runner.base.state_dir import StateLayout
-from runner.install.setup import CONTAINERS, MANAGER, Setup, program
+from runner.install.setup import CONTAINERS, MANAGER, WORKER, Setup, program
 from runner.subprocesses.spawn import lean
 from schemas.errors import SkipjackError
 
@@ -23,19 +24,41 @@ _WORKER = (
 )  # fmt: skip
 _MANAGER = ("skipjack-manager.service", "skipjack-publish.service")
 _SOCKET = ("skipjack-manager.socket",)
+_DISKS = {
+    kind: (f"{prefix}-mounted.service", f"{prefix}-disks.target", f"{prefix}-disks.timer")
+    for kind, prefix in ((WORKER, "skipjack"), (MANAGER, "skipjack-manager"))
+}
+"""Units that bring everything back with a lost disk. No service manager of a user can mount or unmount one."""
 
 _TAKE = 'rm -f -- "$0" || sleep 60'
 """Removes a start request, and pauses if that fails."""
 
+_START = 'for unit; do systemctl --quiet is-enabled "$unit" && systemctl --no-block start "$unit"; done; true'
+"""Starts units, except those that an operator disabled."""
+
 _NEEDS_SOCKET = "Requires=skipjack-manager.socket\nAfter=skipjack-manager.socket"
+
+_LONGEST = 255
+"""The longest name of a unit."""
+
+_TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108
+"""Folders that a unit with `PrivateTmp=` needs."""
+
+_EARLY = """# By default all services of the machine would wait at boot for the disk that this unit waits for.
+DefaultDependencies=no
+Requires=sysinit.target
+After=sysinit.target
+Conflicts=shutdown.target
+Before=shutdown.target"""
 
 RULE = "/etc/polkit-1/rules.d/50-skipjack.rules"
 
 
 def files(setup: Setup) -> dict[str, str]:
     """Return the texts of all files of an installation by path, except that of `sysusers`."""
-    values = _values(setup)
     names = _SOCKET * bool(setup.listen) + _MANAGER if setup.kind == MANAGER else _WORKER + _COURIER * setup.reports
+    names += _DISKS[setup.kind] * (not setup.own)
+    values = _values(setup, [name for name in names if is_started(name)])
     found = {os.path.join(setup.units, name): _filled(name, values) for name in names}
     if setup.containers:
         text = _filled("containers.conf", values)
@@ -45,12 +68,18 @@ def files(setup: Setup) -> dict[str, str]:
     return found
 
 
+def is_started(name: str) -> bool:
+    """Return whether an installation starts a unit; other units are started by these."""
+    return name.endswith((".timer", ".path", ".socket", ".target")) or name in _MANAGER
+
+
 def obsolete(setup: Setup) -> list[str]:
     """Return paths of files that installations of this kind can have, but this one has not."""
     ours = (*_SOCKET, *_MANAGER) if setup.kind == MANAGER else (*_WORKER, *_COURIER, *CONTAINERS)
     rule = [] if setup.kind == MANAGER or setup.own else [RULE]
     wanted = files(setup)
-    return [path for path in [*(os.path.join(setup.units, name) for name in ours), *rule] if path not in wanted]
+    names = (*ours, *_DISKS[setup.kind])
+    return [path for path in [*(os.path.join(setup.units, name) for name in names), *rule] if path not in wanted]
 
 
 def everything(setup: Setup) -> list[str]:
@@ -69,11 +98,15 @@ def sysusers(setup: Setup) -> tuple[str, str]:
     return f"/etc/sysusers.d/{setup.user}.conf", _filled("skipjack.sysusers", _values(setup))
 
 
-def _values(setup: Setup) -> Mapping[str, str]:
+def _values(setup: Setup, started: Sequence[str] = ()) -> Mapping[str, str]:
     own = [*_folders(setup)]
     site = [*own, *_writable([setup.site_dir])] if setup.site_dir else own
     mirrors = [*own, *_writable([setup.mirror_root]), *_writable(setup.optional, "-")]
     settings = ("--settings", setup.settings)
+    own_disks = [setup.state_dir, setup.run_dir, setup.log_dir]
+    # The manager's services, which no timer starts, also require the mount units of `PrivateTmp=`.
+    disks = [*own_disks, setup.site_dir, *_TEMPORARY] if setup.kind == MANAGER else own_disks
+    mounts = _mount_units(path for path in disks if path and not path.startswith("/run/"))
     return {
         "user": setup.user,
         "identity": "" if setup.own else f"User={setup.user}",
@@ -82,7 +115,12 @@ def _values(setup: Setup) -> Mapping[str, str]:
         "online": "" if setup.own else "Wants=network-online.target\nAfter=network-online.target",
         "private_users": "" if setup.own else "PrivateUsers=yes",
         "no_network": "" if setup.own else "PrivateNetwork=yes\nIPAddressDeny=any",
-        "mounts": "" if setup.own else f"RequiresMountsFor={_quoted(setup.mirror_root)}",
+        "mounts": "" if setup.own else _requires(own_disks),
+        "mirror_mounts": "" if setup.own else _requires([*own_disks, setup.mirror_root]),
+        "site_mounts": "" if setup.own else _requires([*own_disks, setup.site_dir]),
+        "early": "" if setup.own else _EARLY,
+        "wanted_by_mounts": f"WantedBy={' '.join(mounts)}",
+        "start_again": _command(["/bin/sh", "-c", _START, "sh", *started]),
         "state_dir": _quoted(setup.state_dir),
         "start_requests": _literal(StateLayout(setup.state_dir).start_requests),
         "launcher": setup.launcher,
@@ -141,6 +179,27 @@ def _folders(setup: Setup) -> Iterator[str]:
 
 def _writable(paths: Iterable[str], prefix: str = "") -> Iterator[str]:
     yield from (f"ReadWritePaths={_quoted(prefix + path)}" for path in paths if path)
+
+
+def _requires(paths: Iterable[str]) -> str:
+    """Return the line by which a unit needs the mount units of these folders."""
+    return f"RequiresMountsFor={' '.join(_quoted(path) for path in paths if path)}"
+
+
+def _mount_units(paths: Iterable[str]) -> list[str]:
+    """Return the mount units that `RequiresMountsFor=` means: those of all folders above, whether they exist or not.
+
+    One that does not exist has no effect, and a folder may get a disk of its own later.
+    """
+    above = {folder for path in map(PurePosixPath, paths) for folder in (path, *path.parents) if folder.name}
+    return [name for name in sorted(map(_mount_unit, above)) if len(name) <= _LONGEST]
+
+
+def _mount_unit(folder: PurePosixPath) -> str:
+    """Return the name of a folder's mount unit, as `systemd-escape --path --suffix=mount` does."""
+    name = os.fsencode(folder).strip(b"/")
+    escaped = re.sub(rb"[^A-Za-z0-9:_./]|^\.", lambda found: b"\\x%02x" % ord(found[0]), name)
+    return f"{escaped.replace(b'/', b'-').decode('ascii')}.mount"
 
 
 def _own_credentials(setup: Setup) -> Iterator[str]:

@@ -50,7 +50,8 @@ def test_each_unit_has_no_line_left_to_fill_and_belongs_to_the_user() -> None:
     for installed in (worker(REPORTING), setup.of_manager(ManagerSettings(), "/etc/m.yml", "mirror", own=False)):
         for path, written in render.files(installed).items():
             assert "${" not in written and "\n\n\n" not in written, path
-            assert ("User=mirror" in written.splitlines()) == path.endswith(".service"), path
+            is_ours = path.endswith(".service") and not path.endswith("-mounted.service")
+            assert ("User=mirror" in written.splitlines()) == is_ours, path
 
 
 def test_only_runs_may_write_to_mirrors() -> None:
@@ -338,6 +339,49 @@ def test_a_lasting_service_is_restarted_without_limit() -> None:
                 assert "StartLimitIntervalSec=0" in lines(installed, Path(path).name), path
     for name in ("skipjack-manager.service", "skipjack-publish.service"):
         assert "Restart=always" in lines(setup.of_manager(ManagerSettings(), "/etc/m.yml", "mirror", own=False), name)
+
+
+def started_by_mounts(installed: Setup) -> tuple[set[str], list[str]]:
+    """Return the mount units that start an installation again, and the units that they start."""
+    name = "skipjack-manager-mounted.service" if installed.kind == setup.MANAGER else "skipjack-mounted.service"
+    found = dict(line.split("=", 1) for line in lines(installed, name) if "=" in line and line[0] != "#")
+    assert not {"After", "Requires", "RequiresMountsFor"} & set(found), "a cycle"
+    return set(found["WantedBy"].split()), found["ExecStart"].rpartition('" sh ')[2].split()
+
+
+def test_mount_units_start_what_they_have_stopped() -> None:
+    """Except services that a timer or path unit starts: all units that require a folder's mount units."""
+    manager = setup.of_manager(ManagerSettings(listen="127.0.0.1:8080"), "/etc/m.yml", "mirror", own=False)
+    for installed in (worker(REPORTING), manager):
+        mount_units, started = started_by_mounts(installed)
+        assert {"var.mount", "var-lib.mount"} < mount_units and not any(name.startswith("run") for name in mount_units)
+        ends = (
+            (".timer", ".path", ".target")
+            if installed.kind == setup.WORKER
+            else (".timer", ".socket", ".target", ".service")
+        )
+        written = {Path(path).name for path in render.files(installed) if path.endswith(ends)}
+        assert set(started) == {name for name in written if not name.endswith("-mounted.service")}
+        for name in started:
+            own = f"RequiresMountsFor={installed.state_dir} {installed.run_dir} {installed.log_dir}".rstrip()
+            assert name.endswith("-disks.timer") or text(installed, name).count(f"\n{own}") == 1, name
+    assert mount_units == {  # the manager's
+        "var.mount", "var-lib.mount", r"var-lib-skipjack\x2dmanager.mount", "var-www.mount", "var-www-skipjack.mount",
+        "tmp.mount", "var-tmp.mount",
+    }  # fmt: skip
+
+
+def test_mount_units_are_named_as_systemd_names_them() -> None:
+    long = "/srv/" + 130 * "é"
+    for path in ("/srv/a b/.c", "/.d-e/f_g:h", "/srv/ä%n\\", "/srv//x/", f"{long}/x"):
+        mount_units, _started = started_by_mounts(worker(SETTINGS._replace(state_dir=path, log_dir=path)))
+        folders = [each for each in (Path(path), *Path(path).parents) if each.name and not str(each).startswith(long)]
+        words = ["systemd-escape", "--path", "--suffix=mount", *map(str, folders)]
+        assert mount_units == set(subprocess.run(words, check=True, capture_output=True, text=True).stdout.split())
+
+
+def test_units_of_a_user_require_no_mounts() -> None:
+    assert not any("Mounts" in text or "mount" in path for path, text in render.files(worker(own=True)).items())
 
 
 def test_the_worker_may_start_every_unit_that_it_revives() -> None:
