@@ -9,11 +9,6 @@ from schemas.config.yaml_file import WHOLE, Document
 from schemas.problems import Problem
 
 
-def check(name: str, document: Document, schemas: SchemaSet = OWN) -> list[Problem]:
-    """Return all problems of a document, from the YAML parser and from its schema."""
-    return list(examine(name, document, schemas).problems)
-
-
 def examine(name: str, document: Document, schemas: SchemaSet = OWN) -> Document:
     """Return the document with all problems of the YAML parser and of the schema, and their paths.
 

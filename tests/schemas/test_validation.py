@@ -2,14 +2,14 @@ import re
 
 import pytest
 
-from schemas.config.validation import check
+from schemas.config.validation import examine
 from schemas.config.yaml_file import parse, suggest
 
 from .kit import lines
 
 
 def problems(kind: str, text: str) -> list[str]:
-    return lines(check(kind, parse(text.encode(), "f.yml")))
+    return lines(examine(kind, parse(text.encode(), "f.yml")).problems)
 
 
 @pytest.mark.parametrize(
