@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,20 @@ def test_a_build_records_the_commit_and_leaves_the_checkout_alone(checkout: Path
     (checkout / ".git").rename(tmp_path / "away")  # as in a source archive
     subprocess.run(words, cwd=checkout, env=environment, check=True)
     assert not record.exists()
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("setuptools"), reason="builds need setuptools")
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a checkout has a list of its files")
+def test_a_source_archive_has_all_files_of_the_checkout(tmp_path: Path) -> None:
+    copy, archives = tmp_path / "copy", tmp_path / "archives"
+    names = {name for name in git(ROOT, "ls-files").splitlines() if (ROOT / name).is_file()}
+    for name in names:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copy / name)
+
+    words = [sys.executable, "setup.py", "-q", "sdist", "--dist-dir", str(archives)]
+    subprocess.run(words, cwd=copy, check=True, capture_output=True)
+
+    with tarfile.open(next(archives.iterdir())) as archive:
+        found = {name.partition("/")[2] for name in archive.getnames()}
+    assert names - found == set()
