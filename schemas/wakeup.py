@@ -15,7 +15,7 @@ COURIER, PUBLISHER = "courier.sock", "publish.sock"
 
 
 def send(run_dir: str, name: str) -> None:
-    """Wake the program that listens at a socket. A full queue is no error: then it is about to wake."""
+    """Wake the program that listens at a socket. A full queue is not an error: then it is about to wake."""
     with (
         contextlib.suppress(OSError),  # even at the limit of open files: the program looks by itself after a while
         contextlib.closing(socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK)) as sender,

@@ -5,6 +5,7 @@ also have a plain use.
 """
 
 import ast
+import functools
 import io
 import re
 import tokenize
@@ -17,8 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 PHRASES = {
     r"\bmend(s|ed|ing)?\b": "correct, repair",
-    r"make a token worthless": "revoke a token",
+    r"\bworthless\b": "revoked",
     r"what is old": "the history",
+    r"\bwhat died\b": "a crashed run",
+    r"\bby its times\b": "by its cron schedule",
+    r"\b(next-wake agenda|ring the bell|poke the|answer(s|ed)? the wish)\b": "next-wake cache, wake-up, start request",
     r"(gone|failed|ended) without a (last )?word": "the process died; failed without a message",
     r"(is|are) (not )?ours to\b": "caused by: this site, the upstream, the network",
     r"sign of life|(not|never|last) heard of": "heartbeat, last seen",
@@ -47,7 +51,11 @@ PHRASES = {
 }
 """What no text may contain, and what to write instead."""
 
-_ANY = re.compile("|".join(PHRASES), re.IGNORECASE)
+OF_PRODUCT = {
+    r"(?<!there )\b(is|are) no (?!longer\b|more\b|less\b)\w": "is not a …, unknown …",
+    r"\b(is|are) told\b": "is reported",
+}
+"""The same for all but tests."""
 
 ROOMS = ("runner", "schemas", "sitegen", "tests", "docs")
 """The folders with Python files."""
@@ -113,14 +121,24 @@ def notes() -> Iterator[PlacedText]:
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
                 yield PlacedText(f"{place}:{node.lineno}", " ".join(str(node.value.value).split()))
-        for token in tokenize.generate_tokens(io.StringIO(source).readline):
-            if token.type == tokenize.COMMENT:
-                yield PlacedText(f"{place}:{token.start[0]}", token.string)
+        comments = {
+            token.start[0]: token.string
+            for token in tokenize.generate_tokens(io.StringIO(source).readline)
+            if token.type == tokenize.COMMENT
+        }
+        for number, comment in comments.items():
+            yield PlacedText(f"{place}:{number}", _joined(comment, comments.get(number + 1, "")))
 
 
 def _lines(path: Path) -> Iterator[PlacedText]:
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        yield PlacedText(f"{path.relative_to(ROOT)}:{number}", line)
+    lines = path.read_text("utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        yield PlacedText(f"{path.relative_to(ROOT)}:{number}", _joined(line, "".join(lines[number : number + 1])))
+
+
+def _joined(line: str, following: str) -> str:
+    """Return a line with the next one, since a phrase may begin in the one and end in the other."""
+    return f"{line} {following.strip().removeprefix('#').lstrip()}"
 
 
 def faults(found: Iterator[PlacedText]) -> list[str]:
@@ -128,10 +146,17 @@ def faults(found: Iterator[PlacedText]) -> list[str]:
     return [
         f"{text.place}: {match[0]!r}, say: {instead}"
         for text in found
-        if _ANY.search(text.text) and not text.place.startswith(tuple(LEFT_OUT))
-        for phrase, instead in PHRASES.items()
+        if not text.place.startswith(tuple(LEFT_OUT))
+        for phrases in ((PHRASES,) if text.place.startswith("tests/") else (PHRASES, OF_PRODUCT))
+        if _any_of(tuple(phrases)).search(text.text)
+        for phrase, instead in phrases.items()
         if (match := re.search(phrase, text.text, re.IGNORECASE))
     ]
+
+
+@functools.cache
+def _any_of(phrases: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(phrases), re.IGNORECASE)
 
 
 def test_texts_keep_to_the_terms_of_the_field() -> None:
@@ -161,7 +186,32 @@ def test_all_kinds_of_texts_are_looked_at() -> None:
         "This is not ours to mend",
         "the run goes on to its end",
         "test a name that is no mirror is reported",
+        "`x` is no known key",
+        "`x` is no regular file",
+        "revoking makes the token worthless",
+        "the order book of the worker",
+        "its former names",
+        "the worker's sign of life",
+        "a worker that was never heard of",
+        "the start was turned away",
+        "its hours begin then",
+        "the mirror runs by its times",
+        "it goes on where `debian-old` ended",
+        "whose it is to mend: the upstream's",
+        "settles what died in the meantime",
+        "the courier is told.",
     ],
 )
 def test_a_phrase_is_found(text: str) -> None:
     assert faults(iter([PlacedText("x.py:1", text)]))
+
+
+def test_a_phrase_is_found_across_the_end_of_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.test_words.ROOT", tmp_path)
+    monkeypatch.setattr("tests.test_words.ROOMS", ("docs",))
+    (tmp_path / "docs").mkdir()
+    page, module = tmp_path / "docs/page.md", tmp_path / "docs/module.py"
+    page.write_text("A worker which was never\nheard of is listed.\n")
+    module.write_text("x = 1\n# The hour in which its\n# hours begin then.\n")
+    assert len(faults(_lines(page))) == 1
+    assert len(faults(notes())) == 1

@@ -64,5 +64,5 @@ def restore(state: ProcessState) -> str:
 
 def _set_wakeup(descriptor: int) -> None:
     with contextlib.suppress(OSError, ValueError):  # the descriptor was closed
-        # A full pipe is enough to wake its reader, so a lost byte is no error.
+        # A full pipe is enough to wake its reader, so a lost byte is not an error.
         signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)

@@ -132,7 +132,7 @@ def read(volumes: Sequence[str], options: Sequence[str]) -> Words:
         elif name == "--memory":
             limit = _limit(value or "")
         elif name in _OURS:
-            # `--rm` alone is no finding, since Skipjack uses it as well.
+            # `--rm` alone is not a finding, since Skipjack uses it as well.
             ours += [name] if (name, value) not in (("--rm", None), ("--rm", "true")) else []
         else:
             words.append(name if value is None else f"{name}={value}")

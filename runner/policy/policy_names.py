@@ -12,7 +12,7 @@ from schemas.records import Policy
 def warnings(policy: Policy, installed: Installed) -> Iterator[str]:
     """Yield a warning for each name of `providers` and `hooks` that is neither built in nor that of a plug-in.
 
-    It is no error, since a policy may be written before a plug-in is installed.
+    It is not an error, since a policy may be written before a plug-in is installed.
     """
     for key, kind, names in (("providers", PROVIDER, policy.providers), ("hooks", HOOK, policy.hooks)):
         known = [*built_in.names(kind), *(each.plugin.name for each in installed.plugins if each.plugin.kind == kind)]

@@ -55,7 +55,7 @@ def _became_folders(job: Job, most: int) -> int:
 
 
 class _Folder(NamedTuple):
-    """A folder by its times: whether it has changed, may be new, or has changed and cannot be read."""
+    """A folder as its times show it: whether it has changed, may be new, or has changed and cannot be read."""
 
     has_changed: bool
     is_new: bool = False

@@ -100,7 +100,7 @@ class AttemptProcesses:
         self._trim()
 
     def _trim(self) -> None:
-        with contextlib.suppress(OSError):  # a log that stays too large is no failure of the mirror
+        with contextlib.suppress(OSError):  # a log that stays too large is not a failure of the mirror
             self._limit.trim(self._log)
 
 

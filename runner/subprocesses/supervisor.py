@@ -56,7 +56,7 @@ class Stop:
 
     def listen(self) -> None:
         """Handle TERM, INT and HUP from now on."""
-        # A full pipe is enough to wake its reader, so a lost byte is no error.
+        # A full pipe is enough to wake its reader, so a lost byte is not an error.
         signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
         for number in STOPS:
             signal.signal(number, self._on_signal)

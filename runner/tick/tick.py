@@ -117,7 +117,7 @@ def _work(layout: StateLayout, *, only_requested: bool) -> "CycleResult":
     # so the next tick, which finds nothing to do, writes it.
     current, newest = next_wake.stamp(next_wake.watched(layout))
     done = work(layout, now, only_requested=only_requested)
-    # a file that was just written may change again with the same time stamp, so it is no base for the cache
+    # a file that was just written may change again with the same time stamp, so the cache cannot rely on it
     is_settled = newest < now - next_wake.SETTLED
     if is_settled and not only_requested and done.finished and not done.orphans:
         next_wake.write(layout.next_wake, current, now, min(done.wake_at or now + HORIZON, now + HORIZON), done.active)

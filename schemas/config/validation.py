@@ -54,7 +54,7 @@ def _with_text(value: Any, path: Sequence[str | int]) -> Any:
 
 
 def _problems(faults: Collection[Fault], value: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield the problems of faults; the keys of an unknown provider are no other problem than its name."""
+    """Yield the problems of faults; the keys of an unknown provider are not a problem beside its name."""
     unknown = value.get("provider") if any(fault.path == ("provider",) for fault in faults) else None
     yield from (fault.problem for fault in faults if fault.path != (unknown,))
 

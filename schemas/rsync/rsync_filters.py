@@ -49,7 +49,7 @@ def read(text: str) -> Rule:
 class SentFile(NamedTuple):
     """A file that rsync reads and sends to the server, and the modifiers of the rule that merges it; None without one.
 
-    Without a rule the file is a plain list: its lines can begin with `+` or `-`, and are no rules of another kind.
+    Without a rule the file is a plain list: its lines can begin with `+` or `-`, and are not rules of another kind.
     """
 
     path: str

@@ -167,7 +167,7 @@ def read(words: Sequence[str]) -> Reading:
 def read_past_faults(words: Sequence[str]) -> Reading:
     """Parse a list to its end: its author wants to know all faults, although rsync stops at the first one.
 
-    The word after an unknown option may be its value, so it is no operand.
+    The word after an unknown option may be its value, so it is not an operand.
     """
     return _read(tuple(words), past_faults=True)
 
