@@ -7,7 +7,7 @@ listed once, and everything that is deleted was judged. If the run dies in betwe
 
 import contextlib
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from runner.plan.deletion_limits import Tree
 from runner.plugin_api import Abort, Command, Job
@@ -61,7 +61,7 @@ def guarded(job: Job, full: Command, brought: int = 0) -> Iterator[Command]:
         yield from _plain(job, full)
         return
     way = Way(job)
-    with contextlib.closing(Names(_folder(job), deletion_judgement.most(job), way.take)) as names:
+    with contextlib.closing(Names(_folder(job), deletion_judgement.most(job), way.take, place_of(job, full))) as names:
         yield from way.passes(asking(full, names), names)
         if job.exit_code == rsync_words.USAGE and not names.in_force:
             yield from rsync_words.falling_back(job, full, GUARD)
@@ -104,6 +104,11 @@ def without_deletions(job: Job, made: Command) -> Generator[Command, None, Count
 def _folder(job: Job) -> str:
     """Return the folder for the file of names, which no container can see."""
     return job.machine.state_dir or job.log_dir
+
+
+def place_of(job: Job, full: Command) -> Callable[[bytes], bytes] | None:
+    """Return where items are whose paths rsync prints; None for a command that follows no links in the mirror."""
+    return deletions.behind_links(job.directory) if rsync_words.keeps_dirlinks(full) else None
 
 
 def asking(full: Command, names: Names) -> Command:

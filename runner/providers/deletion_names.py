@@ -130,14 +130,20 @@ class Names:
 
     If there are many more files than `most` (None for no limit), not all names are kept. `made_way` gets the names, as
     rsync prints them, of files that rsync itself deletes because the upstream has directories in their place.
+    `place_of` returns where an item is, by the path that rsync prints; None if that is its path.
     """
 
     def __init__(
-        self, folder: str, most: int | None = None, made_way: Callable[[Collection[bytes]], None] = lambda _names: None
+        self,
+        folder: str,
+        most: int | None = None,
+        made_way: Callable[[Collection[bytes]], None] = lambda _names: None,
+        place_of: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self._folder = folder
         self._most = most
         self._made_way = made_way
+        self._place_of = place_of
         self._descriptor: int | None = None
         self.forget()
 
@@ -167,7 +173,7 @@ class Names:
 
     def another(self, made_way: Callable[[Collection[bytes]], None]) -> "Names":
         """Return an empty object with the same folder and limit."""
-        return Names(self._folder, self._most, made_way)
+        return Names(self._folder, self._most, made_way, self._place_of)
 
     @property
     def listed(self) -> Counts | None:
@@ -235,7 +241,8 @@ class Names:
             return
         with open(self._descriptor, "rb", closefd=False) as file:
             file.seek(0)
-            yield from map(read_item, file)
+            for item in map(read_item, file):
+                yield item if self._place_of is None else item._replace(path=self._place_of(item.path))
 
     def copy(self, target: BinaryIO, room: int) -> None:
         """Write the names for `read_item` to another file, `room` bytes at a time."""

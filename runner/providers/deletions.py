@@ -124,6 +124,21 @@ def checked(path: bytes) -> tuple[bytes, bytes]:
     return folder, name
 
 
+def behind_links(root: str) -> Callable[[bytes], bytes]:
+    """Return a function for the place of an item in whose path rsync follows links to folders (`--keep-dirlinks`).
+
+    A place that is not below the root has a part `..` or `.`, which `checked` rejects.
+    """
+    top = os.fsencode(os.path.realpath(root))
+
+    def place(path: bytes) -> bytes:
+        folder, slash, name = path.rpartition(b"/")
+        real = os.path.realpath(os.path.join(top, folder))
+        return os.path.join(os.path.relpath(real, top), name) if slash and real != os.path.join(top, folder) else path
+
+    return place
+
+
 Times = list[tuple[bytes, tuple[int, int]]]
 """Folders with their access and modification times, in nanoseconds since 1970 UTC."""
 

@@ -69,6 +69,11 @@ def makes_backups(made: Command) -> bool:
     return bool(_names(made) & _BACKUPS)
 
 
+def keeps_dirlinks(made: Command) -> bool:
+    """Return whether an rsync would follow links to folders in the mirror, where the upstream has folders."""
+    return "--keep-dirlinks" in _names(made)
+
+
 def _names(made: Command) -> set[str]:
     return {option.name for option in rsync_options.read(options_of(made)).options}
 

@@ -186,7 +186,7 @@ def _preview(command: Command, job: Job) -> int:
         say("(the directory does not exist yet; a run would create it)")
     if command.output is None:
         return _run_preview(trial_run, job)
-    with contextlib.closing(Names(tempfile.gettempdir())) as names:
+    with contextlib.closing(Names(tempfile.gettempdir(), place_of=deletion_guard.place_of(job, command))) as names:
         code = _run_preview(trial_run._replace(output=names.output, errors=names.errors.take), job)
         for line in deletion_guard.lines_of(job, names, "deleting"):
             say(line)

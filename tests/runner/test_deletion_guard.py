@@ -1091,3 +1091,33 @@ def test_no_include_of_the_profile_overrides_an_exclude_of_the_mirror(
     found = tree(site.directory)
     assert {"pool/a.deb", "dists/x/Packages"} <= found.keys()
     assert "dists/x/by-hash" not in found
+
+
+def test_files_behind_a_link_that_rsync_follows_are_deleted_within_the_mirror(site: Site, tmp_path: Path) -> None:
+    grow(site.upstream, {"pool/a/x": "x", "pool/y": "y", "z": "z"})
+    grow(site.directory, {"real/a/old": "x", "real/old": "y", "pool": "-> real", "old": "z"})
+    fields: dict[str, Any] = {"rsync_options": ("-K", "--exclude=/real")}
+
+    assert site.sync(**fields).status == "success"
+
+    found = tree(site.directory).keys()
+    assert {"real/a/x", "real/y", "z"} <= found
+    assert not found & {"real/a/old", "real/old", "old"}
+    # An old rsync follows a link to elsewhere, too; a new one fails.
+    (site.directory / "pool").unlink()
+    grow(tmp_path, {"elsewhere/old": "old"})
+    (site.directory / "pool").symlink_to(tmp_path / "elsewhere")
+    assert site.sync(**fields).status != "success"
+    assert (tmp_path / "elsewhere/old").exists()
+
+
+def test_a_place_behind_a_link_out_of_the_mirror_is_rejected(tmp_path: Path) -> None:
+    grow(tmp_path, {"m/real/x": "x", "m/in": "-> real", "m/out": "-> ../..", "m/top": "-> ."})
+    place = deletions.behind_links(str(tmp_path / "m"))
+
+    assert [place(path) for path in (b"x", b"real/x", b"in/x", b"in/gone/x")] == [
+        b"x", b"real/x", b"real/x", b"real/gone/x"
+    ]  # fmt: skip
+    for path in (b"out/x", b"top/x"):
+        with pytest.raises(deletions.Outside):
+            deletions.checked(place(path))
