@@ -24,6 +24,9 @@ from schemas.units import format_duration
 
 _NEXT_TICK = "starts with the next tick"
 _STARTED_BY = "nothing was started: the next tick (timer, cron line or `skipjack tick`) starts what is due"
+_NOT_HELD_YET = (
+    "the settings have `start: held`, but the plan was made before that, so runs still start. Run `skipjack follow`."
+)
 _WINDOW = "waiting for its sync window"
 _RETRIES = {
     INTERRUPTED: "retry: its last run was interrupted",
@@ -109,6 +112,7 @@ def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules, list[
             for mirror, place, what, todo in opened.header.problems
             if mirror is None or not opened.has(mirror)
         ]
+        problems += [_NOT_HELD_YET] if settings.held and not opened.header.held and book.released() is None else []
         of_worker = noted.problems(StateLayout(settings.state_dir), opened.header, but=noted.MEMORY)
         problems += [f"{place}: {what} {todo}" for _mirror, place, what, todo in of_worker]
         problems += unenforced_limits.warnings(settings, (planned.mirror for planned in opened.limited()))

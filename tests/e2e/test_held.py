@@ -298,6 +298,17 @@ def test_a_hold_needs_start_held_in_settings_and_plan(worker: Worker) -> None:
     assert (refused.returncode, "its plan does not have `start: held` yet" in refused.stderr) == (1, True)
 
 
+def test_a_hold_that_is_not_in_the_plan_yet_is_shown(worker: Worker) -> None:
+    worker.command("follow")
+    assert "start: held" not in worker.command("next").stderr
+
+    hold(worker)
+    assert "the settings have `start: held`, but the plan was made before that" in worker.command("next").stderr
+
+    worker.command("follow")
+    assert worker.command("next").stderr == ""
+
+
 def test_a_hold_needs_no_reachable_repository(worker: Worker, repository: ConfigRepository, gate: Gate) -> None:
     worker.command("follow")
     repository.remote.rename(repository.remote.with_name("away"))
