@@ -406,6 +406,8 @@ class Journal:
         fields |= sizes.columns_after(before, ending.status, figures, follows_success=follows)
         fields |= last_success.columns_after(ending.left, succeeded=ending.status == SUCCESS)
         self.mirrors.update(mirror, fields)
+        if ending.status == SUCCESS and ending.by_name and ending.on_disk is not None:
+            self.mirrors.correct_size(mirror, ending.on_disk, ending.size, now)
         # After the columns: the report is made of the rows as they are now.
         self.runs.report_end(self.outbox.report_end(mirror, now), [run])
         self.runs.delete_old(mirror, KEPT_RUNS)

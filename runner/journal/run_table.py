@@ -28,7 +28,8 @@ class Ending(NamedTuple):
     """How a run ended; `next_run_at` is when the mirror is due again. Fields of `Run` are stored in its row.
 
     `left` is what it left in the directory, None if it never worked there. With `by_name` the size counts a hard-linked
-    file once for each name, and `transferred` is the total size of new and changed files. `unreached` says that the
+    file once for each name; `on_disk` is then the size on disk, if the run walked the directory. `transferred` is the
+    total size of new and changed files. `unreached` says that the
     upstream could not be reached or refused more connections, so that the run may be tried again early. `died` says
     that the run's process died, so that its last steps are unknown.
     """
@@ -44,6 +45,7 @@ class Ending(NamedTuple):
     next_run_at: float | None = None
     left: "Left | None" = None
     by_name: bool = False
+    on_disk: int | None = None
     transferred: int | None = None
     unreached: bool = False
     died: bool = False

@@ -81,6 +81,7 @@ def _judged_before(job: Job, stopped: Callable[[], bool]) -> Comparison:
         if listed is not None and not job.counted and is_walked(job.mirror):
             found = contents.count(job.directory, stopped, job.own_files, job.apart)
             job.contents, job.counted = _on_disk(listed, found), True
+            return Comparison(size=None if found.unreadable else found.on_disk)
         return Comparison()
     found = contents.count(job.directory, stopped, job.own_files, job.apart)
     files = found.files if listed is None else max(listed.files, found.files)

@@ -164,6 +164,8 @@ def _compared(job: Job, means: Means, ending: Ending) -> Ending:
     if not found.reason:
         if found.size is None or not (ending.size is None or ending.by_name):
             return ending
+        if ending.size is not None and job.deletions_judged:  # the next sizes are sums over names as well
+            return ending._replace(on_disk=found.size)
         return ending._replace(size=found.size, by_name=False)
     job.note(found.reason)
     tail = f"{ending.log_tail}\n{found.reason}".strip()

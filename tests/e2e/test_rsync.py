@@ -72,8 +72,7 @@ def test_the_size_that_is_shown_is_that_on_disk_where_files_have_many_names(
     told = worker.run_of("m").size
     assert told is not None and told > 200_000_000, "rsync counts each name"
 
-    wait_until(lambda: "m: measured" in worker.messages(), "it was measured in the background")
-    before = size_of(worker)
+    before = size_of(worker)  # of the walk that counts the files after the first success
     found = [path.lstat() for path in directory.rglob("*") if path.is_file() and not path.is_symlink()]
     assert before == sum({each.st_ino: each.st_size for each in found}.values()) < 11_000_000
     (tree / "new").write_bytes(b"y" * 1000)
@@ -84,7 +83,7 @@ def test_the_size_that_is_shown_is_that_on_disk_where_files_have_many_names(
     assert (directory / "one more name").stat().st_ino == (directory / "big").stat().st_ino
     assert size_of(worker) == before + 1000, "a new name takes no room"
     worker.command("run", "m")
-    assert worker.messages().count("m: measured") == 1, "one walk a day at most"
+    assert "m: measured" not in worker.messages(), "no second walk on that day"
 
 
 def size_of(worker: Worker) -> int | None:

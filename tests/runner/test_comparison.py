@@ -326,7 +326,7 @@ def test_a_tree_is_not_compared_after_a_provider_judged_its_deletions(tmp_path: 
 def test_listed_files_that_options_leave_out_are_not_accepted_files(tmp_path: Path) -> None:
     job = job_in(fill(tmp_path / "m", 3), had(3, 30))
     job.deletions_judged, job.contents = True, Tree(240, 2400)
-    assert compare(job) == Comparison()
+    assert compare(job) == Comparison(size=30)
     assert (job.found, job.counted) == ((3, 2400), True)
 
 

@@ -4,19 +4,21 @@ import contextlib
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from runner.base import contents
+from runner.journal import journal
 from runner.journal.last_success import Past
 from runner.providers import deletion_guard
 from runner.providers.deletion_names import Names
 from schemas.units import format_size
 from tests.e2e.parts import RsyncDaemon
 
-from .journaled_sync import past, sync
+from .journaled_sync import book_of, past, sync
 from .syncing import Site, grow, tree
 from .test_comparison import compare, had, job_in
 from .test_deletion_record import kill_after_deleting
@@ -38,6 +40,17 @@ def site(tmp_path: Path) -> Iterator[Site]:
         assert sync(made).status == "success"
         assert (made.directory / "files/0").stat().st_nlink == 2
         yield made
+
+
+def test_a_run_that_walks_the_directory_needs_no_second_walk_for_the_size(site: Site) -> None:
+    with journal.opened(book_of(site)) as book:
+        assert not book.needs_size("m", time.time())
+        assert book.states()["m"].size == 10 * SIZE
+    # The size of a later run is corrected by what the walk found.
+    grow(site.upstream, {"files/new": bytes(SIZE)})
+    assert sync(site).status == "success"
+    with journal.opened(book_of(site)) as book:
+        assert book.states()["m"].size == 11 * SIZE
 
 
 def snapshot(site: Site, tmp_path: Path) -> Path:
