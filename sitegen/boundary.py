@@ -1,11 +1,11 @@
 """The error boundary: turns every way a command can end into an exit code and at most one message."""
 
+import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import NoReturn
 
 from schemas import bug_reports, standard_streams
 from schemas.errors import SkipjackError
@@ -15,7 +15,13 @@ from sitegen import output
 FINE, EXPECTED, USAGE, BUG = 0, 1, 2, 3
 
 _AGAIN = 1.0
-"""Seconds until Terminated is raised again, in case it was lost: Python drops what a finaliser raises."""
+"""Seconds until SIGTERM is sent again, in case Terminated was lost: Python drops what the callback of a weak reference
+raises."""
+
+_SOON = 0.05
+"""Seconds until a signal is sent again that arrived where its exception would be lost."""
+
+_IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
 
 
 class Terminated(BaseException):
@@ -26,9 +32,7 @@ def run(command: Callable[[], None]) -> int:
     """Run a command and return its exit code; raises nothing but the argument parser's SystemExit."""
     # First: a file opened before would get the number of a closed standard stream.
     standard_streams.open_missing()
-    # SIGALRM repeats a SIGTERM that was lost, so both have one handler.
-    for number in (signal.SIGTERM, signal.SIGALRM):
-        signal.signal(number, _terminate)
+    signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores it
         signal.signal(signal.SIGINT, _interrupt)
     try:
@@ -54,15 +58,65 @@ def run(command: Callable[[], None]) -> int:
     return FINE
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+@contextlib.contextmanager
+def deferred_signals() -> Iterator[None]:
+    """Deliver the signals that end a command after the block, in which an event loop runs.
+
+    It drops what a signal's handler raises in a callback, and cannot be closed after an exception at the wrong moment.
+    """
+    with _masked(signal.SIG_BLOCK):
+        yield
+
+
+@contextlib.contextmanager
+def delivered_signals() -> Iterator[None]:
+    """Within `deferred_signals`, deliver signals in the block, which has handlers that do not raise."""
+    with _masked(signal.SIG_UNBLOCK):
+        yield
+
+
+@contextlib.contextmanager
+def _masked(how: int) -> Iterator[None]:
+    before = signal.pthread_sigmask(how, (signal.SIGTERM, signal.SIGINT, signal.SIGALRM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if _would_be_lost(frame):
+        _repeat(number, _SOON)
+        return
     logging.disable()  # libraries would log that they were interrupted
     raise KeyboardInterrupt
 
 
-def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+def _terminate(number: int, frame: FrameType | None) -> None:
+    if _would_be_lost(frame):
+        _repeat(number, _SOON)
+        return
     logging.disable()
-    signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+    _repeat(number, _AGAIN)
     raise Terminated
+
+
+def _would_be_lost(frame: FrameType | None) -> bool:
+    """Return whether the command imports a module or runs a finaliser.
+
+    Modules compiled by Cython drop exceptions while they are imported, and Python drops those of finalisers.
+    """
+    while frame is not None and frame.f_code is not run.__code__:
+        if frame.f_code.co_filename == _IMPORT_SYSTEM or frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _repeat(number: int, seconds: float) -> None:
+    """Send a signal to this process again: its handler may then be another one, such as that of the web server."""
+    signal.signal(signal.SIGALRM, lambda _number, _frame: signal.raise_signal(number))
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _report(error: Exception) -> int:

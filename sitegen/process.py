@@ -62,7 +62,8 @@ class PublisherProcess(ScopedThread):
             except OSError as error:  # now there are too few descriptors, processes or bytes of memory
                 self._child = None
                 return f"cannot be started: {error.strerror}"
-        return f"exited with {child.wait()}"
+        with child:  # which closes the pipe, once the child has ended
+            return f"exited with {child.wait()}"
 
     def _start(self) -> "subprocess.Popen[bytes]":
         # Nothing is written to the pipe: it closes when this process dies, even by SIGKILL, and then the child ends.

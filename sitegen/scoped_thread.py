@@ -1,6 +1,7 @@
 """A thread that works as long as a `with` block lasts."""
 
 import abc
+import contextlib
 import threading
 from typing import Self
 
@@ -20,9 +21,19 @@ class ScopedThread(abc.ABC):
         self._thread.start()
         return self
 
+    def enter_in(self, stack: contextlib.ExitStack) -> Self:
+        """Enter for as long as `stack` lasts.
+
+        The stack knows the exit before the thread starts: a signal's exception in between, as while `start` waits for
+        the thread, would leave a thread that nothing ends, and the process would wait for it forever.
+        """
+        stack.push(self)
+        return self.__enter__()
+
     def __exit__(self, *_exception: object) -> None:
         self._end()
-        self._thread.join(self._patience)
+        if self._thread.is_alive():  # not if its start was interrupted
+            self._thread.join(self._patience)
 
     @abc.abstractmethod
     def _work(self) -> None:

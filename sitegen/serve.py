@@ -16,7 +16,7 @@ from schemas import wakeup
 from schemas.errors import SkipjackError
 from schemas.failures import remedy
 from schemas.records import ManagerSettings
-from sitegen import listening, locks, supervised
+from sitegen import boundary, listening, locks, supervised
 from sitegen.process import PublisherProcess
 from sitegen.retention import Retention
 from sitegen.storage.store import Store
@@ -75,7 +75,8 @@ def prepared(
 ) -> Iterator[tuple[uvicorn.Server, socket.socket]]:
     """Yield a server that is ready to run and the socket for it, with everything started but the event loop."""
     # First: a server without working limits must not open a socket.
-    check_server()
+    with boundary.deferred_signals():
+        check_server()
     with contextlib.ExitStack() as stack:
         certificate = Certificate(settings.tls) if settings.tls else None
         listed = networks(settings.trusted_proxies)
@@ -87,18 +88,18 @@ def prepared(
         store = stack.enter_context(Store(settings.state_dir, settings.database, settings.site_dir))
         if publisher_settings is not None:
             # After the store, so that the child finds its tables created and migrated.
-            stack.enter_context(PublisherProcess(publisher_settings))
+            PublisherProcess(publisher_settings).enter_in(stack)
         topics = Topics()
 
         def announce() -> None:
             wakeup.send(settings.run_dir, wakeup.PUBLISHER)
             topics.notify_from_thread(CHANGED)
 
-        stack.enter_context(Retention(store, settings))
-        ingest = stack.enter_context(Ingest(store, announce))
+        Retention(store, settings).enter_in(stack)
+        ingest = Ingest(store, announce).enter_in(stack)
         # Runs first at the end, before the threads are joined: one that waits for a hanging database would never end.
         stack.callback(store.database.break_off)
-        denied = stack.enter_context(DeniedAttempts(store))
+        denied = DeniedAttempts(store).enter_in(stack)
         config = _config(settings, gate, routes.application(store, ingest, settings, topics, denied, gate))
         yield _ManagerServer(config, topics, gate, certificate), listener
 
@@ -134,6 +135,15 @@ class _ManagerServer(uvicorn.Server):
         self._kind = connection_class(gate)
         self._certificate = certificate
         self._acceptor: Acceptor | None = None
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        with boundary.deferred_signals():
+            super().run(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        with super().capture_signals(), boundary.delivered_signals():
+            yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         [listener] = sockets or []
