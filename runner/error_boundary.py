@@ -23,12 +23,18 @@ def guarded(program: Callable[[], int], folder: str | None = None) -> int:
     """
     standard_streams.open_missing()
     try:
-        return standard_streams.flushed(program)
-    except SkipjackError as error:
-        return _expected(advised(error), folder)
+        return _outcome(program, folder)
     except KeyboardInterrupt:
         # As a shell reports the end by a signal.
         return 128 + signal.SIGINT
+
+
+def _outcome(program: Callable[[], int], folder: str | None) -> int:
+    """Run a program, and report an error; returns the exit code. Ctrl-C can also interrupt the report."""
+    try:
+        return standard_streams.flushed(program)
+    except SkipjackError as error:
+        return _expected(advised(error), folder)
     except BrokenPipeError:
         return EXPECTED  # the reader of our output has gone, as `head` does: no message can reach it
     except Exception as error:

@@ -36,14 +36,23 @@ def run(command: Callable[[], None]) -> int:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores it
         signal.signal(signal.SIGINT, _interrupt)
     try:
-        standard_streams.flushed(command)
-    except SkipjackError as error:
-        output.log(str(advised(error)))
-        return EXPECTED
+        return _outcome(command)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT  # what a shell reports of a program that the signal has ended
     except Terminated:
         return 128 + signal.SIGTERM
+    finally:
+        # The command has ended, so the alarm must not interrupt what follows.
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _outcome(command: Callable[[], None]) -> int:
+    """Run a command, and report an error; returns the exit code. A signal can also interrupt the report."""
+    try:
+        standard_streams.flushed(command)
+    except SkipjackError as error:
+        output.log(str(advised(error)))
+        return EXPECTED
     except BrokenPipeError:
         return EXPECTED  # the reader of the output is gone, and stderr is often the same pipe
     except Exception as error:
@@ -52,9 +61,6 @@ def run(command: Callable[[], None]) -> int:
             return _report(error)
         output.log(str(failure))
         return EXPECTED
-    finally:
-        # The command has ended, so the alarm must not interrupt what follows.
-        signal.setitimer(signal.ITIMER_REAL, 0)
     return FINE
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import cli, once
+from runner import cli, error_boundary, once
 from runner.courier import courier
 from schemas.records import ManagerAddress, Repository, RunnerSettings
 
@@ -178,3 +178,17 @@ def test_a_command_that_changes_things_continues_without_a_reader(output: str, t
     words = f"PYTHONPATH={Path.cwd()} {sys.executable} {program} {tmp_path}/changes {output}"
     assert run_shell(words, fails_in=0) == ""
     assert (tmp_path / "changes").read_text() == "".join(f"{number}\n" for number in range(100))
+
+
+def test_an_interrupted_report_of_a_bug_ends_the_program(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    def program() -> int:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(error_boundary, "report", interrupt)
+    assert error_boundary.guarded(program) == 130
+    assert capsys.readouterr().err == ""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from schemas import bug_reports
 from schemas.config.settings import load_manager
 from sitegen import boundary, serve
 from sitegen.web import server_check
@@ -114,6 +115,17 @@ def test_a_signal_during_the_start_of_a_thread_of_serve_leaves_no_thread(
     [thread] = started
     thread.join(PATIENCE)
     assert not thread.is_alive()
+
+
+def test_a_signal_during_the_report_of_a_bug_ends_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(bug_reports, "report", lambda *_: signal.raise_signal(signal.SIGTERM))
+    assert boundary.run(command) == 143
+    assert capsys.readouterr().err == ""
 
 
 LOST = """
