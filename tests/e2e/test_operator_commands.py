@@ -116,7 +116,7 @@ def test_a_mirror_starts_after_the_one_that_it_follows(
 
     worker.command("tick")
 
-    assert "b" not in worker.states()
+    assert worker.states()["b"] == "none"
     assert upcoming(worker)["b"]["why"] == "after a (syncing)"
     gate.open.touch()
     status(worker, "b", "success")
@@ -128,7 +128,7 @@ def test_fixed_times_are_known_without_site_packages(repository: ConfigRepositor
     repository.commit({"_site.yml": site, "a.yml": gate.mirror("cron: 30 4 1 1 *\n")}, "Add a")
     worker.command("once")
     first = upcoming(worker)["a"]
-    assert (worker.states(), first["waits_for"]) == ({}, "later"), "it waits for the first of its times"
+    assert (worker.states(), first["waits_for"]) == ({"a": "none"}, "later"), "it waits for the first of its times"
     worker.command("start", "a")
     status(worker, "a", "success")
 
