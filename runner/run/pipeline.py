@@ -203,7 +203,7 @@ def _beside(job: Job) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        job.complain(str(error))
+        job.complain(in_words(error))
 
 
 @contextlib.contextmanager
@@ -212,7 +212,7 @@ def _after(job: Job) -> Iterator[None]:
     try:
         yield
     except (Abort, SkipjackError, OSError) as error:
-        job.complain(str(error))
+        job.complain(in_words(error))
     except Exception as error:
         job.complain(error_boundary.report(error, job.machine.state_dir or None))
 

@@ -1,5 +1,6 @@
 """The comparison of a tree with the last accepted success."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -433,6 +434,17 @@ def test_a_hook_that_fails_after_a_success_changes_neither_other_hooks_nor_the_r
     assert (ending.status, ending.reason, published) == ("success", "", ["success", "success"])
     [complaint] = job.complaints
     assert ("broken" in complaint, "This is a bug: KeyError" in complaint).count(True) == 1
+
+
+@pytest.mark.parametrize("stage", ["post_exec", "post_success"])
+def test_a_hook_that_fails_at_a_limit_of_the_machine_is_reported_with_what_to_do(tmp_path: Path, stage: str) -> None:
+    def fail(_job: Job) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    job = job_in(fill(tmp_path / "m", 3), command="true")
+    assert run(job, Hook(stage, fail)).status == "success"
+    [complaint] = job.complaints
+    assert "raise the limit (`ulimit -n`" in complaint
 
 
 def test_a_refused_run_calls_only_the_hooks_for_failures(tmp_path: Path) -> None:
