@@ -17,7 +17,7 @@ from tests.e2e.parts import PATIENCE, REPOSITORY, alive
 BURN = "import time\nwhile time.process_time() < 0.3: pass"
 
 
-def test_what_a_command_leaves_behind_counts_as_its_own() -> None:
+def test_processes_that_a_command_leaves_behind_count_as_its_own() -> None:
     alone = usage.of_tree([sys.executable, "-c", "pass"])
     behind = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {BURN!r}], start_new_session=True)"
     both = usage.of_tree([sys.executable, "-c", behind])
@@ -29,7 +29,7 @@ def test_bytes_that_a_command_writes_are_counted(tmp_path: Path) -> None:
     assert 123456 <= usage.of_tree([sys.executable, "-I", "-c", code])[usage.WRITTEN] < 200_000
 
 
-def test_a_command_that_fails_is_no_figure() -> None:
+def test_a_command_that_fails_is_not_a_figure() -> None:
     with pytest.raises(RuntimeError, match="it broke"):
         usage.of_tree([sys.executable, "-c", "import sys; sys.exit('it broke')"])
 
@@ -107,7 +107,7 @@ def test_a_signal_ends_the_servers_of_a_comparison(tmp_path: Path, number: signa
 @pytest.mark.parametrize(
     ("figure", "ratio", "marked"), [(usage.CPU, 1.11, True), (usage.CPU, 1.1, False), (RATE, 2.0, False)]
 )
-def test_what_costs_more_than_a_tenth_more_is_marked(
+def test_a_cost_of_more_than_a_tenth_more_is_marked(
     figure: str, ratio: float, marked: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert compare.show(compare.Line(figure, 1.0, ratio, (ratio, ratio, ratio))) is marked

@@ -21,6 +21,7 @@ PHRASES = {
     r"\bworthless\b": "revoked",
     r"what is old": "the history",
     r"\bwhat died\b": "a crashed run",
+    r"^test what(ever)?\b": "the noun itself: `a mirror that …`, `files that …`",
     r"\bby its times\b": "by its cron schedule",
     r"\b(next-wake agenda|ring the bell|poke the|answer(s|ed)? the wish)\b": "next-wake cache, wake-up, start request",
     r"(gone|failed|ended) without a (last )?word": "the process died; failed without a message",
@@ -29,10 +30,10 @@ PHRASES = {
     r"turned away": "rejected",
     r"its hours begin": "waiting for its sync window",
     r"goes on where .* ended": "continues the history of",
-    r"(?<!there )\bis no (known|valid|rsync|file|manager|command|mirror|name|address|RFC)\b": "is not a …, unknown …",
+    r"(?<!there )\b(is|are) no (?!longer\b|more\b|less\b)\w": "is not a …, unknown …",
     r"\banew\b": "again, a new one",
     r"\bwhoever\b": "who, the user that",
-    r"\bis told (to|of|that|by|again)?\b": "is reported",
+    r"\b(is|are) told( to| of| that| by| again)?\b": "is reported",
     r"\bwhat it is told\b": "what is reported",
     r"\bin vain\b": "without effect",
     r"\border book\b": "overrides",
@@ -200,6 +201,7 @@ def test_all_kinds_of_texts_are_looked_at() -> None:
         "whose it is to mend: the upstream's",
         "settles what died in the meantime",
         "the courier is told.",
+        "test what is held stays held",
     ],
 )
 def test_a_phrase_is_found(text: str) -> None:

@@ -91,7 +91,7 @@ def is_listed(block: Block) -> bool:
     return any(page == block.page and block.first.startswith(begin) for page, begin in listed)
 
 
-def test_toml_is_some_and_names_files_that_exist() -> None:
+def test_toml_examples_parse_and_name_files_that_exist() -> None:
     texts = [block.text for page in PAGES for block in blocks(page, "toml")]
     assert texts and all(map(tomllib.loads, texts))
     named = re.findall(r"\b(?:runner|schemas|sitegen|tests)/[\w./]+", " ".join(texts))
@@ -163,7 +163,7 @@ def test_mirrors_are_valid_and_the_policy_lets_them_run(page: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("block", [block for page in PAGES for block in blocks(page, "json")], ids=str)
-def test_json_is_some_and_has_the_keys_that_documents_have(block: Block) -> None:
+def test_json_examples_parse_and_have_the_keys_of_real_documents(block: Block) -> None:
     plain = json.loads(f"{{{block.text}}}" if block.text.startswith('"') else block.text)
     assert plain["progress"].keys() == {*RunProgress._fields} - {"mirror"}
 

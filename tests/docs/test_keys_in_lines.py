@@ -62,7 +62,7 @@ def test_a_key_with_its_value_is_one_that_a_file_may_have(page: str, code: str) 
 
 
 @pytest.mark.parametrize("code", ["intervall: 6h", "measure_size: never", "token: {credentials: token}"])
-def test_what_no_file_may_have_would_be_seen(code: str) -> None:
+def test_a_wrong_key_in_a_line_is_found(code: str) -> None:
     assert problems(code)
 
 

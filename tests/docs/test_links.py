@@ -17,7 +17,7 @@ def headings(page: str) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_link_leads_somewhere(page: str) -> None:
+def test_each_link_has_a_target(page: str) -> None:
     for path, heading in LINK.findall(read(page)):
         target = (ROOT / page).parent / path if path else ROOT / page
         assert target.exists(), f"{page}: there is no {path}"

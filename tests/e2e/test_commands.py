@@ -165,7 +165,7 @@ def test_a_command_of_a_courier_that_died_after_recording_it_is_completed(
     assert fake.results[1]["outcome"] == "done"
 
 
-def test_an_older_manager_without_commands_is_no_error(
+def test_an_older_manager_without_commands_is_not_an_error(
     repository: ConfigRepository, subject: Worker, fake: FakeManager, gate: Gate
 ) -> None:
     fake.old = True

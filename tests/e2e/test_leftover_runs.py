@@ -38,7 +38,7 @@ def test_runs_of_mirrors_that_left_the_worker_are_shown_and_can_be_stopped_or_fi
     for name in ("changed", "moved", "removed"):
         assert f"`{name}` is still being synced, although this worker no longer has it." in said
     assert "`other` is still" not in said
-    assert at_work.command("follow", "--again").returncode == 0, "it is no problem of the revision"
+    assert at_work.command("follow", "--again").returncode == 0, "the revision is valid"
     rows = upcoming(at_work)
     assert {name: (row["waits_for"], row["status"], row["why"]) for name, row in rows.items()} == {
         "other": ("running", "syncing", "syncing"),

@@ -103,7 +103,7 @@ def test_neither_attempts_nor_failed_runs_hide_a_loss(repository: ConfigReposito
     m.does("exit 0")
     assert "47 of 80 files" in m.run()[1]
     m.does(MAKE)
-    assert m.run() == ("success", ""), "what comes back is no loss any more"
+    assert m.run() == ("success", ""), "files that came back are not lost"
     assert m.lines()[0] == 2
 
 
@@ -190,7 +190,7 @@ def test_after_an_upgrade_without_figures_a_loss_is_one_of_what_the_directory_he
     assert m.accepted() == (1, 0)
 
 
-def test_after_an_upgrade_a_directory_that_was_always_empty_is_no_loss(
+def test_after_an_upgrade_a_directory_that_was_always_empty_is_not_a_loss(
     repository: ConfigRepository, worker: Worker
 ) -> None:
     m = Scripted(repository, worker)
@@ -239,7 +239,7 @@ def test_the_first_run_on_a_filled_directory_may_not_empty_it(repository: Config
     assert (run.status, run.reason) == ("refused", f"{gone}. {ACCEPT}")
 
 
-def test_another_provider_ends_no_refusal_and_hides_no_loss_of_a_failed_run(
+def test_another_provider_neither_ends_a_refusal_nor_hides_the_loss_of_a_failed_run(
     repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker
 ) -> None:
     m = Scripted(repository, worker)
@@ -277,7 +277,7 @@ def test_a_stopped_deletion_stays_stopped_after_a_rename_and_next_shows_the_comm
     assert upcoming(worker)["n"]["why"].endswith(f"; last run refused: {figures}. {accept}")
 
 
-def test_what_the_operator_accepts_holds_for_one_run_that_ends_as_a_success(
+def test_the_operators_permission_holds_for_one_run_that_ends_as_a_success(
     repository: ConfigRepository, worker: Worker
 ) -> None:
     m = Scripted(repository, worker)
@@ -299,7 +299,7 @@ def test_a_walk_takes_the_place_of_measuring_in_the_background(repository: Confi
         assert not book.needs_size("m", time.time())
 
 
-def test_an_empty_upstream_that_was_accepted_is_no_loss_afterwards(
+def test_an_empty_upstream_that_was_accepted_is_not_a_loss_afterwards(
     repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker
 ) -> None:
     repository.commit({"m.yml": f"{LATER}upstream: {upstream.url('files')}\n"}, "Add m")

@@ -70,7 +70,7 @@ def test_an_empty_directory_is_refused_and_files_that_are_back_are_enough(synced
     assert worker.run_of("m").files == 0, "nothing was transferred again"
 
 
-def test_folders_alone_are_no_files(synced: Path, worker: Worker) -> None:
+def test_folders_alone_do_not_count_as_files(synced: Path, worker: Worker) -> None:
     """The disks that were mounted on them are missing."""
     shutil.rmtree(synced)
     (synced / "pool/main").mkdir(parents=True)
@@ -103,7 +103,7 @@ def test_no_attempt_begins_in_what_took_the_place_of_the_directory(
     assert ((worker.folder / "tries").read_text(), list(outside.iterdir())) == ("\n", [])
 
 
-def test_a_directory_that_is_lost_during_the_last_process_is_no_success(
+def test_a_directory_that_is_lost_during_the_last_process_is_not_a_success(
     repository: ConfigRepository, synced: Path, worker: Worker, upstream: RsyncDaemon
 ) -> None:
     script, published = worker.folder / "rsync", worker.folder / "published"
@@ -194,7 +194,7 @@ def test_a_first_run_that_was_cut_off_goes_on(repository: ConfigRepository, work
     assert worker.run_of("m").status == "success"
 
 
-def test_what_the_operator_allowed_holds_until_the_next_success(
+def test_the_operators_permission_holds_until_the_next_success(
     synced: Path, worker: Worker, upstream: RsyncDaemon
 ) -> None:
     shutil.rmtree(synced)
@@ -217,7 +217,9 @@ def test_a_permission_that_was_not_needed_changes_nothing(worker: Worker) -> Non
     assert after._replace(success_at=before.success_at, size=before.size) == before
 
 
-def test_a_directory_that_the_run_before_emptied_is_no_lost_disk(repository: ConfigRepository, worker: Worker) -> None:
+def test_a_directory_that_the_run_before_emptied_is_not_a_lost_disk(
+    repository: ConfigRepository, worker: Worker
+) -> None:
     script, directory = worker.folder / "script", worker.root / "m"
     text = f"{LATER}provider: command\nupstream: https://files.example/\ncommand: {script}\n"
     script.write_text("#!/bin/sh\ntouch file\n")

@@ -158,7 +158,7 @@ def test_a_launched_run_killed_before_it_begins(site: Site) -> None:
     run = site.hold_run("beginning", "beginning", str(number))
     site.pass_time("beginning", 31)
     site.worker.command("tick")
-    assert site.runs("beginning")[-1].status == "launching", "it holds its lock, so it is no matter how long it takes"
+    assert site.runs("beginning")[-1].status == "launching", "it holds its lock, so it may take any time"
 
     kill(run)
     site.worker.command("tick")
@@ -190,7 +190,7 @@ def test_a_provider_is_at_work(site: Site, victims: str) -> None:
     site.goes_on(victims)
 
 
-def test_a_killed_run_that_was_ending_orphans_and_a_run_that_waits_is_no_orphan(site: Site) -> None:
+def test_a_killed_run_that_was_ending_orphans_and_a_run_that_waits_are_not_orphans(site: Site) -> None:
     site.flag("deaf", "closed").touch()
     run = site.worker.start("run", "deaf")
     wait_until(lambda: truth.providers(site.worker, "deaf"), "the provider is at work")

@@ -335,7 +335,7 @@ def test_plug_ins_are_listed_with_their_state(
     assert "depth: integer" in keys and "Number of newest commits of each branch to mirror." in keys
 
 
-def test_what_an_editable_installation_has_is_used_at_once(
+def test_changes_of_an_editable_installation_are_used_at_once(
     own: Environment, repository: ConfigRepository, tmp_path: Path
 ) -> None:
     """The module lies in another folder than the environment, and a change needs no installation."""

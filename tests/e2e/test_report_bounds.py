@@ -128,7 +128,7 @@ def test_no_time_of_day_keeps_reports_away(
     assert _outbox(settings)[0] == []
 
 
-def test_what_an_earlier_release_left_in_the_outbox_is_brought_within_bounds(settings: RunnerSettings) -> None:
+def test_reports_of_an_earlier_release_in_the_outbox_are_brought_within_bounds(settings: RunnerSettings) -> None:
     with journal.opened(StateLayout(settings.state_dir).journal) as book:
         run = book.begin(None, Subject("debian", "x", True, "a" * 40), AT)
         assert run is not None

@@ -123,7 +123,7 @@ def test_a_grandchild_in_a_session_of_its_own_goes_as_well(repository: ConfigRep
     assert not [pid for pid in pids.read_text().split() if alive(int(pid))]
 
 
-def test_what_a_command_leaves_behind_does_not_outlive_it(repository: ConfigRepository, worker: Worker) -> None:
+def test_processes_of_a_command_do_not_outlive_it(repository: ConfigRepository, worker: Worker) -> None:
     pid = worker.folder / "pid"
     declare(repository, worker, script(worker, f"#!/bin/sh\nsleep 1000 &\necho $! > {pid}\n"))
 

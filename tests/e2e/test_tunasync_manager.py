@@ -105,7 +105,7 @@ def test_every_request_is_the_one_that_was_written_down(
     assert {kind for _method, _path, kind, _body in model.heard} == {"application/json"}
 
 
-def test_a_size_that_is_measured_later_is_no_second_success(
+def test_a_size_that_is_measured_later_is_not_a_second_success(
     repository: ConfigRepository, subject: Worker, model: Model, gate: Gate
 ) -> None:
     gate.script.write_text("#!/bin/sh\nhead -c 2000 /dev/zero > file\n")

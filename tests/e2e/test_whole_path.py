@@ -157,7 +157,7 @@ def test_a_command_runs_as_the_public_scripts_expect(repository: ConfigRepositor
     assert worker.run_of("pypi").size == 1_610_612_736
 
 
-def test_what_a_command_leaves_is_for_a_web_server_to_read(repository: ConfigRepository, worker: Worker) -> None:
+def test_a_web_server_can_read_the_files_of_a_command(repository: ConfigRepository, worker: Worker) -> None:
     text = "provider: command\nupstream: https://x.example/\ncommand: sh -c 'umask; mkdir d; touch d/f'\n"
     repository.commit({"m.yml": text}, "Add m")
     before = os.umask(0o077)

@@ -457,7 +457,7 @@ def test_a_refused_run_calls_only_the_hooks_for_failures(tmp_path: Path) -> None
     assert (job.attempt, job.is_last_attempt) == (1, True)
 
 
-def test_empty_folders_are_no_loss_if_no_file_was_accepted(tmp_path: Path) -> None:
+def test_empty_folders_are_not_a_loss_if_no_file_was_accepted(tmp_path: Path) -> None:
     (tmp_path / "m" / "pool").mkdir(parents=True)
     job = job_in(tmp_path / "m", had(0, 0)._replace(files_in=str(tmp_path / "m")), None)
 

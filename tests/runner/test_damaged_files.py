@@ -312,7 +312,7 @@ def test_a_journal_that_is_missing_or_sound_explains_no_error(machine: DamagedSt
 
 
 def renamed_to_no_text(path: Path) -> None:
-    """Damage the name of a table so that SQLite's own message about it is no text."""
+    """Damage the name of a table so that SQLite's own message about it is not valid text."""
     data = path.read_bytes()
     at = data.index(b"CREATE TABLE ") + len(b"CREATE TABLE ")
     path.write_bytes(data[:at] + b"\xe8(" + data[at + 2 :])

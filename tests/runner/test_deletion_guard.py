@@ -643,7 +643,7 @@ def test_a_refusal_names_the_limit_and_its_key(site: Site, fields: dict[str, Any
     ],
     ids=str,
 )
-def test_max_delete_in_options_that_are_not_in_force_is_no_limit(site: Site, fields: dict[str, Any]) -> None:
+def test_max_delete_in_options_that_are_not_in_force_is_not_a_limit(site: Site, fields: dict[str, Any]) -> None:
     lose(site, 3)
 
     assert site.sync(**fields).status == "success"

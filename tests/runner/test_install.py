@@ -186,7 +186,7 @@ def test_the_drop_in_for_containers_names_its_risk(program: str) -> None:
 
 
 def cron_files(installed: Setup) -> dict[str, list[str]]:
-    """The printed files by their paths, each with its lines that are no comments."""
+    """The printed files by their paths, each with its lines that are not comments."""
     found: dict[str, list[str]] = {}
     for line in cron.cron(installed).splitlines():
         if line.startswith("# /"):

@@ -255,7 +255,7 @@ def test_a_run_that_begins_ends_what_only_seems_to_be_active(book: Journal) -> N
     assert (ended.status, ended.ended_at) == ("interrupted", 200.0)
 
 
-def test_waiting_for_a_slot_is_reported_once_and_is_no_run(book: Journal) -> None:
+def test_waiting_for_a_slot_is_reported_once_and_is_not_a_run(book: Journal) -> None:
     one_run(book)
     before = book.outbox.pending()
     for _ in range(3):
@@ -358,7 +358,7 @@ def test_old_runs_are_deleted_only_once_the_manager_has_acknowledged_them(
 
 
 def test_a_damaged_and_a_newer_journal_are_reported(path: str) -> None:
-    Path(path).write_text("this is no database, and long enough to be looked at" * 10)
+    Path(path).write_text("this is not a database, and long enough to be read" * 10)
     with pytest.raises(SkipjackError, match=r"is damaged: .*restore a backup\. .*`rm "), journal.opened(path):
         pass
     Path(path).unlink()
@@ -498,7 +498,7 @@ def test_stopped_deletions_stay_stopped_until_a_success(book: Journal) -> None:
         assert bool(book.past("debian").refused) == stands, status
 
 
-def test_an_upgraded_journal_has_no_directories(tmp_path: Path) -> None:
+def test_an_upgraded_journal_knows_no_directories(tmp_path: Path) -> None:
     path = str(tmp_path / "old.db")
     connection = sqlite3.connect(path)
     before = next(number for number, step in enumerate(MIGRATIONS) if "accepted_files" in step)
@@ -540,7 +540,7 @@ def test_new_names_of_old_files_add_nothing_to_the_size(book: Journal) -> None:
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
-def test_what_an_unfinished_run_brought_counts_with_the_next_success(book: Journal, attempts: int) -> None:
+def test_files_of_an_unfinished_run_count_with_the_next_success(book: Journal, attempts: int) -> None:
     one_run(book, now=100.0, size=100, files=1, by_name=True, transferred=100)
     book.measured("debian", 100, 110.0)
     if attempts == 1:

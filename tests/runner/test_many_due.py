@@ -295,7 +295,7 @@ def test_of_many_ticks_one_waits_and_the_others_end(
             launch.want_tick(layout, only_requested=only_requested)
         assert started == []
         launch.want_tick(layout, only_requested=not only_requested)
-        assert len(started) == 1, "one that waits to do something else is no help"
+        assert len(started) == 1, "one that waits to do something else does not help"
     assert capsys.readouterr().err == ""
     launch.want_tick(layout, only_requested=only_requested)
     assert len(started) == 2

@@ -144,7 +144,7 @@ RAISES = {
 
 @pytest.mark.parametrize(("raised", "shown"), RAISES.items())
 @pytest.mark.parametrize("before", ["", "yield Command(('true',), {}, '/')"])
-def test_whatever_commands_raise_ends_the_run_as_failed_and_names_the_plug_in(
+def test_each_exception_of_commands_ends_the_run_as_failed_and_names_the_plug_in(
     plugged: Plugged, raised: str, shown: str, before: str
 ) -> None:
     plugin = plugged.add(
@@ -225,7 +225,7 @@ READERS = {
 
 
 @pytest.mark.parametrize("source", READERS.values(), ids=READERS)
-def test_a_failure_after_the_processes_is_no_success(
+def test_a_failure_after_the_processes_is_not_a_success(
     plugged: Plugged, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runner.run.logs.LINE_SECONDS", 0.2)

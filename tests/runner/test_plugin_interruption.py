@@ -138,7 +138,7 @@ def commands(job):
 """
 
 
-def test_what_a_plug_in_changes_of_its_process_is_undone_so_that_a_stop_ends_its_command(site: Site) -> None:
+def test_a_stop_ends_the_command_of_a_plug_in_that_changed_signal_handlers(site: Site) -> None:
     site.add(PROVIDER, "p", MEDDLES)
     site.start()
     site.wait_for_mark("waits")

@@ -133,7 +133,7 @@ def test_a_module_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -
     assert not [pid for pid in pids if is_alive(pid)], "also one in a session of its own"
 
 
-def test_what_a_module_starts_ends_although_its_import_succeeds(tmp_path: Path) -> None:
+def test_processes_of_a_module_end_although_its_import_succeeds(tmp_path: Path) -> None:
     file = tmp_path / "pid"
     source = f"""
     import os

@@ -198,7 +198,7 @@ def test_a_mirror_keeps_the_definition_that_it_had_before_a_broken_plug_in(
     assert machine.mirrors == {"a": "command"}
 
 
-def test_what_happens_to_the_package_changes_the_plan(
+def test_each_change_of_the_package_changes_the_plan(
     packages: Packages, repository: ConfigRepository, machine: PluginWorker
 ) -> None:
     packages.install(PROVIDER, "git", FETCHES, depth=DEPTH)

@@ -68,7 +68,7 @@ def test_it_is_done_once_and_costs_nothing_afterwards(book: Journal, tmp_path: P
 
 
 @pytest.mark.parametrize("kind", ["paused", "disabled"])
-def test_what_is_held_stays_held(book: Journal, tmp_path: Path, kind: str) -> None:
+def test_a_paused_or_disabled_mirror_stays_so_under_its_new_name(book: Journal, tmp_path: Path, kind: str) -> None:
     one_run(book, OLD, 100.0)
     override_store.override(book, [OLD], kind, "alice", 200.0)
     rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
@@ -243,7 +243,7 @@ def test_a_dataset_is_renamed_and_not_moved(tmp_path: Path) -> None:
         previous_name.pre_job(job_of(planned(tmp_path, zpool="tank/m")))
 
 
-def test_what_is_known_of_the_directory_goes_on_under_the_new_name(book: Journal, tmp_path: Path) -> None:
+def test_facts_about_the_directory_continue_under_the_new_name(book: Journal, tmp_path: Path) -> None:
     run = book.begin(None, OLD, 100.0)
     assert run is not None
     left = Left(files_in="/srv/old", files=40, bytes=4000)

@@ -70,7 +70,7 @@ def test_who_cannot_change_the_mode_goes_on_without_and_the_next_one_does(
     assert mode(path) == "wal"
 
 
-def test_a_transaction_in_which_a_process_died_is_no_damage_to_who_only_reads(path: str) -> None:
+def test_a_transaction_in_which_a_process_died_is_not_damage_to_a_reader(path: str) -> None:
     die_in_a_transaction(path, CHANGE)
     with journal.copied(path) as book:
         assert {state.status for state in book.states().values()} == {"none"}

@@ -49,7 +49,7 @@ def test_modes_are_judged_only_where_they_are_modes() -> None:
     assert found(Policy(), rsync_options=("--chmod=F4755",)) != []
 
 
-def test_patterns_from_standard_input_are_no_file() -> None:
+def test_patterns_from_standard_input_are_not_a_file() -> None:
     assert found(Policy(), rsync_options=("--exclude-from=-",)) == []
     assert found(Policy(), rsync_options=("--exclude-from=/x",)) == [("rsync_options reads /x", "")]
 
@@ -74,7 +74,7 @@ READS = Policy(allowed_rsync_options=("--early-input", "--password-file", "-F", 
         (("--link-dest=/y",), "`rsync_options` holds `--link-dest`, which this machine does not allow."),
     ],
 )
-def test_what_an_allowed_option_reads_is_judged_as_well(words: tuple[str, ...], what: str) -> None:
+def test_files_that_an_allowed_option_reads_are_judged_as_well(words: tuple[str, ...], what: str) -> None:
     policy = READS._replace(allowed_rsync_options=(*READS.allowed_rsync_options, "--timeout"))
     for fields in ({}, {"provider": "two-stage-rsync"}, {"provider": "a-plug-in"}):
         found_here = found(policy, rsync_options=words, **fields)
@@ -112,7 +112,7 @@ def test_an_option_of_the_provider_itself_may_be_written_as_well() -> None:
     assert found(NONE, rsync_override_only=True, rsync_override=("--safe-links",)) == []
 
 
-def test_an_upstream_like_an_option_is_no_option_of_the_provider() -> None:
+def test_an_upstream_like_an_option_is_not_an_option_of_the_provider() -> None:
     [(what, _)] = found(NONE, upstream="--rsync-path=/x", rsync_options=("--rsync-path=/x",))
     assert "`rsync_options` holds `--rsync-path`" in what
 
@@ -238,5 +238,5 @@ def test_an_option_of_the_output_that_a_plug_in_gets_is_reported_with_its_key() 
     assert "`rsync_options_extra` holds `--quiet`" in what
 
 
-def test_what_a_plugin_starts_is_not_judged_here() -> None:
+def test_programs_of_a_plug_in_are_not_judged_here() -> None:
     assert found(NONE, provider="a-plug-in") == []

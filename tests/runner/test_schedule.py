@@ -153,14 +153,14 @@ def test_the_interval_counts_from_the_end_of_the_last_run_whatever_its_end() -> 
         assert due(A, ended(HOUR, status)) == NOW
 
 
-def test_what_was_cut_off_is_tried_again_soon_but_not_at_once() -> None:
+def test_an_interrupted_run_is_tried_again_soon_but_not_at_once() -> None:
     for status in (INTERRUPTED, STOPPED, LAUNCH_FAILED):
         assert due(A, ended(0, status)) == NOW + RECOVERY_DELAY
         assert due(Due("a", 5), ended(0, status)) == NOW + 5
         assert due(Due("a", HOUR, cron="0 0 1 1 *"), ended(0, status)) == NOW + RECOVERY_DELAY
 
 
-def test_what_cannot_be_launched_is_tried_ever_more_seldom() -> None:
+def test_a_mirror_that_cannot_be_launched_is_tried_less_and_less_often() -> None:
     waits = [due(A, ended(0, LAUNCH_FAILED, failures)) - NOW for failures in (1, 2, 3, 4, 500)]
 
     assert waits == [60, 120, 240, 480, DAY]
@@ -361,7 +361,7 @@ def test_a_run_stopped_by_its_window_is_due_when_it_opens_again_and_has_not_fail
 
 
 @pytest.mark.parametrize("override", ["paused", "disabled"])
-def test_what_is_held_never_begins_by_itself(override: str) -> None:
+def test_a_paused_or_disabled_mirror_never_begins_by_itself(override: str) -> None:
     decision = decide([A], {"a": ended(9 * HOUR)}, requests={"a": OperatorRequest(override)})
 
     assert decision == Decision([], [], None, [], {})

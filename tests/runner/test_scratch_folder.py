@@ -56,7 +56,7 @@ def test_the_folder_of_a_killed_command_is_removed_by_the_next_one() -> None:
         assert not folder.exists()
 
 
-def test_the_folder_of_an_active_command_and_what_is_no_folder_of_ours_stay(tmp_path: Path) -> None:
+def test_the_folder_of_an_active_command_and_other_names_stay(tmp_path: Path) -> None:
     with another() as (_process, folder):
         new, link, other = (folder.with_name(f"{folder.name}{end}") for end in ("new", "link", "file"))
         new.mkdir()

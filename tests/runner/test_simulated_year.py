@@ -212,7 +212,7 @@ def test_no_mirror_starves(worker: SimulatedWorker) -> None:
     assert max(late) < 12 * DAY, "and the downtime is made up for within days"
 
 
-def test_what_became_due_in_the_downtime_is_served_the_most_overdue_first(worker: SimulatedWorker) -> None:
+def test_mirrors_that_became_due_in_the_downtime_start_the_most_overdue_first(worker: SimulatedWorker) -> None:
     waited = [run for run in plain(worker) if 0 < run.due_at < UP <= run.start and run.before.status != INTERRUPTED]
     waited.sort(key=lambda run: run.start)
 
@@ -262,7 +262,7 @@ def test_sync_windows_and_mirrors_in_after_are_respected(worker: SimulatedWorker
             assert not any(each.start < run.start < each.end for each in runs[other]), "at rest"
 
 
-def test_what_always_fails_is_tried_ever_more_seldom_up_to_the_limit() -> None:
+def test_a_mirror_that_always_fails_is_tried_less_often_up_to_the_limit() -> None:
     mirror, now, state = Due("m", HOUR), BEGIN, State(FAILED, BEGIN, BEGIN, failures=1)
     waits = []
     for failures in range(1, 8):

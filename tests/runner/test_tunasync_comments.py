@@ -93,7 +93,7 @@ def test_comments_that_belong_to_no_key_are_listed_with_their_line(bench: Bench)
     assert result.code == 1
 
 
-def test_every_comment_is_somewhere(bench: Bench) -> None:
+def test_no_comment_is_lost(bench: Bench) -> None:
     result = bench.run(COMMENTED)
     everything = result.text() + (bench.folder / "runner.yml").read_text("utf-8") + result.out
     for line in COMMENTED.splitlines():

@@ -120,7 +120,7 @@ def test_of_two_limits_among_the_options_the_mirrors_own_counts(bench: Bench) ->
     assert dict(result.mirrors["debian"].env) == {"A": "1", "B": "2"}
 
 
-def test_what_all_containers_have_is_written_once_and_only_own_lists_are_merged(bench: Bench) -> None:
+def test_options_of_all_containers_are_written_once_and_only_own_lists_are_merged(bench: Bench) -> None:
     usual = DOCKER + "volumes = ['/a:/a']\noptions = ['--init', '-v', '/b:/b']\n"
     other = IMAGE.replace('"debian', '"other') + "docker_volumes = ['/c:/c']\n"
     plain = DEBIAN.replace('"debian', '"plain')

@@ -235,7 +235,7 @@ def test_a_problem_on_every_worker_is_reported_once() -> None:
     assert (names(found), len(found.problems)) == ([], 1)
 
 
-def test_a_thousand_mirrors_are_no_trouble() -> None:
+def test_a_thousand_mirrors_are_valid() -> None:
     files: dict[str, str | bytes | None] = {
         f"folder{n % 10}/mirror{n}.yml": "interval: 6h\nretry: 3\n" for n in range(1000)
     }
@@ -262,7 +262,7 @@ def test_an_inherited_folder_for_logs_is_reported_in_the_mirrors_files() -> None
     assert [problem.place for problem in found.problems] == ["os/b.yml:1:1"]
 
 
-def test_folders_for_logs_on_two_workers_or_within_each_other_are_no_matter() -> None:
+def test_folders_for_logs_on_two_workers_or_within_each_other_are_allowed() -> None:
     found = load(a="log_dir: /logs/x\n", b="log_dir: /logs/x\nworker: w2\n", c="log_dir: /logs/x/y\n", d="", e="")
     assert not found.problems
     assert not load(a="log_dir: /logs/x\nworker: [w1, w2]\n").problems

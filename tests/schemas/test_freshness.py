@@ -113,7 +113,7 @@ def test_a_lag_counts_from_the_probe_if_the_upstreams_time_is_a_little_ahead() -
     assert judged(Probe(NOW, NOW - 60, NOW - 13 * HOUR, False), now=NOW - 61).changes_at == NOW - 60
 
 
-def test_a_failed_comparison_is_no_lag_however_long_ago_both_were_the_same() -> None:
+def test_a_failed_comparison_is_not_a_lag_however_long_ago_both_were_the_same() -> None:
     assert said(None, None, None, "nobody answers", NOW - 5 * DAY) == (FRESH, None)
 
 

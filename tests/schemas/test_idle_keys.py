@@ -143,7 +143,7 @@ def test_the_advice_about_an_own_limit_of_deletions_is_true(word: str, more: str
     assert one(written).name == "debian", "what it says can be written"
 
 
-def test_options_that_are_not_in_force_are_no_matter_of_a_warning() -> None:
+def test_options_that_are_not_in_force_get_no_warning() -> None:
     mirror = one("rsync_override: [-a]\nrsync_override_only: true")
     assert hints.of_mirrors([mirror._replace(rsync_options=("-v", "--max-delete=3"))]) == []
     command = one("provider: command\ncommand: /srv/sync")

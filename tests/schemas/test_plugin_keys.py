@@ -145,7 +145,7 @@ def test_problems_of_keys_have_their_place(text: str, place: str, what: str) -> 
     assert str(problem).startswith(f"debian.yml:{place}: {what}")
 
 
-def test_common_keys_that_a_provider_reads_are_no_problem() -> None:
+def test_common_keys_that_a_provider_reads_are_valid() -> None:
     found = load("provider: git\nuse_ipv6: true\nfail_on_match: x\nsuccess_exit_codes: [3]\nmax_delete: 5\n")
     assert found.problems == ()
 

@@ -123,7 +123,7 @@ def test_of_a_large_file_only_as_much_is_read_as_shows_that_it_is_too_large(orig
     assert sizes == {"debian.yml": MAX_BYTES + 1, "gnu.yml": 9}
 
 
-def test_names_that_are_no_utf_8_are_spelled_out(origin: Origin) -> None:
+def test_names_that_are_not_utf_8_are_spelled_out(origin: Origin) -> None:
     (origin.work / os.fsdecode(b"caf\xe9\n.yml")).touch()
     origin.commit()
     assert paths(origin) == [r"caf\udce9\n.yml", "debian.yml"]

@@ -90,7 +90,7 @@ def test_faults_end_the_parsing(words: list[str], fault: OptionFault) -> None:
     assert read(words).fault == fault
 
 
-def test_words_that_are_no_options() -> None:
+def test_words_that_are_not_options() -> None:
     assert read(["-a", "src", "--exclude", "x", "-", "dst", "--", "-v", "--rsh=x"]).operands == (1, 4, 5, 7, 8)
 
 

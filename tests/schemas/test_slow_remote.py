@@ -101,7 +101,7 @@ def test_a_large_new_part_of_a_history_comes_in_steps_into_a_checkout_that_is_th
     assert fetch(origin.record, origin.checkout, commit).commit == latest
 
 
-def test_a_killed_step_and_a_remote_that_moved_on_meanwhile_are_no_hindrance(origin: Origin) -> None:
+def test_a_fetch_succeeds_after_a_killed_step_and_after_the_remote_moved_on(origin: Origin) -> None:
     applied = fetch(origin.record, origin.checkout).commit
     for number in range(40):
         origin.commit({"debian.yml": f"retry: {number}\n"})

@@ -141,7 +141,7 @@ def test_extreme_nesting_is_reported_even_with_a_small_stack(text: str) -> None:
     assert problem.endswith(": The file is nested too deeply. Write fewer levels.")
 
 
-def test_many_brackets_side_by_side_are_no_nesting() -> None:
+def test_many_brackets_side_by_side_are_not_nesting() -> None:
     assert value("- [a]\n" * 2000) == [["a"]] * 2000
 
 

@@ -92,7 +92,7 @@ def test_many_files_are_written_and_a_failing_batch_leaves_no_temporary_file(
     assert kept.count(b"new") == 7, "the first batch, whole"
 
 
-def test_files_of_the_same_size_are_told_apart_by_their_last_byte(site: Path) -> None:
+def test_files_of_the_same_size_are_distinguished_by_their_last_byte(site: Path) -> None:
     long = b"x" * 300_000
     files.write(str(site), {"a": long + b"1"})
     assert files.write(str(site), {"a": long + b"2"}) == 1

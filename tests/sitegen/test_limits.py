@@ -143,7 +143,7 @@ def test_a_proxy_in_a_trusted_network_is_trusted_in_every_notation(tmp_path: Pat
         assert registered(manager, "198.51.100.1") == 403
 
 
-def test_ipv4_clients_of_a_dual_stack_socket_are_told_apart(tmp_path: Path) -> None:
+def test_ipv4_clients_of_a_dual_stack_socket_are_distinguished(tmp_path: Path) -> None:
     manager = Manager(tmp_path)
     port = manager.url.rpartition(":")[2]
     settings = {"listen": f"[::]:{port}", "limits": {"rate": 1, "burst": 1}, "trusted_proxies": ["127.0.0.2"]}

@@ -346,7 +346,7 @@ def test_an_upgrade_is_not_made(lane: Lane, kind: str) -> None:
         connection.sendall(f"GET /ping HTTP/1.1\r\n{upgrade}\r\nGET /jobs HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         status, head, answer = read(connection)
         assert (status, head["connection"], answer) == (200, "close", {"message": "pong"})
-        assert connection.recv(1) == b"", "what follows such a head is no request"
+        assert connection.recv(1) == b"", "bytes after such a head are not a request"
     hidden = lane.request("w1", report(1))
     body = f"POST /cmd HTTP/1.1\r\n{upgrade}Content-Length: {len(hidden)}\r\n\r\n".encode() + hidden
     with lane.connected() as connection:

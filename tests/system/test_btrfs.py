@@ -178,7 +178,7 @@ def test_readers_find_a_snapshot_at_every_moment(disk: Path) -> None:
 
 
 @pytest.mark.parametrize("user", [0, NOBODY])
-def test_what_a_run_may_do_is_enough(disk: Path, user: int) -> None:
+def test_the_rights_of_a_run_are_enough(disk: Path, user: int) -> None:
     with rights_of(user):
         job = job_on(disk)
         sync(job, "0")
@@ -235,7 +235,7 @@ def publish_and_kill(job: Job, call: str, number: int) -> bool:
 
 @pytest.mark.parametrize("before", ["", "old"])
 @pytest.mark.parametrize("call", ["ioctl", "renameat2"])
-def test_whatever_kills_it_before_any_step_one_is_published_and_the_next_success_tidies_up(
+def test_killed_before_any_step_one_snapshot_is_published_and_the_next_success_tidies_up(
     disk: Path, call: str, before: str
 ) -> None:
     job = job_on(disk)
@@ -280,7 +280,7 @@ def test_a_snapshot_cannot_lie_on_another_file_system(mount: MakeMount, tmp_path
 
 
 @pytest.mark.parametrize("kind", ["folder", "subvolume", "link", "file"])
-def test_what_is_no_snapshot_is_not_replaced(disk: Path, kind: str) -> None:
+def test_only_a_snapshot_is_replaced(disk: Path, kind: str) -> None:
     job = job_on(disk)
     place = Path(job.snapshot)
     place.parent.mkdir()

@@ -170,7 +170,7 @@ def test_rsync_takes_its_password_along_and_no_command_line_holds_it(
 
 
 @pytest.mark.parametrize("user", ["", "1234:1234"], ids=["own-user", "another-user"])
-def test_what_an_rsync_in_a_container_would_delete_is_judged_and_deleted(
+def test_deletions_of_an_rsync_in_a_container_are_judged_and_carried_out(
     tmp_path: Path, repository: ConfigRepository, worker: Worker, engine: Engine, user: str
 ) -> None:
     """Skipjack deletes outside the container, so names must lead to the same files inside and outside."""

@@ -147,7 +147,7 @@ def test_a_tick_restarts_units_when_the_last_check_is_old(worker: Box) -> None:
     assert prop(worker, "skipjack-tick.path", "ActiveState") == "active"
 
 
-def test_what_a_person_has_stopped_stays_stopped_and_is_shown(worker: Box) -> None:
+def test_a_unit_that_a_person_has_stopped_stays_stopped_and_is_shown(worker: Box) -> None:
     worker.do("systemctl", "start", "skipjack-follow.service")
     assert [prop(worker, timer, "ActiveState") for timer in TIMERS] == ["inactive"] * 2
     said = worker.run(SKIPJACK, "next").stderr

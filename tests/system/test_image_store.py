@@ -66,7 +66,7 @@ def end_session(box: Box) -> None:
     wait_until(lambda: not box.path(f"/run/user/{number}").exists(), "the session's folder is gone")
 
 
-def test_what_root_loads_is_there_for_the_runs(site: Site, podded: Box) -> None:
+def test_images_that_root_loads_are_there_for_the_runs(site: Site, podded: Box) -> None:
     assert load(podded) == (0, f"loaded {engines.IMAGE}")
     assert run(site, "loaded", READS) == ("success", "")
     assert podded.path("/srv/mirror/loaded/image").read_text() == "inside\n"
@@ -89,7 +89,7 @@ def test_another_user_is_refused_with_the_users_name(podded: Box) -> None:
 
 
 @pytest.mark.parametrize(("path", "why"), [("/srv/image.tar", "podman: "), ("/srv/nothing.tar", "No such file")])
-def test_what_is_no_archive_of_images_is_refused_with_what_would_be(podded: Box, path: str, why: str) -> None:
+def test_a_file_that_is_not_an_archive_of_images_is_refused(podded: Box, path: str, why: str) -> None:
     code, said = load(podded, path)
     assert code == 1
     assert said.startswith(f"ERROR skipjack: cannot {'load' if why == 'podman: ' else 'read'} {path}: {why}")

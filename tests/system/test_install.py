@@ -181,7 +181,7 @@ WRONG = [
 @pytest.mark.parametrize(
     ("words", "user", "what", "todo"), WRONG, ids=["no-settings", "no-root", "no-session", "closed"]
 )
-def test_what_is_missing_is_reported_with_what_to_do(
+def test_missing_requirements_are_reported_with_a_remedy(
     site: Site, words: tuple[str, ...], user: str, what: str, todo: str
 ) -> None:
     site.box.run(SKIPJACK, "uninstall")

@@ -26,14 +26,14 @@ def test_a_workers_units_report_to_the_managers_units_which_publish_the_site(sit
     site.wait_for("hello", "success")
     published = box.path("/var/www/skipjack/status.json")
 
-    def is_told() -> bool:
+    def is_reported() -> bool:
         if not published.exists():
             return False
         return any(
             mirror["name"] == "hello" and "success" in json.dumps(mirror) for mirror in _mirrors(published.read_text())
         )
 
-    wait_until(is_told, "the site shows the success")
+    wait_until(is_reported, "the site shows the success")
     assert box.do("cat", "/var/www/skipjack/index.html", user="www-data")
     for unit in ("skipjack-manager.service", "skipjack-publish.service"):
         is_started_again_and_stops_cleanly(box, unit)

@@ -7,7 +7,7 @@ from sitegen.storage.store import Store
 from tests.sitegen.kit import delivery_of, report_of, status_of
 
 
-def test_what_root_makes_in_a_users_folder_belongs_to_that_user(tmp_path: Path) -> None:
+def test_files_that_root_creates_in_a_users_folder_belong_to_that_user(tmp_path: Path) -> None:
     os.chown(tmp_path, 12345, 12345)
     with Store(str(tmp_path)) as store:
         store.apply([delivery_of(report_of(1, status_of()))])

@@ -205,7 +205,7 @@ def test_a_unit_of_systemd_enforces_it_and_a_kill_in_it_is_reported(
     assert "not enforced" in others.stderr, "a unit of another name sets no limit of this mirror's"
 
 
-def test_what_cannot_leave_its_group_is_no_longer_limited(groups: Path) -> None:
+def test_a_process_that_cannot_leave_its_group_is_no_longer_limited(groups: Path) -> None:
     group = control_group.make(str(groups), "m", 2**26)
     name = control_group._limit_file(group)
     before = (groups / name).read_text()

@@ -65,7 +65,7 @@ def refuses(manager: Manager, token: str) -> None:
     assert manager.get("/jobs")[0]["status"] == "success", "reading goes on"
 
 
-def test_what_was_acknowledged_outlives_a_disk_that_turned_read_only(manager: Manager, disk: Disk) -> None:
+def test_acknowledged_reports_survive_a_disk_that_turned_read_only(manager: Manager, disk: Disk) -> None:
     token = manager.token()
     with manager.serving(), manager.publishing():
         assert manager.post(envelope_of(report_of(1, status_of())), token).json()["acknowledged"] == 1

@@ -244,7 +244,7 @@ def test_a_run_that_a_reboot_ended_is_an_interruption(site: Site) -> None:
     assert "received a stop signal" in site.wait_for("reboot", "interrupted")["reason"]
 
 
-def test_what_was_at_work_when_the_power_failed_is_synced_again_by_itself(site: Site) -> None:
+def test_a_mirror_that_ran_when_the_power_failed_is_synced_again_by_itself(site: Site) -> None:
     site.commit({"power.yml": WAITS})
     before = site.wait_for("power", "syncing")
     site.box.cut_power()

@@ -113,7 +113,7 @@ def test_disks_that_nobody_mounts_again_are_mounted_when_they_are_back(both: Box
     both.do("systemctl", "daemon-reload")
 
 
-def test_what_a_person_stopped_stays_stopped_as_long_as_no_disk_changes(both: Box) -> None:
+def test_units_that_a_person_stopped_stay_stopped_as_long_as_no_disk_changes(both: Box) -> None:
     stopped = ("skipjack-measure.path", "skipjack-publish.service")
     both.do("systemctl", "stop", *stopped)
     for unit in ("skipjack-tick.service", "skipjack-follow.service", "skipjack-manager.service"):
