@@ -1,19 +1,13 @@
-"""The worker's error boundary: every way a program can end becomes an exit code and at most one message.
+"""How a program of the worker fails: in which words, and with which exit code of `schemas/error_boundary.py`."""
 
-0 is success, 1 an expected failure, 3 a bug (its traceback is kept in a file), 130 and 143 are signals. Usage errors
-(2) come from the argument parser.
-"""
-
-import signal
 from collections.abc import Callable
 
 from runner.base.output import log
-from schemas import ownership, standard_streams
+from schemas import error_boundary, ownership
+from schemas.error_boundary import BUG, EXPECTED
 from schemas.errors import SkipjackError
 from schemas.failures import advised, limit_behind, of_the_machine
 from schemas.standard_streams import ERROR
-
-EXPECTED, BUG = 1, 3
 
 
 def guarded(program: Callable[[], int], folder: str | None = None) -> int:
@@ -21,28 +15,19 @@ def guarded(program: Callable[[], int], folder: str | None = None) -> int:
 
     `folder` is the state directory, if it is known: bug reports go there, or into the temporary folder.
     """
-    standard_streams.open_missing()
-    try:
-        return _outcome(program, folder)
-    except KeyboardInterrupt:
-        # As a shell reports the end by a signal.
-        return 128 + signal.SIGINT
+    return error_boundary.guarded(program, lambda error: _failed(error, folder))
 
 
-def _outcome(program: Callable[[], int], folder: str | None) -> int:
-    """Run a program, and report an error; returns the exit code. Ctrl-C can also interrupt the report."""
-    try:
-        return standard_streams.flushed(program)
-    except SkipjackError as error:
+def _failed(error: Exception, folder: str | None) -> int:
+    """Log an error; return the exit code."""
+    if isinstance(error, SkipjackError):
         return _expected(advised(error), folder)
-    except BrokenPipeError:
-        return EXPECTED  # the reader of our output has gone, as `head` does: no message can reach it
-    except Exception as error:
-        failure = _denial(error, folder) or of_the_machine(error) or damage_behind(error, folder)
-        if failure is None:
-            return _bug(error, folder)
-        log(str(failure), about="skipjack", level=ERROR, has_addresses=False)
-        return EXPECTED
+    failure = _denial(error, folder) or of_the_machine(error) or damage_behind(error, folder)
+    if failure is None:
+        log(report(error, folder), about="skipjack", level=ERROR)
+        return BUG
+    log(str(failure), about="skipjack", level=ERROR, has_addresses=False)
+    return EXPECTED
 
 
 def _expected(error: SkipjackError, folder: str | None) -> int:
@@ -74,11 +59,6 @@ def damage_behind(error: Exception, folder: str | None) -> SkipjackError | None:
     from runner.journal import sqlite_file
 
     return sqlite_file.damage_behind(error, StateLayout(folder).journal)
-
-
-def _bug(error: Exception, folder: str | None) -> int:
-    log(report(error, folder), about="skipjack", level=ERROR)
-    return BUG
 
 
 def report(error: Exception, folder: str | None) -> str:

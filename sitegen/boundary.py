@@ -1,4 +1,4 @@
-"""The error boundary: turns every way a command can end into an exit code and at most one message."""
+"""How a command of the manager ends by a signal, and in which words it fails; see `schemas/error_boundary.py`."""
 
 import contextlib
 import logging
@@ -7,12 +7,10 @@ import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from schemas import bug_reports, standard_streams
+from schemas import bug_reports, error_boundary
 from schemas.errors import SkipjackError
 from schemas.failures import advised, of_the_machine
 from sitegen import output
-
-FINE, EXPECTED, USAGE, BUG = 0, 1, 2, 3
 
 _AGAIN = 1.0
 """Seconds until SIGTERM is sent again, in case Terminated was lost: Python drops what the callback of a weak reference
@@ -30,38 +28,16 @@ class Terminated(BaseException):
 
 def run(command: Callable[[], None]) -> int:
     """Run a command and return its exit code; raises nothing but the argument parser's SystemExit."""
-    # First: a file opened before would get the number of a closed standard stream.
-    standard_streams.open_missing()
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores it
         signal.signal(signal.SIGINT, _interrupt)
     try:
-        return _outcome(command)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT  # what a shell reports of a program that the signal has ended
+        return error_boundary.guarded(command, _failed)
     except Terminated:
         return 128 + signal.SIGTERM
     finally:
         # The command has ended, so the alarm must not interrupt what follows.
         signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def _outcome(command: Callable[[], None]) -> int:
-    """Run a command, and report an error; returns the exit code. A signal can also interrupt the report."""
-    try:
-        standard_streams.flushed(command)
-    except SkipjackError as error:
-        output.log(str(advised(error)))
-        return EXPECTED
-    except BrokenPipeError:
-        return EXPECTED  # the reader of the output is gone, and stderr is often the same pipe
-    except Exception as error:
-        failure = of_the_machine(error)
-        if failure is None:
-            return _report(error)
-        output.log(str(failure))
-        return EXPECTED
-    return FINE
 
 
 @contextlib.contextmanager
@@ -125,9 +101,13 @@ def _repeat(number: int, seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def _report(error: Exception) -> int:
-    """Write the traceback of a bug to a file and log its path; returns the exit code."""
+def _failed(error: Exception) -> int:
+    """Log an error; return the exit code."""
+    failure = advised(error) if isinstance(error, SkipjackError) else of_the_machine(error)
+    if failure is not None:
+        output.log(str(failure))
+        return error_boundary.EXPECTED
     # The unit's state directory outlives its private /tmp.
     state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
     output.log(bug_reports.report(error, "skipjack-manager-bug", (state, None) if state else (None,)))
-    return BUG
+    return error_boundary.BUG

@@ -10,10 +10,11 @@ from functools import partial
 from runner.base import contents, locks, start_requests
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
-from runner.error_boundary import EXPECTED, guarded
+from runner.error_boundary import guarded
 from runner.journal import journal
 from runner.plan import plan
 from schemas import wakeup
+from schemas.error_boundary import EXPECTED
 from schemas.standard_streams import ERROR, WARNING
 
 

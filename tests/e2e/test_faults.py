@@ -23,6 +23,7 @@ from runner.journal import journal
 from runner.journal.journal import Ending, Journal, Subject
 from runner.subprocesses import launch
 from runner.tick import crash_recovery, tick
+from schemas.error_boundary import BUG
 from schemas.states import PRE_SYNCING
 from tests.e2e.parts import PATIENCE, ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
 from tests.soak import truth
@@ -373,7 +374,7 @@ def test_a_disk_error_without_a_file_name_is_not_reported_as_a_bug(tmp_path: Pat
         1,
         1,
     ]
-    assert error_boundary.guarded(lambda: fail(errno.EBADF), str(tmp_path)) == error_boundary.BUG
+    assert error_boundary.guarded(lambda: fail(errno.EBADF), str(tmp_path)) == BUG
 
 
 def test_a_full_disk_for_the_mirror_fails_its_run_and_no_other(

@@ -15,6 +15,7 @@ from tests.e2e.parts import REPOSITORY
     [
         "schemas/errors.py",
         "schemas/standard_streams.py",
+        "schemas/error_boundary.py",
         "runner/error_boundary.py",
         "runner/base/start_requests.py",
         "runner/base/next_wake.py",

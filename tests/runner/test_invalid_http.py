@@ -17,6 +17,7 @@ from runner.courier.client import ManagerClient
 from runner.journal import journal
 from runner.journal.command_table import CommandResult
 from runner.journal.journal import Ending, Subject
+from schemas.error_boundary import EXPECTED
 from schemas.errors import SkipjackError
 from schemas.http_client import Timeouts
 from schemas.records import ManagerAddress, Repository, RunnerSettings, Secret
@@ -144,7 +145,7 @@ def test_a_courier_ends_in_time_with_a_message_and_loses_nothing(
         tracemalloc.stop()
 
     said = capsys.readouterr().err
-    assert (code, server.connections) == (error_boundary.EXPECTED, 3)
+    assert (code, server.connections) == (EXPECTED, 3)
     assert "127.0.0.1" in said and "\x1b" not in said and len(said) < 2000
     assert time.monotonic() - began < GENEROUS
     with journal.opened(StateLayout(settings.state_dir).journal) as book:

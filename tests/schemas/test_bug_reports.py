@@ -7,6 +7,7 @@ import pytest
 
 from runner import error_boundary
 from schemas.bug_reports import KEPT, LARGEST, keep
+from schemas.error_boundary import BUG
 from sitegen import boundary as managers
 
 
@@ -79,8 +80,8 @@ def test_programs_of_both_rooms_keep_few_reports(
 ) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", f"{tmp_path}:/elsewhere")
     for _each in range(KEPT + 3):
-        assert error_boundary.guarded(lambda: int("x"), str(tmp_path)) == error_boundary.BUG
-        assert managers._report(KeyError("x")) == managers.BUG
+        assert error_boundary.guarded(lambda: int("x"), str(tmp_path)) == BUG
+        assert managers._failed(KeyError("x")) == BUG
     assert (len(names(tmp_path)), len(names(tmp_path, "skipjack-manager-bug"))) == (KEPT, KEPT)
     said = capsys.readouterr().err
     assert f"Please report it with the file {tmp_path}/skipjack-bug-" in said
