@@ -89,6 +89,15 @@ def is_missing_or_empty(directory: str) -> bool:
     return any_file(directory) is False
 
 
+def in_the_way(directory: str) -> str:
+    """Return the path of what is in the place of a directory or of a folder above it but is not one; else empty."""
+    while not os.path.isdir(directory):
+        if os.path.exists(directory):
+            return directory
+        directory = os.path.dirname(directory)
+    return ""
+
+
 def _has_entries(directory: str) -> bool:
     with os.scandir(directory) as entries:
         # Two names are enough to decide, and a mirror can have a hundred thousand at its top.

@@ -1,4 +1,4 @@
-"""Refuse a run in a missing or empty directory in which the last success left files.
+"""Refuse a run in a missing or empty directory in which the last success left files, and one with a file in its place.
 
 An unmounted disk and a moved folder look like this. The run would fetch everything again, perhaps onto the wrong disk.
 A directory with only empty folders counts as empty: they may be mount points. In the table this hook is before those
@@ -8,7 +8,7 @@ that create missing directories.
 import os
 import time
 
-from runner.base.mirror_paths import has_files, is_missing_or_empty, moving
+from runner.base.mirror_paths import has_files, in_the_way, is_missing_or_empty, moving
 from runner.journal.last_success import Past, identity_of
 from runner.plugin_api import Abort, Job
 from schemas.states import REFUSED
@@ -17,8 +17,13 @@ OPTIONS = frozenset({"mirror_dir", "mirror_subdir"})
 
 
 def pre_job(job: Job) -> None:
-    """Refuse, unless the operator allows it for this run or the previous run itself emptied this directory."""
+    """Refuse, unless the operator allows it for this run or the previous run itself emptied this directory.
+
+    A file in the place of the directory is always refused: it stays until somebody moves it.
+    """
     past, directory = job.past, job.directory
+    if path := in_the_way(directory):
+        raise Abort(REFUSED, f"cannot sync into {directory}: {path} is not a directory; move it away")
     if not past.had_files or not is_missing_or_empty(directory):
         return
     if job.from_empty:

@@ -79,6 +79,42 @@ def test_folders_alone_do_not_count_as_files(synced: Path, worker: Worker) -> No
     assert not [path for path in synced.rglob("*") if path.is_file()]
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_a_file_in_the_place_of_the_directory_is_named_and_stays(synced: Path, worker: Worker, link: bool) -> None:
+    synced.rename(worker.folder / "away")
+    place = worker.folder / "file" if link else synced
+    place.write_text("notes")
+    if link:
+        synced.symlink_to(place)
+    reason = f"cannot sync into {synced}: {synced} is not a directory; move it away"
+
+    for more in ([], ["--from-empty"]):
+        assert worker.command("run", "m", *more, check=False).returncode == 1
+        run = worker.run_of("m")
+        assert (run.status, run.attempts, run.reason) == ("refused", 0, reason)
+        dry = worker.command("run", "m", "--dry-run", *more, check=False)
+        assert (dry.returncode, f"a run of m would end at once: {reason}." in dry.stderr) == (1, True)
+
+    assert place.read_text() == "notes"
+    synced.unlink()
+    (worker.folder / "away").rename(synced)
+    worker.command("run", "m")
+    assert worker.run_of("m").files == 0
+
+
+def test_a_file_in_the_place_of_a_folder_above_is_named(
+    repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker
+) -> None:
+    (worker.root / "os").write_text("notes")
+    repository.commit({"m.yml": f"{LATER}upstream: {upstream.url('files')}\nmirror_subdir: os/old\n"}, "Add m")
+    worker.command("once", check=False)
+    run = worker.run_of("m")
+    assert (run.status, run.reason) == (
+        "refused",
+        f"cannot sync into {worker.root}/os/old/m: {worker.root}/os is not a directory; move it away",
+    )
+
+
 @pytest.mark.parametrize(
     ("replace", "why"),
     [
