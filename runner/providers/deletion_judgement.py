@@ -108,7 +108,7 @@ def require_within_limits(job: Job, from_trial: Tree = NOTHING) -> None:
     happens = "are gone since the last accepted success, most where rsync put directories in the place of files"
     if from_trial.files:
         gone = job.past.deleted.files
-        with_gone = f", with {gone} that are gone since the last accepted success" if gone else ""
+        with_gone = f", with up to {gone} that are gone since the last accepted success" if gone else ""
         happens = f"would make way for directories of the upstream{with_gone}"
     for limits in _limits(job):
         if reason := refusal(limits, loss, job.mirror.name, happens):
@@ -140,7 +140,7 @@ def _measured(job: Job, items: Iterable[Item]) -> deletions.Measured:
 
 
 def _refused(job: Job, what: str) -> Abort:
-    reason = f"{what}; nothing was deleted. Check the log and the upstream"
+    reason = f"{what}; Skipjack deleted nothing. Check the log and the upstream"
     if program := job.mirror.command:
         reason += f", and let `{program}` pass on rsync's output and errors, apart and unchanged"
     return Abort(REFUSED, reason)
@@ -213,9 +213,12 @@ def _sum(one: Tree, other: Tree) -> Tree:
 
 
 def _happens(lost: Tree, gone: Tree) -> str:
-    """Return the verb of a refusal, also if runs without success have deleted some of the files."""
+    """Return the verb of a refusal, also if runs without success have deleted some of the files.
+
+    "Up to", since `uncounted` counts the largest number that a killed run can have deleted.
+    """
     if not gone.files:
         return _DELETED
     if not lost.files:
         return "were deleted by runs since the last accepted success"
-    return f"{_DELETED}, with {gone.files} that runs since the last accepted success deleted"
+    return f"{_DELETED}, with up to {gone.files} that runs since the last accepted success deleted"

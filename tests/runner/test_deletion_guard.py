@@ -696,7 +696,7 @@ def test_nothing_is_deleted_if_a_name_is_missing_or_forged(site: Site, tmp_path:
         assert refused.status == "refused"
         assert "deletions, but named" in refused.reason
         assert refused.reason.endswith("pass on rsync's output and errors, apart and unchanged")
-        assert "nothing was deleted" in refused.reason
+        assert "Skipjack deleted nothing" in refused.reason
         assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 21
 
 
@@ -745,6 +745,17 @@ def test_a_dry_run_cannot_show_deletions_of_a_program_that_hides_the_output_of_r
         assert deletion_guard.forecast(job, names) == "would delete nothing"
 
 
+def test_a_reason_does_not_deny_what_a_program_let_rsync_delete(site: Site, tmp_path: Path) -> None:
+    lose(site, 12)
+    left_out = 'for word; do shift; [ "$word" = --max-delete=0 ] || set -- "$@" "$word"; done; exec rsync "$@"'
+
+    refused = site.sync(command=program(tmp_path, left_out))
+
+    assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 8
+    assert refused.status == "refused"
+    assert refused.reason.startswith("rsync skipped 0 deletions, but named 12; Skipjack deleted nothing. ")
+
+
 @pytest.mark.parametrize("script", ['rsync "$@" 2>&1; exit', 'rsync "$@" 2>/dev/null; exit'])
 def test_a_program_that_hides_the_errors_of_rsync_fails_with_a_reason(site: Site, tmp_path: Path, script: str) -> None:
     lose(site, 3)
@@ -754,7 +765,7 @@ def test_a_program_that_hides_the_errors_of_rsync_fails_with_a_reason(site: Site
 
     assert (refused.status, refused.reason) == (
         "refused",
-        "rsync skipped 0 deletions, but named 3; nothing was deleted. Check the log and the upstream,"
+        "rsync skipped 0 deletions, but named 3; Skipjack deleted nothing. Check the log and the upstream,"
         f" and let `{hiding}` pass on rsync's output and errors, apart and unchanged",
     )
     assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 20

@@ -75,7 +75,7 @@ def test_killed_runs_together_delete_no_more_than_one_run_may(site: Site, tmp_pa
     for _again in range(2):
         refused = sync(site)
         assert refused.status == "refused"
-        with_others = "would be deleted, with 8 that runs since the last accepted success deleted"
+        with_others = "would be deleted, with up to 8 that runs since the last accepted success deleted"
         assert refused.reason == f"11 of 20 files (22 B) {with_others}; `max_delete: 50%` allows 10. {ACCEPT}"
         assert files(site.directory) == 12
 
@@ -91,7 +91,7 @@ def test_files_that_a_first_stage_restores_stay_counted(site: Site, tmp_path: Pa
     grow(site.upstream, {f"folder-{number % 4}/{number:02}": "xx" for number in range(7)})
     lose(site, 8, 9, 10, 11)
     refused = sync(site, provider="two-stage-rsync")
-    assert refused.reason.startswith("11 of 20 files (22 B) would be deleted, with 7 that ")
+    assert refused.reason.startswith("11 of 20 files (22 B) would be deleted, with up to 7 that ")
 
 
 def test_a_success_begins_the_count_again(site: Site, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_other_files_in_the_place_of_deleted_ones_do_not_hide_them(site: Site, t
         grow(site.upstream, {f"renamed/{number}": "xx" for number in range(first, first + 5)})
         kill_after_deleting(tmp_path, site, 5, new=5)
     lose(site, 10)
-    assert sync(site).reason.startswith("11 of 20 files (22 B) would be deleted, with 10 ")
+    assert sync(site).reason.startswith("11 of 20 files (22 B) would be deleted, with up to 10 ")
     assert files(site.directory) == 20
 
 
@@ -153,7 +153,9 @@ def test_attempts_and_failures_after_deletions_add_up(site: Site) -> None:
         lose(site, number, number + 1, number + 2)
         assert sync(site, **fields).status == "failed"
     lose(site, 6)
-    assert sync(site, **fields).reason.startswith("7 of 20 files (14 B) would be deleted, with 6 that runs since ")
+    assert sync(site, **fields).reason.startswith(
+        "7 of 20 files (14 B) would be deleted, with up to 6 that runs since "
+    )
     assert files(site.directory) == 14
 
 
@@ -166,7 +168,7 @@ def test_bytes_of_killed_runs_add_up_and_hard_links_count_with_the_last_one(site
     kill_after_deleting(tmp_path, site, 1)
     assert past(site).deleted == (1, 0)
     refused = sync(site, max_delete_bytes=4999)
-    assert refused.reason.startswith("2 of 22 files (4.88 KiB) would be deleted, with 1 ")
+    assert refused.reason.startswith("2 of 22 files (4.88 KiB) would be deleted, with up to 1 ")
     assert sync(site, max_delete_bytes=5000).status == "success"
 
 
@@ -200,7 +202,7 @@ def test_killed_runs_add_up_after_an_upgrade_from_a_version_without_figures(site
     lose(site, *range(8))
     kill_after_deleting(tmp_path, site, 8)
     lose(site, 8, 9, 10)
-    assert sync(site).reason.startswith("11 of 20 files (22 B) would be deleted, with 8 that runs since ")
+    assert sync(site).reason.startswith("11 of 20 files (22 B) would be deleted, with up to 8 that runs since ")
 
 
 def test_a_renamed_mirror_finds_the_names(site: Site, tmp_path: Path) -> None:
