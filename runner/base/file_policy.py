@@ -82,7 +82,7 @@ def password_file_violations(key: str, path: str, known: Passwords) -> Iterator[
         yield f"`{key}` reads a password from {path}, which `readable` of the policy does not list.", todo
     elif private_paths.is_secret(path, known.secrets):
         yield f"`{key}` reads {path}, which is a secret of the worker itself.", "Use a separate file."
-    elif any(isinstance(each, Bound) for each in entries):
+    elif all(isinstance(each, Bound) for each in entries):
         todo = f"Write `password: {{file: {path}}}` instead."
         yield f"`{key}` reads a password from {path}, which is only for some hosts.", todo
     elif private_paths.is_other_than_file(path):

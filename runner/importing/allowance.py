@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from runner.base import file_policy, private_paths
 from runner.base.file_policy import Violation
 from runner.base.mirror_paths import Paths, lies_below, lies_in, paths_of
+from runner.base.private_paths import Private
 from runner.containers import container_policy
 from runner.hooks.container import host_side
 from runner.policy import env_policy, rsync_policy
@@ -85,12 +86,22 @@ def decide(mirrors: Iterable[Mirror], settings: RunnerSettings, base: Policy = _
     refused: list[tuple[str, Violation]] = []
     mirrors = list(mirrors)
     private = private_paths.private(settings, mirrors)
+
+    def is_denied(mirror: Mirror, policy: Policy, private: Private) -> bool:
+        found = list(violations(mirror, paths_of(mirror, settings, policy), settings, policy, private))
+        refused.extend((mirror.name, violation) for violation in found)
+        return bool(found)
+
     for mirror in mirrors:
         needed = _needed_in_all(mirror, settings, base)
-        policy = _with(needed, base)
-        forbidden = list(violations(mirror, paths_of(mirror, settings, policy), settings, policy, private))
-        refused += ((mirror.name, violation) for violation in forbidden)
-        allowed += ((mirror.name, each) for each in needed if not forbidden)
+        # The cache is for one policy.
+        if not is_denied(mirror, _with(needed, base), private._replace(why={}) if needed else private):
+            allowed += ((mirror.name, each) for each in needed)
+    # An entry for one mirror can deny another one: a pattern file in a new folder of mirrors may not be sent.
+    policy, private = _with([each for _name, each in allowed], base), private._replace(why={})
+    left_out = {name for name, _violation in refused}
+    left_out |= {each.name for each in mirrors if each.name not in left_out and is_denied(each, policy, private)}
+    allowed = [(name, each) for name, each in allowed if name not in left_out]
     return PolicyExtension(_with([each for _name, each in allowed], base), tuple(allowed), tuple(refused))
 
 
@@ -166,7 +177,7 @@ def _of_password(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
     # The password goes to this host only, unless the definition has keys that could send it elsewhere: no entry with
     # hosts would allow these.
     host = None if file_policy.could_divert(mirror) else daemon_host(mirror.upstream)
-    yield Allowance("readable", Bound((host,), secret) if host else os.path.dirname(secret), "password")
+    yield Allowance("readable", Bound((host,), secret) if host else secret, "password")
 
 
 def _of_env(mirror: Mirror, base: Policy) -> Iterator[Allowance]:

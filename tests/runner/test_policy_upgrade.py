@@ -465,6 +465,38 @@ def test_the_suggested_entry_for_a_password_is_bound_to_its_upstream(tmp_path: P
     assert "is only for the rsync daemon on" in told(decision.policy, upstream="h::m/", password=mirror.password)
 
 
+def test_one_password_can_be_suggested_for_several_mirrors_that_use_it_in_different_ways(tmp_path: Path) -> None:
+    """The entry with a host, which one of them needs, must not deny the password to the others."""
+    file = tmp_path / "password"
+    file.write_text("x\n")
+    settings, base = RunnerSettings("w1", Repository("u")), Mirror("a", "w1", "rsync", f"rsync://{HOST}/a/")
+    password = Secret(file=str(file))
+    mirrors = [
+        base._replace(password=password),
+        base._replace(name="b", upstream="rsync://other.example/b/", password=password),
+        base._replace(name="c", password=password, env={"RSYNC_PROXY": "h:1"}),
+        base._replace(name="d", rsync_options=(f"--password-file={file}",)),
+    ]
+    decision = decide(mirrors, settings)
+    assert decision.refused == ()
+    for each in mirrors:
+        assert list(violations(each, paths_of(each, settings, decision.policy), settings, decision.policy)) == []
+    assert str(tmp_path) not in decision.policy.readable, "not the whole folder"
+
+
+def test_a_mirror_that_the_entries_for_another_one_would_deny_is_reported(tmp_path: Path) -> None:
+    """A pattern file in the new folder of another mirror: the upstream of that one could write it."""
+    settings, base = RunnerSettings("w1", Repository("u")), Mirror("a", "w1", "rsync", f"rsync://{HOST}/a/")
+    patterns = base._replace(name="b", exclude_file=f"{tmp_path}/filters/b")
+    placed = base._replace(mirror_dir=f"{tmp_path}/a")
+    assert decide([patterns], settings).refused == ()
+    for mirrors in ([patterns, placed], [placed, patterns]):
+        decision = decide(mirrors, settings)
+        [(name, (what, _todo))] = decision.refused
+        assert name == "b" and f"may not be sent to an upstream: it lies in {tmp_path}." in what
+        assert decision.keys == {"mirror_roots": (str(tmp_path),)}, "no entry for a mirror that stays denied"
+
+
 @pytest.mark.parametrize(
     "entry",
     ["{path: /x}", "{path: /x, upstreams: []}", "{path: x, upstreams: [h]}", "{upstreams: [h]}",
