@@ -67,8 +67,11 @@ def password_violations(mirror: Mirror, known: Passwords) -> Iterator[Violation]
         yield f"`password` names {path}, which is a secret of the worker itself.", "Use a separate file for the mirror."
     elif private_paths.is_other_than_file(path):
         yield f"`password` names {path}, which is not a regular file.", "Write the password into a file."
-    elif all(isinstance(each, Bound) for each in entries):
-        yield from _bound_violations(mirror, path, [each for each in entries if isinstance(each, Bound)])
+    else:
+        for what, todo in pattern_files.faults(path, None):
+            yield f"`password` names {path}, which {what}.", todo
+        if all(isinstance(each, Bound) for each in entries):
+            yield from _bound_violations(mirror, path, [each for each in entries if isinstance(each, Bound)])
 
 
 def password_file_violations(key: str, path: str, known: Passwords) -> Iterator[Violation]:

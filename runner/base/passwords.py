@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from runner.base.file_policy import Passwords, password_file_violations, password_violations
-from runner.base.pattern_files import Unsafe, opened, require_one_link
+from runner.base.pattern_files import Unsafe, of_links, opened, require_one_link
 from schemas.mirror_record import Secret
 from schemas.records import Bound, Mirror
 from schemas.secrets import first_line, read_mirror_secret, unreadable
@@ -33,7 +33,9 @@ def read(mirror: Mirror, known: Sequence[Any] | None) -> str:
     if secret is None or secret.file is None:
         return read_mirror_secret(secret or Secret())
 
-    def judge(place: str, _links: int) -> None:
+    def judge(place: str, links: int) -> None:
+        if known is not None and links > 1:
+            raise Unsafe(f"`password` names {place}, which {of_links(links)}.")
         if why := refusal(mirror._replace(password=Secret(file=place)), known):
             raise Unsafe(why)
 

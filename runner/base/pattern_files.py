@@ -65,7 +65,7 @@ def faults(path: str, modifiers: str | None) -> Iterator[FileFault]:
     """
     try:
         if (links := os.stat(path).st_nlink) > 1:
-            yield _of_links(links), "Replace it by a copy of its content."
+            yield of_links(links), "Replace it by a copy of its content."
         if modifiers is not None and (found := rule_fault(read_regular(path, MOST_RULES), modifiers)):
             yield found, "Write the rules themselves."
     except OSError:
@@ -145,11 +145,11 @@ def require_safe(folders: Sequence[str] | None, place: str, links: int) -> None:
 def require_one_link(links: int) -> None:
     """Raise Unsafe for a file with several hard links."""
     if links > 1:
-        raise Unsafe(_of_links(links))
+        raise Unsafe(of_links(links))
 
 
-def _of_links(links: int) -> str:
-    # Any of them could be a secret, wherever it lies.
+def of_links(links: int) -> str:
+    """Return what is wrong with a file with so many hard links: any of them could be a secret, wherever it lies."""
     return f"has {links} hard links, so it may be a secret as well"
 
 

@@ -65,6 +65,21 @@ def test_a_link_in_the_place_of_an_entry_does_not_lead_to_another_password(job: 
         job.password()
 
 
+def test_a_hard_link_to_another_password_is_refused(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its path alone it is the mirror's own."""
+
+    def swap() -> None:
+        (tmp_path / "own").unlink()
+        os.link(tmp_path / "other", tmp_path / "own")
+
+    refused = f"`password` names {tmp_path}/own, which has 2 hard links, so it may be a secret as well"
+    replace_after_the_check(monkeypatch, swap)
+    for _after_and_before_the_check in range(2):
+        with pytest.raises(Abort, match=refused) as raised:
+            job.password()
+        assert raised.value.status == "refused"
+
+
 def test_only_links_of_root_and_of_the_workers_user_are_followed_in_entries_of_the_policy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
