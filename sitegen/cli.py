@@ -143,6 +143,9 @@ def _settings(options: argparse.Namespace) -> "ManagerSettings":
 
 
 def _serve(options: argparse.Namespace) -> None:
+    from sitegen.web import tested_releases
+
+    tested_releases.require_tested()  # before `serve` imports them
     from sitegen import serve
 
     # From here on log lines name the program: with `--publish`, serve and publish share one stderr.

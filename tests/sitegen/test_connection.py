@@ -3,8 +3,11 @@
 import asyncio
 import gzip
 import json
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 import tomllib
@@ -27,7 +30,8 @@ from sitegen.web.addresses import networks
 from sitegen.web.connection import CHUNKS, Connection, connection_class
 from sitegen.web.gate import AT_ONCE, MOST_LINGERING, Gate
 from sitegen.web.limits import RateLimit
-from sitegen.web.server_check import TESTED, check_server
+from sitegen.web.server_check import check_server
+from sitegen.web.tested_releases import TESTED, require_tested
 from tests.sitegen.kit import PATIENCE, Manager, wait_for
 
 PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -532,20 +536,33 @@ def test_an_untested_release_is_refused_with_its_name(
     assert "`pip install 'uvicorn>=0.53.0,<=0.54.0' 'httptools>=0.6.4,<=0.9.0'`" in done.stderr
 
 
+def test_an_untested_release_is_refused_even_if_it_cannot_be_imported(tmp_path: Path) -> None:
+    """Its name is more useful than that of the part which is missing there."""
+    (tmp_path / "uvicorn").mkdir()
+    (tmp_path / "uvicorn/__init__.py").write_text("")
+    (tmp_path / "uvicorn-9.0.0.dist-info").mkdir()
+    (tmp_path / "uvicorn-9.0.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: uvicorn\nVersion: 9.0.0\n")
+    words = [sys.executable, "-m", "sitegen", "serve", "--settings", str(tmp_path / "manager.yml")]
+    folders = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    done = subprocess.run(words, env=os.environ | {"PYTHONPATH": folders}, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "uvicorn 9.0.0 is installed, 0.53.0 to 0.54.0 is required" in done.stderr
+
+
 def test_a_package_without_a_known_release_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(name: str) -> str:
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "version", unknown)
     with pytest.raises(SkipjackError, match="uvicorn of an unknown release is installed"):
-        check_server()
+        require_tested()
 
 
 @pytest.mark.parametrize("release", ["0.53.0", "0.53", "0.53.1", "0.54", "0.54.0"])
 def test_releases_within_the_bounds_are_accepted(release: str, monkeypatch: pytest.MonkeyPatch) -> None:
     version = metadata.version
     monkeypatch.setattr(metadata, "version", lambda name: release if name == "uvicorn" else version(name))
-    check_server()
+    require_tested()
 
 
 def test_the_package_declares_the_bounds_that_are_checked() -> None:
@@ -556,13 +573,14 @@ def test_the_package_declares_the_bounds_that_are_checked() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["on_response_complete", "on_message_complete", "on_headers_complete", "send_400_response"]
+    "name",
+    ["on_response_complete", "on_message_complete", "on_headers_complete", "on_chunk_header", "send_400_response"],
 )
 def test_the_check_notices_each_missing_callback(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A subclass without the callback stands for a uvicorn that does not call it."""
 
     def without(gate: Any) -> Any:
-        return type("Without", (connection_class(gate),), {name: getattr(HttpToolsProtocol, name)})
+        return type("Without", (connection_class(gate),), {name: getattr(HttpToolsProtocol, name, None)})
 
     monkeypatch.setattr(server_check, "connection_class", without)
     with pytest.raises(Exception, match="the limits of connections do not work"):
