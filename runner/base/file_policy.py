@@ -169,9 +169,7 @@ class PatternFiles:
                 what = f"`{key}` names {path}, but files in {folder} may not be sent to an upstream: {why}."
                 yield what, "Ask the administrator of this machine for a separate folder in `pattern_files`."
                 return
-        if self._is_secret(path):
-            yield f"`{key}` names {path}, which is a secret.", "Use a file that holds only patterns."
-        elif private_paths.is_other_than_file(path):
+        if private_paths.is_other_than_file(path):
             yield f"`{key}` names {path}, which is not a regular file.", "Write the patterns into a file."
         else:
             for what, todo in pattern_files.faults(path, modifiers):

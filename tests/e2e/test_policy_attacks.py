@@ -294,7 +294,7 @@ def test_no_container_sees_a_secret_as_its_pattern_file(site: Site) -> None:
     site.repository.commit({"_defaults.yml": f"{defaults}exclude_file: {site.token}\n"}, "A secret")
     said = site.declare(mirrors)
     assert site.planned() == {"first", "outside"}, "a program of the machine does not get the file"
-    assert said.count("which is a secret") + said.count("may be sent to an upstream") >= 2
+    assert said.count("may be sent to an upstream") >= 2
 
     patterns.write_text("- x\n")
     site.repository.commit({"_defaults.yml": f"{defaults}exclude_file: {patterns}\n"}, "Patterns")
