@@ -308,6 +308,20 @@ def test_no_container_sees_a_secret_as_its_pattern_file(site: Site) -> None:
         assert "outside of the policy's `pattern_files`; the container would see it" in run.reason
 
 
+def test_a_denied_password_denies_other_mirrors_nothing(site: Site) -> None:
+    """The policy lets no mirror read the files that these name, so the folders of the others hold no secret."""
+    patterns = site.filters / "patterns"
+    patterns.write_text("- x\n")
+    named = {"filters": site.filters / "any", "mirror": site.worker.root / "plain/any"}
+    denied = {name: {"username": "x", "password": {"file": str(file)}} for name, file in named.items()}
+    said = site.declare({"plain": {}, "patterns": {"exclude_file": str(patterns)}, **denied})
+    assert site.planned() == {"first", "plain", "patterns"}, said
+    readable = site.worker.folder / "policy.yml"
+    readable.write_text(f"readable: [{site.filters}]\npattern_files: [{site.filters}]\n")
+    said = site.declare({"plain": {}, "new": {"exclude_file": str(patterns)}, **denied})
+    assert f"may not be sent to an upstream: it holds {named['filters']}" in said
+
+
 def test_the_runner_sets_path_and_home_and_passes_on_no_other_variable(site: Site) -> None:
     """A worker that a person starts by hand, with an environment in which rsync would run a file of a mirror."""
     hostile = {
