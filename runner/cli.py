@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner import definition_commands
+from runner.authoring import command as authoring
 from runner.base.output import hush, log
+from runner.checking import command as checking
 from runner.error_boundary import damage_behind, guarded
+from runner.importing import command as importing
 from runner.install import command as install
 from schemas.errors import SkipjackError
 from schemas.subcommands import Subcommands, add_subcommand
@@ -59,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="skipjack", description=description, epilog=_EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"skipjack {version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    definition_commands.add(commands)
+    checking.add(commands)
+    authoring.add(commands)
+    importing.add(commands)
     follow = _with_settings(commands, "follow", "bring the plan to the newest revision; starts no run")
     follow.add_argument("--start", action="store_true", help="then start due mirrors, as units and cron lines do")
     follow.add_argument("--quiet", action="store_true", help=_QUIET)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from runner.schema_output import print_schema
+from runner.authoring.schema_output import print_schema
 from schemas.config import editor_schema, plugin_search
 from schemas.config.fragment_checks import checked
 from schemas.config.plugin_search import Found, Installed

@@ -1,0 +1,26 @@
+"""The parser of `skipjack import`.
+
+Each start of `skipjack` imports this module, so imports stand inside the functions.
+"""
+
+import argparse
+
+from schemas.subcommands import Subcommands, add_subcommand
+
+
+def add(commands: Subcommands) -> None:
+    """Add the command to the parser."""
+    kinds = add_subcommand(commands, "import", "write mirror definitions from the configuration of another program")
+    programs = kinds.add_subparsers(required=True, metavar="PROGRAM")
+    parser = add_subcommand(programs, "tunasync", "import the configuration of a tunasync worker")
+    parser.add_argument("file", metavar="FILE", help="the configuration of the tunasync worker")
+    parser.add_argument("--into", default="mirrors", metavar="DIR", help="the folder to write (default: %(default)s)")
+    parser.add_argument("--secrets", metavar="DIR", help="the folder for passwords on the machine of the worker")
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
+    parser.set_defaults(command=_import_tunasync)
+
+
+def _import_tunasync(arguments: argparse.Namespace) -> int:
+    from runner.importing.tunasync import import_tunasync
+
+    return import_tunasync(arguments.file, arguments.into, arguments.secrets, force=arguments.force)
