@@ -1,4 +1,4 @@
-"""The parser of the commands that help to write a config repository: `skipjack schema`.
+"""The parsers of the commands that help to write a config repository: `schema` and `presets`.
 
 Each start of `skipjack` imports this module, so imports stand inside the functions.
 """
@@ -10,7 +10,12 @@ from schemas.subcommands import Subcommands, add_subcommand
 
 
 def add(commands: Subcommands) -> None:
-    """Add the command to the parser."""
+    """Add the commands to the parser."""
+    _add_schema(commands)
+    _add_presets(commands)
+
+
+def _add_schema(commands: Subcommands) -> None:
     parser = add_subcommand(
         commands, "schema", "print the schema of a kind of file for editors, or of a plug-in's keys"
     )
@@ -21,8 +26,29 @@ def add(commands: Subcommands) -> None:
     parser.set_defaults(command=_schema)
 
 
+def _add_presets(commands: Subcommands) -> None:
+    words = "list the well-known distributions and archives whose facts Skipjack has"
+    parser = add_subcommand(commands, "presets", words)
+    which = parser.add_mutually_exclusive_group()
+    words = "print everything about this one, with the sources of its facts"
+    which.add_argument("name", nargs="?", metavar="NAME", help=words)
+    which.add_argument("--kind", choices=("distribution", "archive"), help="list only these")
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.set_defaults(command=_presets)
+
+
 def _schema(arguments: argparse.Namespace) -> int:
     from runner.authoring.schema_output import print_schema
 
     print_schema(arguments.kind, arguments.directory)
+    return 0
+
+
+def _presets(arguments: argparse.Namespace) -> int:
+    from runner.authoring import preset_list
+
+    if arguments.name is None:
+        preset_list.print_presets(arguments.kind, as_json=arguments.json)
+    else:
+        preset_list.print_preset(arguments.name, as_json=arguments.json)
     return 0

@@ -14,7 +14,9 @@ from schemas.config.fragments import Fragment
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
-SCHEMAS = ("mirror", "defaults", "site", "workers", "runner", "policy", "manager", "report", "commands", "api")
+SCHEMAS = (
+    "mirror", "defaults", "site", "workers", "preset", "runner", "policy", "manager", "report", "commands", "api",
+)  # fmt: skip
 
 
 class Unusable(NamedTuple):
