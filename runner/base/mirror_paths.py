@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from schemas.mirror_record import Mirror
@@ -21,10 +22,12 @@ class Paths(NamedTuple):
     previous: str = ""
 
 
-def paths_of(mirror: Mirror, settings: "RunnerSettings", policy: "Policy") -> Paths:
+def paths_of(
+    mirror: Mirror, settings: "RunnerSettings", policy: "Policy", real: Callable[[str], str] = os.path.realpath
+) -> Paths:
     """Return the paths of a mirror, without checking whether the policy allows them.
 
-    The root is the one above the directory: the worker's own, or one that the policy adds.
+    The root is the one above the directory: the worker's own, or one that the policy adds. `real` follows all links.
     """
     directory = os.path.normpath(
         mirror.mirror_dir or os.path.join(settings.mirror_root, mirror.mirror_subdir, mirror.name)
@@ -32,7 +35,7 @@ def paths_of(mirror: Mirror, settings: "RunnerSettings", policy: "Policy") -> Pa
     roots = (settings.mirror_root, *policy.mirror_roots)
     return Paths(
         directory,
-        next((root for root in roots if lies_in(directory, root)), settings.mirror_root),
+        next((root for root in roots if lies_in(directory, root, real)), settings.mirror_root),
         os.path.normpath(mirror.log_dir or os.path.join(settings.log_dir, mirror.name)),
         os.path.normpath(mirror.snapshot_path or os.path.join(settings.snapshot_root, mirror.name)),
     )
@@ -115,10 +118,10 @@ def real_paths(directory: str, root: str) -> tuple[str, str]:
     return real, root if is_plain else os.path.realpath(root)
 
 
-def lies_in(path: str, folder: str) -> bool:
-    """Return whether a path is a folder or lies below it, with all links followed."""
-    real, real_folder = os.path.realpath(path), os.path.realpath(folder)
-    return os.path.commonpath([real, real_folder]) == real_folder
+def lies_in(path: str, folder: str, real: Callable[[str], str] = os.path.realpath) -> bool:
+    """Return whether a path is a folder or lies below it, with all links followed by `real`."""
+    real_path, real_folder = real(path), real(folder)
+    return os.path.commonpath([real_path, real_folder]) == real_folder
 
 
 def lies_below(path: str, folder: str) -> bool:

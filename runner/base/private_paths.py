@@ -2,20 +2,15 @@
 
 import os
 import pwd
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from runner.base import file_view
+from runner.base.file_view import FileView
 from runner.base.mirror_paths import is_within, lies_in
 from runner.base.state_dir import StateLayout
 from schemas.records import Mirror, Policy, RunnerSettings
-
-_TRUSTED = frozenset({0})
-"""Users whose links are followed, beside the worker's own: root."""
-
-_MOST_LINKS = 40
-"""Links in one path at most, as in the kernel."""
 
 _CREDENTIALS = "/etc/skipjack/credentials"
 SYSTEM = ("/etc/shadow", "/proc", "/sys", "/dev", "/root")
@@ -28,7 +23,8 @@ class Private(NamedTuple):
     `secrets` are the secret files that settings and definitions name and the machine's own; `holders` has one of them
     for each folder, with that folder's real path. `own` are the paths in the state directory and the run directory,
     `beside_own` how the paths of further files there begin, `folders` the worker's folders by the keys of its settings.
-    `known` and `why` are caches: the real paths of folders, and why folders may not hold pattern files.
+    `known` and `why` are caches: the real paths of folders, and why folders may not hold pattern files. `files` is the
+    view that all of them come from.
     """
 
     secrets: tuple[tuple[str, str], ...]
@@ -38,11 +34,12 @@ class Private(NamedTuple):
     folders: tuple[tuple[str, str, str], ...]
     known: dict[str, str]
     why: dict[str, str]
+    files: FileView
 
     def real(self, folder: str) -> str:
         """Return the real path of a folder, cached."""
         if folder not in self.known:
-            self.known[folder] = os.path.realpath(folder)
+            self.known[folder] = self.files.real(folder)
         return self.known[folder]
 
     def is_own(self, real: str) -> bool:
@@ -56,7 +53,10 @@ class Private(NamedTuple):
 
 
 def private(
-    settings: RunnerSettings, mirrors: Sequence[Mirror] = (), known: Mapping[str, str] = MappingProxyType({})
+    settings: RunnerSettings,
+    mirrors: Sequence[Mirror] = (),
+    known: Mapping[str, str] = MappingProxyType({}),
+    files: FileView = file_view.MACHINE,
 ) -> Private:
     """Return the private paths of a machine with these settings and definitions.
 
@@ -65,31 +65,36 @@ def private(
     own = [*StateLayout(settings.state_dir).own(), settings.run_dir]
     keys = ("state_dir", "run_dir", "log_dir", "snapshot_root")
     folders = [(key, getattr(settings, key)) for key in keys]
-    found = tuple([(path, os.path.realpath(path)) for path in secrets(settings, mirrors)])
+    found = tuple([(path, files.real(path)) for path in secrets(settings, mirrors, files)])
     return Private(
         found,
         # One secret for each folder is enough to name, and each mirror is compared with all of them.
         tuple([(path, folder) for folder, path in {os.path.dirname(real): path for path, real in found}.items()]),
-        tuple(map(os.path.realpath, own)),
-        tuple(StateLayout(os.path.realpath(settings.state_dir)).beside_own()),
-        tuple([(key, path, os.path.realpath(path)) for key, path in folders]),
+        tuple(map(files.real, own)),
+        tuple(StateLayout(files.real(settings.state_dir)).beside_own()),
+        tuple([(key, path, files.real(path)) for key, path in folders]),
         dict(known),
         {},
+        files,
     )
 
 
-def secrets(settings: RunnerSettings, mirrors: Sequence[Mirror] = ()) -> tuple[str, ...]:
+def secrets(
+    settings: RunnerSettings, mirrors: Sequence[Mirror] = (), files: FileView = file_view.MACHINE
+) -> tuple[str, ...]:
     """Return the secret files that the settings and the definitions name, and the machine's own."""
     token = settings.manager.token if settings.manager else None
     passwords = [mirror.password.file for mirror in mirrors if mirror.password is not None]
-    named = [token.file if token else None, *passwords, settings.policy, *credentials()]
+    named = [token.file if token else None, *passwords, settings.policy, *credentials(files)]
     beside = os.path.join(os.path.dirname(settings.policy), "runner.yml")  # it may hold the repository's password
     return tuple(dict.fromkeys([path for path in (*named, beside) if path]))
 
 
-def credentials() -> Iterator[str]:
+def credentials(files: FileView = file_view.MACHINE) -> Iterator[str]:
     """Yield the folders with the credentials that systemd gives to units."""
     yield _CREDENTIALS
+    if not files.is_here:
+        return
     # Those of units of the user's own service manager (`skipjack install --user`).
     own = os.environ.get("XDG_CONFIG_HOME") or os.path.join(account_home(), ".config")
     yield os.path.join(own, "skipjack/credentials")
@@ -105,43 +110,6 @@ def account_home() -> str:
         return "/"
 
 
-def trusted_path(path: str) -> str:
-    """Return the real path of an entry of the policy, for runs to compare with, which do not resolve it again.
-
-    A link of a user other than root and the worker's is not followed: it may be one moment's link to a secret.
-    """
-    left, place, links = path.split("/")[::-1], "/", 0
-    while left:
-        name = left.pop()
-        if name in ("", "."):
-            continue
-        if name == "..":
-            place = os.path.dirname(place)
-            continue
-        target = _target(os.path.join(place, name))
-        links += target is not None
-        if target is None or links > _MOST_LINKS:
-            place = os.path.join(place, name)
-            continue
-        place = "/" if target.startswith("/") else place
-        left += target.split("/")[::-1]
-    return place
-
-
-def _target(path: str) -> str | None:
-    """Return the target of a link that root or the worker's user has made; None for anything else."""
-    try:
-        descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        found = os.fstat(descriptor)
-        is_trusted = stat.S_ISLNK(found.st_mode) and found.st_uid in (*_TRUSTED, os.geteuid())
-        return os.readlink("", dir_fd=descriptor) if is_trusted else None
-    finally:
-        os.close(descriptor)
-
-
 def shared_folders(settings: RunnerSettings, policy: Policy) -> tuple[str, ...]:
     """Return the folders in which definitions place mirrors, logs and snapshots: upstreams can write to them."""
     roots = (settings.mirror_root, *policy.mirror_roots, settings.log_dir, *policy.log_roots, settings.snapshot_root)
@@ -153,29 +121,22 @@ def worker_folders(settings: RunnerSettings, policy: Policy) -> tuple[str, ...]:
     return (settings.state_dir, settings.run_dir, *shared_folders(settings, policy))
 
 
-def why_no_pattern_folder(real: str, settings: RunnerSettings, policy: Policy, private: Sequence[str]) -> str:
+def why_no_pattern_folder(real: str, settings: RunnerSettings, policy: Policy, private: Private) -> str:
     """Return why files of a folder may not be sent to an upstream: it holds a secret, or could. Else empty.
 
     The folder is given by its real path, which is not resolved again: a run uses the same one.
     """
-    for path in (*private, account_home(), *SYSTEM):
-        if is_within(os.path.realpath(path), real):
+    files, homes = private.files, (account_home(),) if private.files.is_here else ()
+    for path in (*private.paths, *homes, *SYSTEM):
+        if is_within(files.real(path), real):
             return f"it holds {path}"
-    for path in (*private, *SYSTEM, *worker_folders(settings, policy)):
-        if is_within(real, os.path.realpath(path)):
+    for path in (*private.paths, *SYSTEM, *worker_folders(settings, policy)):
+        if is_within(real, files.real(path)):
             return f"it lies in {path}"
-    folders = (path for path in worker_folders(settings, policy) if is_within(os.path.realpath(path), real))
+    folders = (path for path in worker_folders(settings, policy) if is_within(files.real(path), real))
     return next((f"it holds {path}" for path in folders), "")
 
 
-def is_other_than_file(path: str) -> bool:
-    """Return whether a path leads to something that is not a regular file, such as a folder, a device or a pipe."""
-    try:
-        return not stat.S_ISREG(os.stat(path).st_mode)
-    except OSError:
-        return False
-
-
-def is_secret(path: str, private: Sequence[str]) -> bool:
+def is_secret(path: str, private: Sequence[str], files: FileView = file_view.MACHINE) -> bool:
     """Return whether a path is one of the private paths or lies in one, with all links followed."""
-    return any(lies_in(path, each) for each in private)
+    return any(lies_in(path, each, files.real) for each in private)

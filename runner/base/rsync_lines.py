@@ -7,7 +7,8 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 
-from runner.base import pattern_files
+from runner.base import file_view, pattern_files
+from runner.base.file_view import FileView
 from schemas.problems import shown
 from schemas.rsync import rsync_hosts, rsync_options
 
@@ -27,24 +28,24 @@ def outside(arguments: Sequence[str], directory: str) -> Iterator[str]:
             yield word
 
 
-def is_own(path: str, directory: str) -> bool:
+def is_own(path: str, directory: str, files: FileView = file_view.MACHINE) -> bool:
     """Return whether a path, relative to the mirror's directory, is that or lies below it with no link in between."""
     if ".." in path.split("/"):
         return False
     whole = os.path.normpath(os.path.join(directory, path))
     # By both paths: the administrator may have made the directory a link, and a definition may write either.
-    for base in dict.fromkeys((os.path.normpath(directory), os.path.realpath(directory))):
+    for base in dict.fromkeys((os.path.normpath(directory), files.real(directory))):
         if whole == base:
             return True
         if whole.startswith(f"{base}/"):
-            return not _passes_link(base, whole[len(base) + 1 :].split("/"))
+            return not _passes_link(base, whole[len(base) + 1 :].split("/"), files)
     return False
 
 
-def _passes_link(base: str, names: Sequence[str]) -> bool:
+def _passes_link(base: str, names: Sequence[str], files: FileView) -> bool:
     for name in names:
         base = os.path.join(base, name)
-        if os.path.islink(base):
+        if files.is_link(base):
             return True
     return False
 

@@ -9,7 +9,9 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
+from runner.base import file_view
 from runner.base.file_policy import Violation
+from runner.base.file_view import FileView
 from runner.base.mirror_paths import Paths, lies_in
 from runner.hooks.container import host_side
 from schemas.records import Mirror, Policy
@@ -31,7 +33,13 @@ _PLAIN_NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 """`host`, `none` or a network's name; not `container:NAME`, which is another container's, or a namespace's path."""
 
 
-def violations(mirror: Mirror, paths: Paths, policy: Policy, private: Sequence[str] = ()) -> Iterator[Violation]:
+def violations(
+    mirror: Mirror,
+    paths: Paths,
+    policy: Policy,
+    private: Sequence[str] = (),
+    files: FileView = file_view.MACHINE,
+) -> Iterator[Violation]:
     """Yield everything about a mirror's container that the policy denies.
 
     `private` are paths that containers must not see, whatever the policy lists.
@@ -41,7 +49,7 @@ def violations(mirror: Mirror, paths: Paths, policy: Policy, private: Sequence[s
     if not any(is_image(mirror.docker_image, pattern) for pattern in policy.images):
         yield f"The image `{mirror.docker_image}` is not allowed on this machine.", _ASK
     for volume in mirror.docker_volumes:
-        yield from _volume(volume, paths, policy, private)
+        yield from _volume(volume, paths, policy, private, files)
     for word in mirror.docker_options:
         yield from _option(word, policy)
 
@@ -52,14 +60,13 @@ def is_image(image: str, pattern: str) -> bool:
     return len(pieces) == len(patterns) and all(map(fnmatch.fnmatchcase, pieces, patterns))
 
 
-def _volume(volume: str, paths: Paths, policy: Policy, private: Sequence[str]) -> Iterator[Violation]:
-    path = host_side(volume, paths.directory, paths.log_dir)
-    if not any(lies_in(path, folder) for folder in (paths.directory, paths.log_dir, *policy.volumes)):
-        real = os.path.realpath(path)
-        shown = path if real == os.path.normpath(path) else f"{path}, which resolves to {real},"
+def _volume(volume: str, paths: Paths, policy: Policy, private: Sequence[str], files: FileView) -> Iterator[Violation]:
+    path, real = host_side(volume, paths.directory, paths.log_dir), files.real
+    if not any(lies_in(path, folder, real) for folder in (paths.directory, paths.log_dir, *policy.volumes)):
+        shown = path if real(path) == os.path.normpath(path) else f"{path}, which resolves to {real(path)},"
         yield f"`docker_volumes` shows {shown} to the container, which this machine does not allow.", _ASK
-    own = any(lies_in(path, folder) for folder in (paths.directory, paths.log_dir))
-    secret = [each for each in private if lies_in(each, path) or (lies_in(path, each) and not own)]
+    own = any(lies_in(path, folder, real) for folder in (paths.directory, paths.log_dir))
+    secret = [each for each in private if lies_in(each, path, real) or (lies_in(path, each, real) and not own)]
     if secret:
         what = f"`docker_volumes` shows {path} to the container, and with it {secret[0]} of the worker."
         yield what, "Name a folder that holds none of the worker's own files."

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.base import file_policy, pattern_copies, private_paths, runtime_dir
+from runner.base import file_policy, file_view, pattern_copies, runtime_dir
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
 from runner.base.turns import turn
@@ -85,7 +85,7 @@ def draft(settings: RunnerSettings, layout: StateLayout) -> Followed:
 
 def _local(settings: RunnerSettings) -> LocalConfig:
     installed, policy = plugin_search.installed(), load_policy(Path(settings.policy))
-    folders = {folder: private_paths.trusted_path(folder) for folder in policy.pattern_files}
+    folders = {folder: file_view.trusted_path(folder) for folder in policy.pattern_files}
     return LocalConfig(settings, policy, installed, PluginsInUse(installed), folders)
 
 

@@ -24,7 +24,7 @@ from schemas.config.plugin_search import Installed
 from schemas.config.timing import circular
 from schemas.git.repository import Revision
 from schemas.problems import InvalidConfigError, Problem
-from schemas.records import Mirror, Policy, RunnerSettings
+from schemas.records import Policy, RunnerSettings
 from schemas.standard_streams import WARNING
 
 Problems = tuple[PlanProblem, ...]
@@ -161,7 +161,7 @@ def _allowed(local: LocalConfig, mirrors: list[Planned]) -> tuple[list[Planned],
     """Return the mirrors that the policy allows and whose plug-ins can be used, and what prevents the others."""
     settings, policy = local.settings, local.policy
     # A definition can name any file as its password. One that it may not read must not deny other mirrors anything.
-    reading = [each.mirror for each in mirrors if _may_read_its_password(each.mirror, policy)]
+    reading = [each.mirror for each in mirrors if file_policy.may_read_its_password(each.mirror, policy)]
     private = private_paths.private(settings, reading, local.pattern_files)
     allowed: list[Planned] = []
     problems: list[PlanProblem] = []
@@ -172,11 +172,6 @@ def _allowed(local: LocalConfig, mirrors: list[Planned]) -> tuple[list[Planned],
         if not found:
             allowed.append(each)
     return allowed, problems
-
-
-def _may_read_its_password(mirror: Mirror, policy: Policy) -> bool:
-    file = mirror.password.file if mirror.password else None
-    return file is not None and file_policy.is_readable(file, policy)
 
 
 def _remedy(todo: str) -> str:

@@ -6,10 +6,12 @@ The config repository decides what runs on this machine. The policy limits that,
 import os
 import shlex
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 
-from runner.base import file_policy, private_paths, program_list
+from runner.base import file_policy, file_view, private_paths, program_list
 from runner.base.file_policy import Violation
+from runner.base.file_view import FileView
 from runner.base.mirror_paths import Paths, is_below, is_within
 from runner.base.private_paths import Private
 from runner.containers import container_policy
@@ -38,28 +40,31 @@ def violations(
 ) -> Iterator[Violation]:
     """Yield all violations of a definition.
 
-    `private` are the private paths of all definitions of the worker; by default, of this one only.
+    `private` are the private paths of all definitions of the worker; by default, of this one only. Its `files` say what
+    is known of links and files.
     """
     private = private or private_paths.private(settings, [mirror])
+    view = private.files
     yield from _folders(paths, settings, policy, private)
     if mirror.provider not in policy.providers:
         yield f"The provider `{mirror.provider}` is not allowed on this machine.", _ASK
     for name in denied_hooks(mirror, policy):
         yield f"The hook `{name}` is not allowed on this machine.", _ASK
     files = file_policy.PatternFiles(policy, settings, private)
-    known = file_policy.passwords(policy, settings)
-    judges = FileJudges(files.violations, partial(file_policy.password_file_violations, known=known))
+    known = file_policy.passwords(policy, settings, view)
+    of_password = partial(file_policy.password_file_violations, known=known, files=view)
+    judges = FileJudges(files.violations, of_password, view)
     yield from _programs(mirror, paths, policy, judges)
-    yield from file_policy.password_violations(mirror, known)
+    yield from file_policy.password_violations(mirror, known, view)
     yield from env_policy.violations(mirror, policy)
     if gets_facts(mirror):
         yield from env_policy.fact_violations(mirror, policy)
     yield from rsync_policy.violations(mirror, paths.directory, policy, judges)
     if mirror.exclude_file and _only_shows_exclude_file(mirror):
         yield from files.violations("exclude_file", mirror.exclude_file)
-    yield from _upstream(mirror, paths, policy)
+    yield from _upstream(mirror, paths, policy, view)
     own = (*private.paths, settings.state_dir, settings.run_dir) if mirror.docker_volumes else ()
-    yield from container_policy.violations(mirror, paths, policy, own)
+    yield from container_policy.violations(mirror, paths, policy, own, view)
 
 
 def _only_shows_exclude_file(mirror: Mirror) -> bool:
@@ -72,8 +77,8 @@ def _only_shows_exclude_file(mirror: Mirror) -> bool:
 
 
 def _folders(paths: Paths, settings: RunnerSettings, policy: Policy, private: Private) -> Iterator[Violation]:
-    real = private.real
-    directory, log_dir = os.path.realpath(paths.directory), os.path.realpath(paths.log_dir)
+    real, now = private.real, private.files.real
+    directory, log_dir = now(paths.directory), now(paths.log_dir)
     if not system_folders.is_place_for_mirror(directory):
         yield f"{_shown(paths.directory, directory)} is, or is in, a folder of the system.", "Choose another directory."
     elif paths.root == settings.mirror_root and not system_folders.is_mirror_root(real(paths.root)):
@@ -86,7 +91,7 @@ def _folders(paths: Paths, settings: RunnerSettings, policy: Policy, private: Pr
     if not any(is_below(log_dir, real(root)) for root in (settings.log_dir, *policy.log_roots)):
         what = f"The folder {paths.log_dir} does not lie below this worker's `log_dir` {settings.log_dir}."
         yield what, f"Choose another `log_dir`, or leave it out. {_ASK}"
-    snapshot = os.path.realpath(paths.snapshot)
+    snapshot = now(paths.snapshot)
     if not is_below(snapshot, real(settings.snapshot_root)):
         what = (
             f"The snapshot {paths.snapshot} does not lie below this worker's `snapshot_root` {settings.snapshot_root}."
@@ -118,7 +123,7 @@ def _programs(mirror: Mirror, paths: Paths, policy: Policy, judges: FileJudges) 
     if policy.programs is None:
         return
     for key, words in program_lines(mirror):
-        if not is_covered(words[0], policy):
+        if not is_covered(words[0], policy, judges.view):
             todo = (
                 _ASK
                 if words[0].startswith("/")
@@ -126,7 +131,7 @@ def _programs(mirror: Mirror, paths: Paths, policy: Policy, judges: FileJudges) 
             )
             yield f"`{key}` runs `{shown(words[0])}`, which this machine does not allow.", todo
         elif spawn.is_rsync(words):
-            ssh = allows_ssh(policy)
+            ssh = allows_ssh(policy, judges.view)
             yield from rsync_policy.line_violations(key, words[1:], paths.directory, policy, judges, ssh=ssh)
 
 
@@ -150,19 +155,19 @@ def gets_facts(mirror: Mirror) -> bool:
     return mirror.provider not in PROVIDERS or next(program_lines(mirror), None) is not None
 
 
-def is_covered(program: str, policy: Policy) -> bool:
+def is_covered(program: str, policy: Policy, files: FileView = file_view.MACHINE) -> bool:
     """Return whether a policy allows a program."""
-    return program_list.allows(policy.programs, program)
+    return program_list.allows(policy.programs, program, files.real)
 
 
-def _upstream(mirror: Mirror, paths: Paths, policy: Policy) -> Iterator[Violation]:
+def _upstream(mirror: Mirror, paths: Paths, policy: Policy, files: FileView) -> Iterator[Violation]:
     """Yield why an upstream's address would let rsync read a path of the machine or start a denied program."""
     found = _transports(mirror, paths)
     # rsync would read an address that begins with a dash as an option.
     if rsync_hosts.LOCAL in found or (found and mirror.upstream.startswith("-")):
         what = f"The upstream `{shown(mirror.upstream)}` is not an address for rsync."
         yield what, "Write for example `upstream: rsync://rsync.example.org/debian/`."
-    elif starts_ssh(mirror, paths) and not allows_ssh(policy):
+    elif starts_ssh(mirror, paths) and not allows_ssh(policy, files):
         what = f"For the upstream `{shown(mirror.upstream)}`, rsync starts `ssh`, which this machine does not allow."
         todo = f"ask the administrator to add `{SSH}` to `programs` of the policy."
         yield what, f"Write the address of an rsync daemon, or {todo}"
@@ -185,10 +190,13 @@ def _is_probed(mirror: Mirror) -> bool:
     return mirror.freshness is not None and is_remote(mirror.upstream)
 
 
-def allows_ssh(policy: Policy) -> bool:
+def allows_ssh(policy: Policy, files: FileView = file_view.MACHINE) -> bool:
     """Return whether a policy allows the ssh that rsync starts."""
-    try:
-        path = spawn.find_program("ssh", os.environ.get("PATH", os.defpath))
-    except spawn.CannotStart:  # it may be installed before the next run
-        path = SSH
-    return any(is_covered(each, policy) for each in (path, SSH))
+    return any(is_covered(each, policy, files) for each in (*_found_ssh(files), SSH))
+
+
+def _found_ssh(files: FileView) -> Iterator[str]:
+    """Yield the path of ssh on this machine; nothing if it is not installed yet, or another machine is judged."""
+    if files.is_here:
+        with suppress(spawn.CannotStart):
+            yield spawn.find_program("ssh", os.environ.get("PATH", os.defpath))

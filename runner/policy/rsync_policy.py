@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from runner.base import pattern_files, rsync_lines
+from runner.base import file_view, pattern_files, rsync_lines
 from runner.base.file_policy import Violation
+from runner.base.file_view import FileView
 from runner.base.pattern_files import OPTION_KEYS
 from runner.policy import policy_lists
 from runner.providers import PROVIDERS
@@ -22,10 +23,11 @@ from schemas.rsync.rsync_options import Option, Reading
 
 class FileJudges(NamedTuple):
     """Functions that yield the violations of a file that a key names, by the key and the path: of a pattern file, also
-    by the modifiers of the rule that merges it, and of a password."""
+    by the modifiers of the rule that merges it, and of a password. `view` is the machine's files as they see them."""
 
     patterns: Callable[[str, str, str | None], Iterator[Violation]]
     password: Callable[[str, str], Iterator[Violation]]
+    view: FileView = file_view.MACHINE
 
     def violations(self, key: str, complaint: "_Complaint") -> Iterator[Violation]:
         """Yield the violations of the file that a complaint names."""
@@ -152,7 +154,7 @@ def line_violations(
             todo = "Remove it: with it a link of the upstream could lead out of the mirror."
             yield f"`{key}` starts rsync with `{option.spelling}`.", todo
     for word in rsync_lines.operands(words):
-        if not _may_be_reached(word, directory, ssh=ssh):
+        if not _may_be_reached(word, directory, judges.view, ssh=ssh):
             todo = "Write the mirror's directory, or a path below it without links, or the address of an rsync daemon"
             todo += "." if ssh else ", or ask the administrator to add `/usr/bin/ssh` to `programs` of the policy."
             yield f"`{key}` lets rsync reach `{shown(word)}`.", todo
@@ -160,9 +162,9 @@ def line_violations(
 
 def reaches_by_ssh(words: Sequence[str], directory: str) -> bool:
     """Return whether such a command line has an operand that is allowed only if the policy allows ssh."""
-    places = rsync_lines.operands(words)
+    places, view = rsync_lines.operands(words), file_view.MACHINE
     return any(
-        _may_be_reached(word, directory, ssh=True) and not _may_be_reached(word, directory, ssh=False)
+        _may_be_reached(word, directory, view, ssh=True) and not _may_be_reached(word, directory, view, ssh=False)
         for word in places
     )
 
@@ -175,12 +177,12 @@ def lines_needed(key: str, words: Sequence[str], policy: Policy) -> Iterator[Nee
             yield from _needed(key, complaint)
 
 
-def _may_be_reached(word: str, directory: str, *, ssh: bool) -> bool:
+def _may_be_reached(word: str, directory: str, files: FileView, *, ssh: bool) -> bool:
     how = rsync_hosts.transport(word)
     if how == rsync_hosts.SHELL:
         host = word.partition(":")[0].rpartition("@")[2]
         return ssh and not word.startswith("-") and not host.startswith("-")  # ssh would take it for an option
-    return how == rsync_hosts.DAEMON or rsync_lines.is_own(word, directory)
+    return how == rsync_hosts.DAEMON or rsync_lines.is_own(word, directory, files)
 
 
 def _own(mirror: Mirror, directory: str) -> Iterator[tuple[str, str | None]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runner.base import file_policy, passwords, private_paths
+from runner.base import file_policy, file_view, passwords
 from runner.base.mirror_paths import Paths
 from runner.plugin_api import Abort, Job, Machine
 from schemas.errors import SkipjackError
@@ -91,13 +91,13 @@ def test_only_links_of_root_and_of_the_workers_user_are_followed_in_entries_of_t
     (tmp_path / "loop").symlink_to("loop")
     names = ("real/folder", "above/folder", "absolute", "again", "absolute/missing/x", "missing/../above")
     for name in names:
-        assert private_paths.trusted_path(f"{tmp_path}/{name}") == str((tmp_path / name).resolve()), name
-    assert private_paths.trusted_path("/") == "/"
-    assert private_paths.trusted_path(f"{tmp_path}/loop") == f"{tmp_path}/loop"
+        assert file_view.trusted_path(f"{tmp_path}/{name}") == str((tmp_path / name).resolve()), name
+    assert file_view.trusted_path("/") == "/"
+    assert file_view.trusted_path(f"{tmp_path}/loop") == f"{tmp_path}/loop"
     # As if another user had made the links: of the owners only root and this one are known.
-    monkeypatch.setattr(private_paths, "_TRUSTED", frozenset[int]())
+    monkeypatch.setattr(file_view, "_TRUSTED", frozenset[int]())
     monkeypatch.setattr(os, "geteuid", lambda: -1)
-    assert private_paths.trusted_path(f"{tmp_path}/above/folder") == f"{tmp_path}/above/folder"
+    assert file_view.trusted_path(f"{tmp_path}/above/folder") == f"{tmp_path}/above/folder"
 
 
 def test_a_new_password_that_is_renamed_over_the_old_one_is_read(
