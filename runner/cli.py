@@ -147,10 +147,15 @@ def _add_operator_commands(commands: Subcommands) -> None:
 
 
 def _add_policy(commands: Subcommands) -> None:
-    kinds = add_subcommand(commands, "policy", "compare the policy of this machine with the definitions")
+    kinds = add_subcommand(commands, "policy", "compare the policy of this machine with the definitions, or export it")
     below = kinds.add_subparsers(required=True, metavar="ACTION")
     words = "print the entries that the worker's definitions need in policy.yml; changes nothing"
     _with_settings(below, "suggest", words).set_defaults(command=_suggest)
+    words = "print the policy of this machine for a config repository, which checks pull requests with it"
+    parser = _with_settings(below, "export", words)
+    words = "write it to .skipjack/policies in this config repository instead: the folder with _site.yml"
+    parser.add_argument("--into", type=Path, metavar="DIR", help=words)
+    parser.set_defaults(command=_export_policy)
 
 
 def _add_container(commands: Subcommands) -> None:
@@ -339,6 +344,14 @@ def _suggest(arguments: argparse.Namespace) -> int:
     from runner.importing.policy_suggestion import suggest
 
     return suggest(_settings(arguments))
+
+
+def _export_policy(arguments: argparse.Namespace) -> int:
+    from runner.authoring import policy_export
+
+    # Not as the worker's user, who may not write to the folder.
+    policy_export.export(arguments.settings or _default_settings(), arguments.into)
+    return 0
 
 
 def _load_image(arguments: argparse.Namespace) -> int:

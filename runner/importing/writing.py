@@ -49,9 +49,9 @@ def write(draft: Draft, to: Targets, *, force: bool) -> None:
             f"the folder for secrets, {to.secrets}, is inside the repository.", "Name another one with `--secrets`."
         )
     _check_with_what_is_there(draft, to.into)
-    _write_all(passwords, folder_mode=0o700, mode=0o600)
-    _write_all(files, folder_mode=0o755, mode=0o644)
-    _write_all(machine, folder_mode=0o755, mode=0o644)
+    write_all(passwords, folder_mode=0o700, mode=0o600)
+    write_all(files, folder_mode=0o755, mode=0o644)
+    write_all(machine, folder_mode=0o755, mode=0o644)
 
 
 def _refuse_to_overwrite(into: str, files: list[str]) -> None:
@@ -73,8 +73,8 @@ def _check_with_what_is_there(draft: Draft, into: str) -> None:
         raise InvalidConfigError(f"the files in {into} are invalid together with the new ones:", problems)
 
 
-def _write_all(files: Mapping[str, str], *, folder_mode: int, mode: int) -> None:
-    """Write files and sync their folders, so that a power cut does not undo the renames."""
+def write_all(files: Mapping[str, str], *, folder_mode: int, mode: int) -> None:
+    """Write files aside, rename them and sync their folders, so that a power cut does not undo the renames."""
     folders = {os.path.dirname(path) or "." for path in files}
     for folder in folders:
         os.makedirs(folder, mode=folder_mode, exist_ok=True)

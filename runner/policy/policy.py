@@ -130,7 +130,7 @@ def _programs(mirror: Mirror, paths: Paths, policy: Policy, judges: FileJudges) 
                 else "Write the program's absolute path: the policy lists paths, not names."
             )
             yield f"`{key}` runs `{shown(words[0])}`, which this machine does not allow.", todo
-        elif spawn.is_rsync(words):
+        elif spawn.is_rsync(words, judges.view.real):
             ssh = allows_ssh(policy, judges.view)
             yield from rsync_policy.line_violations(key, words[1:], paths.directory, policy, judges, ssh=ssh)
 

@@ -8,7 +8,7 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from runner.base import environment
@@ -50,12 +50,12 @@ def inherited_environment() -> dict[str, str]:
     return env | {"PATH": environment.search_path(())}
 
 
-def is_rsync(words: Sequence[str]) -> bool:
+def is_rsync(words: Sequence[str], real: Callable[[str], str] = os.path.realpath) -> bool:
     """Return whether a command line starts rsync itself with arguments, also by a versioned name or a link.
 
-    A script such as `rsync-debian.sh` does not count.
+    A script such as `rsync-debian.sh` does not count. `real` follows all links.
     """
-    paths = (words[0], os.path.realpath(words[0])) if words[0].startswith("/") else (words[0],)
+    paths = (words[0], real(words[0])) if words[0].startswith("/") else (words[0],)
     return len(words) > 1 and any(_is_rsync(os.path.basename(path)) for path in paths)
 
 

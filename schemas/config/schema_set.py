@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
 SCHEMAS = (
-    "mirror", "defaults", "site", "workers", "preset", "runner", "policy", "manager", "report", "commands", "api",
+    "mirror", "defaults", "site", "workers", "preset", "runner", "policy", "exported_policy", "manager", "report",
+    "commands", "api",
 )  # fmt: skip
 
 

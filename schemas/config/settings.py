@@ -41,7 +41,12 @@ def load_manager(path: Path) -> ManagerSettings:
 
 
 def load_policy(path: Path) -> Policy:
-    """Read a machine's policy, or its defaults without a file. Raises SkipjackError if other users can change it."""
+    """Read the policy of this machine, or its defaults without a file; SkipjackError if other users can change it."""
+    return load_policy_of(path, os.geteuid())
+
+
+def load_policy_of(path: Path, owner: int) -> Policy:
+    """Read the policy of a worker with this user id. Raises SkipjackError like `load_policy`."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -49,7 +54,7 @@ def load_policy(path: Path) -> Policy:
     except OSError as error:
         raise SkipjackError(f"cannot read the policy {path}: {error.strerror}.", "Check its owner.") from error
     # A policy in a home, for units of a user, belongs to that user.
-    if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
+    if found.st_uid not in (0, owner) or found.st_mode & 0o022:
         what = f"the policy {path} can be changed by other users, so it protects nothing."
         raise SkipjackError(what, "Make root its owner and remove the others' write permission: `chmod go-w`.")
     return record_factory.policy(_load("policy", path))

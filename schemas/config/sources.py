@@ -13,7 +13,10 @@ MAX_BYTES = 256 * 1024
 """Bytes of one file at most: far more than a real definition has, and cheap to parse."""
 
 FRAGMENTS = ".skipjack/schemas/"
-"""The only folder below a hidden one that is read, beside `_site.yml`; it has JSON Schemas of plug-ins."""
+"""The folder beside `_site.yml` with JSON Schemas of plug-ins."""
+
+POLICIES = ".skipjack/policies/"
+"""The folder beside `_site.yml` with exported policies of workers. No other hidden folder is read."""
 
 _ENDING = re.compile(r"\.ya?ml(\.txt)?\s*$", re.IGNORECASE)
 """End of the name of a configuration file, or of a file that its author means as one: `.YML`, `.yaml`, `.yml.txt`."""

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from runner.base.mirror_paths import paths_of
-from runner.policy.policy import violations
 from schemas.records import Mirror, Policy, Repository, RunnerSettings
+
+from .two_judges import violations
 
 SETTINGS = RunnerSettings("w1", Repository("u"), mirror_root="/srv/mirror", log_dir="/var/log/skipjack")
 ALLOWING = Policy(images=("mirror-tools:*", "registry.example/team/*"), volumes=("/etc/skipjack/keys",))

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from runner.base.mirror_paths import Paths, paths_of
-from runner.policy.policy import violations
 from schemas.config import catalogue
 from schemas.config.settings import load_policy
 from schemas.config.sources import read_directory
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, Mirror, Policy, Repository, RunnerSettings, Secret
+
+from .two_judges import violations
 
 ROOT = "/srv/mirror"
 DEFAULT = Policy()

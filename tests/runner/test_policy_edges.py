@@ -8,8 +8,11 @@ import pytest
 
 from runner.base import private_paths
 from runner.base.mirror_paths import paths_of
-from runner.policy.policy import allows_ssh, denied_hooks, program_lines, starts_ssh, violations
+from runner.policy import policy as judge
+from runner.policy.policy import allows_ssh, denied_hooks, program_lines, starts_ssh
 from schemas.records import FreshnessFile, Mirror, Policy, Repository, RunnerSettings, Secret
+
+from .two_judges import violations
 
 ROOT = "/srv/mirror"
 SETTINGS = RunnerSettings("w1", Repository("u"), mirror_root=ROOT)
@@ -137,7 +140,7 @@ def test_ssh_is_started_for_a_sync_or_a_freshness_check_on_this_machine(fields: 
 def test_the_secrets_of_other_mirrors_lie_outside_of_a_mirrors_directory() -> None:
     other = PLAIN._replace(name="other", password=Secret(file=f"{ROOT}/debian/keys/password"))
     paths = paths_of(PLAIN, SETTINGS, Policy())
-    [(what, _todo)] = violations(PLAIN, paths, SETTINGS, Policy(), private_paths.private(SETTINGS, [other]))
+    [(what, _todo)] = judge.violations(PLAIN, paths, SETTINGS, Policy(), private_paths.private(SETTINGS, [other]))
     assert f"{ROOT}/debian would contain this machine's {ROOT}/debian/keys/password, which a sync would delete" in what
     assert whats(PLAIN, Policy()) == []
 

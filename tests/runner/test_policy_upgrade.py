@@ -13,11 +13,12 @@ from runner.base.state_dir import StateLayout
 from runner.importing.allowance import decide
 from runner.importing.yaml_text import block
 from runner.policy.env_policy import is_plain
-from runner.policy.policy import violations
 from runner.policy.policy_lists import rsync_options, warnings
 from schemas.config.settings import load_policy
 from schemas.errors import SkipjackError
 from schemas.records import Bound, FreshnessFile, ManagerAddress, Mirror, Policy, Repository, RunnerSettings, Secret
+
+from .two_judges import violations
 
 
 def told(policy: Policy, settings: RunnerSettings | None = None, **fields: Any) -> str:

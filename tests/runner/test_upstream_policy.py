@@ -7,9 +7,10 @@ import pytest
 
 from runner.base.mirror_paths import paths_of
 from runner.importing.allowance import decide
-from runner.policy.policy import violations
 from schemas.config.upstreams import is_elsewhere
 from schemas.records import Mirror, Policy, Repository, RunnerSettings
+
+from .two_judges import violations
 
 SETTINGS = RunnerSettings("w1", Repository("u"))
 LISTED = Policy(programs=("/opt/sync.sh",))
