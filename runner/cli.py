@@ -16,6 +16,7 @@ from runner.authoring import command as authoring
 from runner.base.output import hush, log
 from runner.checking import command as checking
 from runner.error_boundary import damage_behind, guarded
+from runner.forecast import command as forecast
 from runner.importing import command as importing
 from runner.install import command as install
 from schemas.errors import SkipjackError
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"skipjack {version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     checking.add(commands)
+    forecast.add(commands)
     authoring.add(commands)
     importing.add(commands)
     follow = _with_settings(commands, "follow", "bring the plan to the newest revision; starts no run")

@@ -10,12 +10,13 @@ from schemas.plugins import PROVIDER
 from schemas.serialization import frozen
 from schemas.units import parse_duration, parse_size
 
-_DURATIONS = frozenset({
+DURATIONS = frozenset({
     "interval", "jitter", "timeout", "retry_delay", "retry_after_failure", "backoff_limit", "stale_after",
     "rsync_timeout", "silent_after", "exec_timeout", "log_max_age", "max_lag", "max_age", "read_timeout", "keep_runs",
     "keep_logs", "keep_audit", "commands_expire",
 })  # fmt: skip
-_SIZES = frozenset({"body_limit", "header_size", "min_free_space", "log_max_size", "memory_limit", "max_delete_bytes"})
+SIZES = frozenset({"body_limit", "header_size", "min_free_space", "log_max_size", "memory_limit", "max_delete_bytes"})
+"""Keys whose values are durations and sizes with units."""
 
 
 _PARTS: Mapping[str, Any] = {
@@ -30,9 +31,9 @@ _PARTS: Mapping[str, Any] = {
 
 
 def _convert(key: str, value: Any) -> Any:
-    if key in _DURATIONS:
+    if key in DURATIONS:
         return parse_duration(value)
-    if key in _SIZES:
+    if key in SIZES:
         return parse_size(value)
     if key in ("password", "token"):
         return records.Secret(**value)

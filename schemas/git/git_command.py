@@ -36,6 +36,16 @@ _ENVIRONMENT = {
 }
 """Never ask on a terminal, and run no transport that is a program named in an address."""
 
+_LOCAL = _ENVIRONMENT | {
+    # A partial clone would fetch a missing object, with a program that its settings name.
+    "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+}
+"""The environment for a repository that belongs to a person: it is only read, and nothing is fetched."""
+
 _SETTINGS = (
     "gc.auto=0",
     "maintenance.auto=false",
@@ -89,14 +99,15 @@ def require_git() -> None:
 class Git:
     """Runs git on the bare repository at `folder`.
 
-    Its processes inherit the descriptors `lock`: if this program is killed, they hold the lock until they exit.
+    Its processes inherit the descriptors `lock`: if this program is killed, they hold the lock until they exit. With
+    `local` it is a person's own repository, which is only read: git uses no transport.
     """
 
-    def __init__(self, folder: Path, timeout: int, lock: tuple[int, ...]) -> None:
+    def __init__(self, folder: Path, timeout: int, lock: tuple[int, ...], *, local: bool = False) -> None:
         self.folder = folder
         self._timeout = timeout
         self._descriptors = lock
-        self._environment = _ENVIRONMENT
+        self._environment = _LOCAL if local else _ENVIRONMENT
 
     def run(self, *words: str) -> str:
         """Run git for `timeout` seconds at most and return its output. Raises GitFailed."""

@@ -81,6 +81,22 @@ class Objects:
             tree = found[0]
         return tree
 
+    def folders_with(self, tree: str, name: str) -> list[str]:
+        """Return the paths of the folders below a tree that have a file `name`, sorted; without hidden folders."""
+        found, waiting, seen = [], [(tree, "")], 0
+        while waiting:
+            seen += 1
+            if seen > _MOST_ENTRIES:
+                break
+            entries = self._entries(*waiting.pop())
+            for entry in entries:
+                folder, _slash, last = entry.path.rpartition("/")
+                if entry.mode == _FOLDER and not last.startswith("."):
+                    waiting.append((entry.name, f"{entry.path}/"))
+                elif last == name and entry.mode not in (_FOLDER, _SUBMODULE):
+                    found.append(folder)
+        return sorted(found)
+
     def files(self, tree: str) -> tuple[SourceFile, ...]:
         """Return the configuration files below a tree, sorted by path. Raises SkipjackError if there are too many."""
         found = []

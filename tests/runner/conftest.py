@@ -9,6 +9,7 @@ from runner.journal import journal
 from runner.journal.journal import Journal
 from tests import prepared
 
+from .forecasting import Proposal
 from .importing import Bench
 from .scripted_manager import Says, ScriptedManager, Serve
 
@@ -51,3 +52,9 @@ def serve() -> Iterator[Serve]:
     yield start
     for manager in started:
         manager.close()
+
+
+@pytest.fixture
+def proposal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Proposal:
+    """A change of a config repository that somebody proposes."""
+    return Proposal(tmp_path, capsys)

@@ -1,0 +1,63 @@
+"""The parser of `skipjack plan`.
+
+Each start of `skipjack` imports this module, so imports stand inside the functions.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.base.output import say
+from schemas.subcommands import Subcommands, add_subcommand
+
+if TYPE_CHECKING:
+    from runner.forecast.forecast import Forecast
+    from runner.forecast.revisions import Range
+
+
+def add(commands: Subcommands) -> None:
+    """Add the command to the parser."""
+    plan = add_subcommand(commands, "plan", "show what a change of the config repository will do on each worker")
+    words = "revisions to compare; BASE...HEAD compares with their common commit, BASE alone with the work tree"
+    plan.add_argument("revisions", type=_range, metavar="BASE..HEAD", help=words)
+    words = "the config repository, or a folder in it (default: %(default)s)"
+    plan.add_argument("--repo", type=Path, default=Path(), metavar="DIR", help=words)
+    words = "the folder of the definitions in the repository (default: the one with _site.yml)"
+    plan.add_argument("--path", type=_folder, default=None, metavar="FOLDER", help=words)
+    plan.set_defaults(command=_plan)
+
+
+def _range(text: str) -> "Range":
+    from runner.forecast.revisions import parsed
+
+    try:
+        return parsed(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}. Example: main..HEAD") from error
+
+
+def _folder(text: str) -> str:
+    """Return a folder below the repository's top, with slashes; empty for the top itself."""
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if text.startswith("/") or ".." in parts:
+        raise argparse.ArgumentTypeError(f"{text!r} does not lie below the top folder of the repository")
+    return "/".join(parts)
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from runner.forecast import text
+
+    found = _forecast(arguments)
+    say(text.rendered(found))
+    return 0 if found.is_fine else 1
+
+
+def _forecast(arguments: argparse.Namespace) -> "Forecast":
+    from runner.forecast import compare, revisions
+    from schemas.config import plugin_search
+    from schemas.git import local_repository
+
+    installed = plugin_search.installed().schemas
+    with local_repository.opened(arguments.repo) as repository:
+        compared = revisions.read(repository, arguments.revisions, arguments.path, installed)
+    return compare.compare(compared.base, compared.head, {}, compared.notes)

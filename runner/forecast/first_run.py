@@ -1,0 +1,19 @@
+"""When does a worker first run a mirror that it gets? In words without times, which would differ with each forecast."""
+
+from schemas.mirror_record import Mirror
+from schemas.records import SyncWindows, Worker
+
+
+def words(mirror: Mirror, worker: Worker) -> str:
+    """Return when a worker starts a mirror that never ran there."""
+    begin = f"at the next time of `{mirror.cron}`" if mirror.cron else "at once"
+    windows = [found for found in (mirror.sync_windows, worker.sync_windows) if found is not None]
+    limits = [_within(found) for found in windows]
+    after = f"after {', '.join(mirror.after)}" if mirror.after else ""
+    return ", ".join([begin, *filter(None, (*limits, after))])
+
+
+def _within(windows: SyncWindows) -> str:
+    allowed, forbidden = " or ".join(windows.allowed), " or ".join(windows.forbidden)
+    parts = (f"within {allowed}" if allowed else "", f"not within {forbidden}" if forbidden else "")
+    return ", ".join(filter(None, parts))
