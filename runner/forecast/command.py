@@ -12,7 +12,7 @@ from schemas.subcommands import Subcommands, add_subcommand
 
 if TYPE_CHECKING:
     from runner.forecast.forecast import Forecast
-    from runner.forecast.revisions import Range
+    from runner.forecast.revisions import RevisionRange
 
 
 def add(commands: Subcommands) -> None:
@@ -27,7 +27,7 @@ def add(commands: Subcommands) -> None:
     plan.set_defaults(command=_plan)
 
 
-def _range(text: str) -> "Range":
+def _range(text: str) -> "RevisionRange":
     from runner.forecast.revisions import parsed
 
     try:

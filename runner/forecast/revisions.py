@@ -20,7 +20,7 @@ POLICIES = ".skipjack/policies"
 """The folder of the exported policies, beside `_site.yml`."""
 
 
-class Range(NamedTuple):
+class RevisionRange(NamedTuple):
     """What the command line asks for.
 
     `head` is None for the work tree. With `of_merge_base` the newest common commit of both is the base.
@@ -31,7 +31,7 @@ class Range(NamedTuple):
     of_merge_base: bool
 
 
-class Compared(NamedTuple):
+class BothSides(NamedTuple):
     """Both sides with their configuration, the exported policies at the head, and facts about the comparison."""
 
     base: ConfigState
@@ -40,7 +40,7 @@ class Compared(NamedTuple):
     notes: tuple[str, ...]
 
 
-def parsed(text: str) -> Range:
+def parsed(text: str) -> RevisionRange:
     """Return `BASE..HEAD`, `BASE...HEAD` or `BASE`, as git reads them; a missing name is `HEAD`.
 
     ValueError if it names no revision.
@@ -48,13 +48,13 @@ def parsed(text: str) -> Range:
     for dots in ("...", ".."):
         base, found, head = text.partition(dots)
         if found and (base or head):
-            return Range(base or "HEAD", head or "HEAD", dots == "...")
+            return RevisionRange(base or "HEAD", head or "HEAD", dots == "...")
     if not text.strip("."):
         raise ValueError("it names no revision")
-    return Range(text, None, of_merge_base=False)
+    return RevisionRange(text, None, of_merge_base=False)
 
 
-def read(repository: LocalRepository, wanted: Range, path: str | None, installed: SchemaSet) -> Compared:
+def read(repository: LocalRepository, wanted: RevisionRange, path: str | None, installed: SchemaSet) -> BothSides:
     """Return the configuration of both revisions. SkipjackError if one of them cannot be read or has none."""
     start = repository.commit(wanted.base)
     if wanted.head is None:
@@ -76,12 +76,12 @@ def read(repository: LocalRepository, wanted: Range, path: str | None, installed
         raise SkipjackError(f"{shown(wanted.head)} has no folder `{shown(folder)}`.", "Correct `--path`.")
     base = _base(repository, wanted.base, start, folder if before is None else before, installed)
     head = _state(RevisionLabel(wanted.head, end.name), files, installed)
-    return Compared(base, head, repository.files(end, f"{folder}/{POLICIES}") or (), tuple(notes))
+    return BothSides(base, head, repository.files(end, f"{folder}/{POLICIES}") or (), tuple(notes))
 
 
 def _against_work_tree(
-    repository: LocalRepository, wanted: Range, start: Commit, path: str | None, installed: SchemaSet
-) -> Compared:
+    repository: LocalRepository, wanted: RevisionRange, start: Commit, path: str | None, installed: SchemaSet
+) -> BothSides:
     if repository.root is None:
         raise SkipjackError("the repository has no work tree to compare with.", "Write `BASE..HEAD`.")
     folder = _folder(repository, start, path)
@@ -91,7 +91,7 @@ def _against_work_tree(
     head = _state(RevisionLabel("the work tree", ""), sources.read_directory(place), installed)
     policies = place / POLICIES
     exported = sources.read_directory(policies) if policies.is_dir() else ()
-    return Compared(_base(repository, wanted.base, start, folder, installed), head, exported, ())
+    return BothSides(_base(repository, wanted.base, start, folder, installed), head, exported, ())
 
 
 def _base(
@@ -131,7 +131,7 @@ def _no_config(where: str) -> SkipjackError:
     return SkipjackError(f"{shown(where)} has no {SITE}.", "Name the folder of the definitions with `--path FOLDER`.")
 
 
-def _behind(wanted: Range) -> str:
+def _behind(wanted: RevisionRange) -> str:
     base, head = shown(wanted.base), shown(str(wanted.head))
     return (
         f"{head} does not contain {base}, so newer changes of {base} look as if they were undone."
