@@ -42,7 +42,7 @@ class ConfigState(NamedTuple):
     problems: tuple[Problem, ...]
 
 
-class _Side(NamedTuple):
+class _RevisionMirrors(NamedTuple):
     """The mirrors of one revision: by name and worker, by worker, the workers of each name, and the invalid names."""
 
     catalogue: Catalogue
@@ -75,17 +75,17 @@ def _only_in(some: tuple[Problem, ...], others: tuple[Problem, ...]) -> tuple[Pr
     return tuple([each for each in some if (each.file, each.what) not in known])
 
 
-def _side(catalogue: Catalogue) -> _Side:
+def _side(catalogue: Catalogue) -> _RevisionMirrors:
     workers: dict[str, set[str]] = {}
     on: dict[str, list[Mirror]] = {}
     for mirror in catalogue.mirrors:
         workers.setdefault(mirror.name, set()).add(mirror.worker)
         on.setdefault(mirror.worker, []).append(mirror)
     records = {(mirror.name, mirror.worker): mirror for mirror in catalogue.mirrors}
-    return _Side(catalogue, records, on, {name: frozenset(found) for name, found in workers.items()})
+    return _RevisionMirrors(catalogue, records, on, {name: frozenset(found) for name, found in workers.items()})
 
 
-def _previous_names(old: _Side, new: _Side) -> dict[str, str]:
+def _previous_names(old: _RevisionMirrors, new: _RevisionMirrors) -> dict[str, str]:
     """Return the previous name of each mirror that the change renames."""
     known = old.workers.keys() | old.invalid
     gone = known - new.workers.keys() - new.invalid
@@ -98,7 +98,9 @@ def _previous_names(old: _Side, new: _Side) -> dict[str, str]:
     }
 
 
-def _worker(name: str, old: _Side, new: _Side, previous: Mapping[str, str], places: Places) -> WorkerForecast | None:
+def _worker(
+    name: str, old: _RevisionMirrors, new: _RevisionMirrors, previous: Mapping[str, str], places: Places
+) -> WorkerForecast | None:
     """Return the forecast of a worker; None if nothing changes there."""
     before, after = old.catalogue.workers.get(name), new.catalogue.workers.get(name)
     renamed = {former: current for current, former in previous.items()}
@@ -118,7 +120,7 @@ def _worker(name: str, old: _Side, new: _Side, previous: Mapping[str, str], plac
 
 
 def _arrival(
-    mirror: Mirror, old: _Side, new: _Side, previous: Mapping[str, str], places: Places
+    mirror: Mirror, old: _RevisionMirrors, new: _RevisionMirrors, previous: Mapping[str, str], places: Places
 ) -> MirrorForecast | None:
     """Return what happens to a mirror that the head has on a worker; None if it stays as it is."""
     was = old.records.get((mirror.name, mirror.worker))
@@ -145,7 +147,9 @@ def _arrival(
     return found._replace(kind=MOVED_HERE, others=tuple(sorted(origins))) if origins else found
 
 
-def _departure(mirror: Mirror, new: _Side, renamed: Mapping[str, str], places: Places) -> MirrorForecast | None:
+def _departure(
+    mirror: Mirror, new: _RevisionMirrors, renamed: Mapping[str, str], places: Places
+) -> MirrorForecast | None:
     """Return what happens to a mirror that the head has no more on a worker; None if it stays or has another name."""
     name = renamed.get(mirror.name, mirror.name)
     if (name, mirror.worker) in new.records or name in new.invalid:
@@ -155,14 +159,14 @@ def _departure(mirror: Mirror, new: _Side, renamed: Mapping[str, str], places: P
     return MirrorForecast(mirror.name, kind, places.directory(mirror), others=elsewhere)
 
 
-def _is_newly_on(name: str, worker: str, old: _Side, new: _Side) -> bool:
+def _is_newly_on(name: str, worker: str, old: _RevisionMirrors, new: _RevisionMirrors) -> bool:
     """Return whether a mirror that was valid or new is invalid now on a worker: it has it, or the file names it."""
     files = [file for file in new.catalogue.owners if file.rpartition("/")[2].removesuffix(".yml") == name]
     has_it = (name, worker) in old.records or any(worker in new.catalogue.owners[file] for file in files)
     return has_it and name not in old.invalid
 
 
-def _quarantined(name: str, worker: str, old: _Side, places: Places) -> MirrorForecast:
+def _quarantined(name: str, worker: str, old: _RevisionMirrors, places: Places) -> MirrorForecast:
     was = old.records.get((name, worker))
     directory = places.directory(was or Mirror(name, worker, "", ""))
     return MirrorForecast(name, QUARANTINED, directory, in_force=was is not None)
