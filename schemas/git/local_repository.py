@@ -26,8 +26,8 @@ _LONGEST_LINK = 4096
 class LocalRepository:
     """A repository whose objects are read. `root` is the folder of its work tree; None if it has none."""
 
-    def __init__(self, git: Git, objects: Objects, root: Path | None) -> None:
-        self._git = git
+    def __init__(self, repo: Git, objects: Objects, root: Path | None) -> None:
+        self._repo = repo
         self._objects = objects
         self.root = root
 
@@ -37,35 +37,35 @@ class LocalRepository:
         SkipjackError if there is none, or if it is damaged.
         """
         try:
-            found = self._git.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+            found = self._repo.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         except GitFailed as failure:
             if failure.timed_out:
-                raise _unreadable(self._git.folder, failure) from failure
-            what = f"cannot find the revision `{shown(revision)}` in {self._git.folder}."
+                raise _unreadable(self._repo.folder, failure) from failure
+            what = f"cannot find the revision `{shown(revision)}` in {self._repo.folder}."
             raise SkipjackError(what, self._missing()) from failure
-        with _reading(self._git.folder):
+        with _reading(self._repo.folder):
             return self._objects.commit(found.strip())
 
     def merge_base(self, one: Commit, other: Commit) -> Commit:
         """Return the newest common commit of two histories. SkipjackError if they have none."""
         try:
-            found = self._git.run("merge-base", one.name, other.name)
+            found = self._repo.run("merge-base", one.name, other.name)
         except GitFailed as failure:
             if failure.status != 1:
-                raise _unreadable(self._git.folder, failure) from failure
-            what = f"{one.name[:12]} and {other.name[:12]} have no common history in {self._git.folder}."
+                raise _unreadable(self._repo.folder, failure) from failure
+            what = f"{one.name[:12]} and {other.name[:12]} have no common history in {self._repo.folder}."
             raise SkipjackError(what, self._unrelated()) from failure
-        with _reading(self._git.folder):
+        with _reading(self._repo.folder):
             return self._objects.commit(found.strip())
 
     def folders_with(self, commit: Commit, name: str) -> list[str]:
         """Return the folders of a commit that have a file `name`, sorted; the top one is empty."""
-        with _reading(self._git.folder):
+        with _reading(self._repo.folder):
             return self._objects.folders_with(commit.tree, name)
 
     def files(self, commit: Commit, folder: str) -> tuple[SourceFile, ...] | None:
         """Return the configuration files below a folder of a commit, sorted; None if it has no such folder."""
-        with _reading(self._git.folder):
+        with _reading(self._repo.folder):
             tree = self._objects.folder(commit.tree, folder)
             return None if tree is None else self._objects.files(tree)
 
@@ -81,7 +81,7 @@ class LocalRepository:
 
     @property
     def _is_shallow(self) -> bool:
-        return is_shallow(_common(self._git.folder))
+        return is_shallow(_common(self._repo.folder))
 
 
 @contextmanager
@@ -89,9 +89,9 @@ def opened(folder: Path) -> Iterator[LocalRepository]:
     """Open the repository that a folder is in. SkipjackError if there is none, or git is not installed."""
     require_git()
     directory, root = _found(folder.absolute())
-    git = Git(directory, _TIMEOUT, (), local=True)
-    with Objects(git) as objects:
-        yield LocalRepository(git, objects, root)
+    repo = Git(directory, _TIMEOUT, (), local=True)
+    with Objects(repo) as objects:
+        yield LocalRepository(repo, objects, root)
 
 
 @contextmanager
