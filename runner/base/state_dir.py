@@ -6,7 +6,7 @@ A plain class in a module with almost no imports, since every idle tick loads it
 import os
 
 DELETIONS = ".deletions."
-"""The prefix of the files of `runner.providers.deletion_record`; a mirror's name follows."""
+"""The prefix of the files of `runner.providers.deletion_record`; a mirror's name follows, after `~` in a new file."""
 
 
 class StateLayout:
@@ -61,7 +61,7 @@ class StateLayout:
     def forget_deletions(self, kept: set[str]) -> None:
         """Remove the deletion records of all mirrors that are not `kept`; killed runs leave them behind."""
         for name in os.listdir(self.state_dir):
-            if name.startswith(DELETIONS) and name.removeprefix(DELETIONS).removesuffix(".new") not in kept:
+            if name.startswith(DELETIONS) and name.removeprefix(DELETIONS).removeprefix("~") not in kept:
                 try:
                     os.unlink(os.path.join(self.state_dir, name))
                 except OSError:

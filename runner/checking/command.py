@@ -22,7 +22,7 @@ def add(commands: Subcommands) -> None:
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    from schemas.config import catalogue, hints, plugin_search, rename_rules, sources
+    from schemas.config import catalogue, cross_hints, hints, plugin_search, rename_rules, sources
     from schemas.problems import InvalidConfigError
 
     try:
@@ -30,6 +30,7 @@ def _validate(arguments: argparse.Namespace) -> int:
         problems, names = found.problems, sorted({mirror.name for mirror in found.mirrors})
         moves = rename_rules.moves(found.mirrors)
         warnings = [*found.warnings, *hints.of_files(found.passed_over), *hints.of_mirrors(found.mirrors)]
+        warnings += cross_hints.of_mirrors(found.mirrors, found.site.url)
     except InvalidConfigError as refused:
         problems, names, moves, warnings = refused.problems, [], [], []
     if arguments.json:

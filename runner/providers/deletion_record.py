@@ -30,7 +30,7 @@ def begin(job: Job, names: Names, found: deletions.Measured) -> None:
     token = os.urandom(16).hex()
     # The names first: a count without them could never be corrected.
     with contextlib.suppress(OSError):  # without the names all count as deleted if the run dies
-        _write(_path(job), token, found.links.lost(), lambda file: names.copy(file, _ROOM))
+        _write(job, token, found.links.lost(), lambda file: names.copy(file, _ROOM))
     count(job, found.lost, token)
 
 
@@ -39,7 +39,7 @@ def count_from_trial(job: Job, names: Iterable[bytes], found: deletions.Measured
     token = os.urandom(16).hex()
     lines = (b"0 100644 %b\n" % name for name in names)
     with contextlib.suppress(OSError):  # as above: all of them count as deleted then
-        _write(_path(job), token, found.links.lost(), lambda file: file.writelines(lines))
+        _write(job, token, found.links.lost(), lambda file: file.writelines(lines))
     count(job, found.lost, token)
 
 
@@ -115,12 +115,12 @@ def _path(job: Job, name: str = "") -> str:
     return os.path.join(job.machine.state_dir or job.log_dir, f".deletions.{name or job.mirror.name}")
 
 
-def _write(path: str, token: str, lost: Iterable[int], copy: Callable[[BinaryIO], None]) -> None:
+def _write(job: Job, token: str, lost: Iterable[int], copy: Callable[[BinaryIO], None]) -> None:
     """Write the token, the identities of files that are lost although they have names elsewhere, and the names."""
-    aside = f"{path}.new"
+    aside = _path(job, f"~{job.mirror.name}")  # which no mirror can have as its name
     with open(regular(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(b"%b\n" % token.encode())
         file.writelines(b"%d\n" % each for each in lost)
         copy(file)
     # Not synced to disk: without the names the count is only too high.
-    os.replace(aside, path)
+    os.replace(aside, _path(job))

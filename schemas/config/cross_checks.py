@@ -7,7 +7,7 @@ problems.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from schemas.config import rename_rules, rules, timing
+from schemas.config import folders, rename_rules, timing
 from schemas.config.inheritance import Merged
 from schemas.config.yaml_file import Document, suggest
 from schemas.problems import Problem
@@ -16,7 +16,8 @@ from schemas.records import Mirror
 KEYS = frozenset({
     "mirror_dir", "mirror_subdir", "log_dir", "btrfs_snapshot", "snapshot_path", "formerly", "after",
 })  # fmt: skip
-"""Keys of a mirror that are compared with those of other mirrors."""
+"""Keys of a mirror that are compared with those of other mirrors, beside its name and worker. With another value of one
+of them, a mirror can be in conflict with files that have not changed; with another value of any other key it cannot."""
 
 
 class PartialMirror(NamedTuple):
@@ -129,47 +130,72 @@ def _claims(judged: Sequence[Declaration], declared: Sequence[Declaration]) -> I
         yield document.file, document.problem(("formerly", place), what, todo)
 
 
-_Pairs = Callable[[Sequence[Mirror]], Iterator[tuple[Mirror, Mirror]]]
-
-
-class _Clash(NamedTuple):
+class Clash(NamedTuple):
     """A way in which two mirrors collide: the keys that are compared, the pairs, the message and what to do."""
 
     keys: tuple[str, ...]
-    pairs: _Pairs
+    pairs: Callable[[Sequence[Mirror]], folders.Pairs]
     place: tuple[str, ...]
     what: str
     todo: str
 
 
-_CLASHES = (
-    _Clash(
+CLASHES: tuple[Clash, ...] = (
+    Clash(
         ("mirror_dir", "mirror_subdir"),
-        rules.overlaps,
+        folders.overlaps,
         (),
         "The directory of `{0}` lies in that of `{1}` ({2}).",
         "Set another `mirror_subdir` or `mirror_dir`: the outer mirror's sync would delete these files.",
     ),
-    _Clash(
+    Clash(
         ("log_dir",),
-        rules.shared_logs,
+        folders.shared_logs,
         ("log_dir",),
         "`{0}` has the same `log_dir` as `{1}` ({2}).",
         "Set another one, or leave it out: each mirror needs a separate folder for logs.",
     ),
-    _Clash(
+    Clash(
         ("btrfs_snapshot", "snapshot_path"),
-        rules.shared_snapshots,
+        folders.shared_snapshots,
         ("snapshot_path",),
         "The snapshot of `{0}` has the path of that of `{1}` ({2}), or lies in it.",
         "Set another one, or leave it out: one snapshot would replace the other.",
+    ),
+    Clash(
+        ("mirror_dir", "mirror_subdir", "btrfs_snapshot", "snapshot_path"),
+        folders.snapshots_in_directories,
+        ("snapshot_path",),
+        "The snapshot of `{0}` lies in the directory of `{1}` ({2}).",
+        "Set another `snapshot_path`, or leave it out: the sync of that directory would delete the snapshot.",
+    ),
+    Clash(
+        ("mirror_dir", "mirror_subdir", "btrfs_snapshot", "snapshot_path"),
+        folders.directories_in_snapshots,
+        ("mirror_dir",),
+        "The directory of `{0}` lies in the snapshot of `{1}` ({2}).",
+        "Set another `mirror_dir`: each new snapshot replaces the one before.",
+    ),
+    Clash(
+        ("mirror_dir", "mirror_subdir", "log_dir"),
+        folders.logs_in_directories,
+        ("log_dir",),
+        "The `log_dir` of `{0}` lies in the directory of `{1}` ({2}).",
+        "Set another one, or leave it out: the sync of that directory would delete the logs.",
+    ),
+    Clash(
+        ("log_dir", "btrfs_snapshot", "snapshot_path"),
+        folders.logs_in_snapshots,
+        ("log_dir",),
+        "The `log_dir` of `{0}` lies in the snapshot of `{1}` ({2}).",
+        "Set another one, or leave it out: a snapshot cannot be written to.",
     ),
 )
 
 
 def _clashes(judged: Sequence[Declaration], _declared: Sequence[Declaration]) -> Iterator[tuple[str, Problem]]:
     """Yield mirrors whose directory, logs or snapshot collides with another one's."""
-    for clash in _CLASHES:
+    for clash in CLASHES:
         compared = _Compared(judged, clash.keys)
         for one, other in clash.pairs([mirror for mirror in compared.mirrors if mirror.worker]):
             document = compared.to_blame(one, other)

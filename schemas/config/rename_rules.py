@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from schemas.config.rules import directory_key
+from schemas.config.folders import directory_key
 from schemas.records import Mirror
 
 

@@ -1,17 +1,15 @@
-"""Rules about a mirror that a JSON Schema cannot express: pure checks of merged keys and of whole catalogues."""
+"""Rules about a mirror that a JSON Schema cannot express: pure checks of merged keys."""
 
 import re
 import shlex
 import zoneinfo
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Iterator
 
 from schemas.config import address_rules, idle_keys, plugin_rules, rsync_rules, shell_syntax
 from schemas.config.inheritance import Merged, PlainKeys
 from schemas.config.judgeable_keys import entries, judged
 from schemas.config.schema_set import OWN, SchemaSet, schema
 from schemas.problems import Problem, shown
-from schemas.records import Mirror
 from schemas.units import parse_size
 
 _PATTERNS = ("fail_on_match", "size_pattern", "progress_pattern")
@@ -20,6 +18,11 @@ _EXEC_KEYS = ("exec_on_success", "exec_on_success_extra", "exec_on_failure", "ex
 
 _MOST_SYNTAX = 10
 """Pieces of shell syntax that a message lists."""
+
+_FOLDERS = ("mirror_dir", "mirror_subdir", "log_dir", "snapshot_path")
+
+_LONGEST_NAME = 250
+"""Bytes of the name of a folder. File systems allow 255, and a snapshot is made as `.NAME.new`."""
 
 _LEAST_MEMORY = "16MiB"
 """A run needs more than this for its interpreter and program."""
@@ -57,6 +60,7 @@ def mirror_problems(merged: Merged, schemas: SchemaSet = OWN) -> list[Problem]:
         _volumes(merged),
         _container_options(merged),
         *(_pattern(merged, key) for key in _PATTERNS),
+        *(_long_names(merged, key) for key in _FOLDERS),
         _snapshot_path(merged),
         _two_file_systems(merged),
         _memory(merged),
@@ -144,6 +148,13 @@ def _pattern(merged: Merged, key: str) -> Iterator[Problem]:
         yield merged.problem(key, f"`{key}` has no group.", f"Put parentheses around the {wanted}.")
 
 
+def _long_names(merged: Merged, key: str) -> Iterator[Problem]:
+    for name in merged.keys.get(key, "").split("/"):
+        if len(name) > _LONGEST_NAME // 4 and len(name.encode()) > _LONGEST_NAME:
+            what = f"`{shown(name)}` in `{key}` is longer than {_LONGEST_NAME} bytes, so no file system can have it."
+            yield merged.problem(key, what, "Write a shorter name.")
+
+
 def _snapshot_path(merged: Merged) -> Iterator[Problem]:
     keys = merged.keys
     if "snapshot_path" in keys and not keys.get("btrfs_snapshot"):
@@ -163,49 +174,3 @@ def _memory(merged: Merged) -> Iterator[Problem]:
     if limit is not None and parse_size(limit) < parse_size(_LEAST_MEMORY):
         what = f"`memory_limit` is {limit}, too little for any program."
         yield merged.problem("memory_limit", what, f"Write `{_LEAST_MEMORY}` or more.")
-
-
-def directory_key(mirror: Mirror) -> PurePosixPath:
-    """Return a mirror's directory; `mirror_root` stands for the root, which only the machine's settings know."""
-    if mirror.mirror_dir is not None:
-        return PurePosixPath(mirror.mirror_dir)
-    return PurePosixPath("mirror_root", mirror.mirror_subdir, mirror.name)
-
-
-def overlaps(mirrors: Sequence[Mirror]) -> Iterator[tuple[Mirror, Mirror]]:
-    """Yield pairs (inner, outer) of mirrors on one worker whose directories are nested.
-
-    The outer mirror's next sync would delete the inner mirror's files.
-    """
-    return _nested(mirrors, directory_key)
-
-
-def shared_snapshots(mirrors: Sequence[Mirror]) -> Iterator[tuple[Mirror, Mirror]]:
-    """Yield pairs of mirrors on one worker whose snapshots have the same path or are nested."""
-    return _nested([mirror for mirror in mirrors if mirror.btrfs_snapshot], snapshot_key)
-
-
-def snapshot_key(mirror: Mirror) -> PurePosixPath:
-    """Return the path of a mirror's snapshot; `snapshot_root` stands for the machine's root."""
-    return PurePosixPath(mirror.snapshot_path or PurePosixPath("snapshot_root", mirror.name))
-
-
-def _nested(mirrors: Sequence[Mirror], key: Callable[[Mirror], PurePosixPath]) -> Iterator[tuple[Mirror, Mirror]]:
-    # Reversed, so that the first of several mirrors with one directory owns it.
-    owners = {(mirror.worker, key(mirror)): mirror for mirror in reversed(mirrors)}
-    for mirror in mirrors:
-        place = key(mirror)
-        for folder in (place, *place.parents):
-            outer = owners.get((mirror.worker, folder))
-            if outer is not None and outer.name != mirror.name:
-                yield mirror, outer
-
-
-def shared_logs(mirrors: Sequence[Mirror]) -> Iterator[tuple[Mirror, Mirror]]:
-    """Yield pairs (later, first) of mirrors on one worker with the same `log_dir`, which can hold only one `latest`."""
-    owners: dict[tuple[str, PurePosixPath], Mirror] = {}
-    for mirror in mirrors:
-        if mirror.log_dir is not None:
-            owner = owners.setdefault((mirror.worker, PurePosixPath(mirror.log_dir)), mirror)
-            if owner.name != mirror.name:
-                yield mirror, owner

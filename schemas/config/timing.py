@@ -100,21 +100,53 @@ def after_problems(mirrors: Sequence[Mirror], unusable: frozenset[str]) -> Itera
 
 def circular(mirrors: Sequence[Mirror]) -> dict[tuple[str, str], set[str]]:
     """Return mirrors that follow themselves: for each worker and name, the entries of `after` in the circle."""
-    follows = {(mirror.worker, mirror.name): mirror.after for mirror in mirrors if mirror.after}
+    follows = {
+        (mirror.worker, mirror.name): [(mirror.worker, before) for before in mirror.after]
+        for mirror in mirrors
+        if mirror.after
+    }
+    circle = _circles(follows)
     found: dict[tuple[str, str], set[str]] = {}
-    for worker, name in follows:
-        for before in follows[worker, name]:
-            if before == name or name in _reached(follows, worker, before):
-                found.setdefault((worker, name), set()).add(before)
+    for node, entries in follows.items():
+        if names := {each[1] for each in entries if each == node or circle.get(each) == circle[node]}:
+            found[node] = names
     return found
 
 
-def _reached(follows: Mapping[tuple[str, str], tuple[str, ...]], worker: str, name: str) -> set[str]:
-    reached: set[str] = set()
-    left = [name]
-    while left:
-        for before in follows.get((worker, left.pop()), ()):
-            if before not in reached:
-                reached.add(before)
-                left.append(before)
-    return reached
+_Node = tuple[str, str]
+"""A worker and one of its mirrors."""
+
+
+def _circles(follows: Mapping[_Node, Sequence[_Node]]) -> dict[_Node, _Node]:
+    """Return for each mirror one of the circle that it is in, or itself: the strongly connected components.
+
+    By Kosaraju's algorithm, in linear time: a repository can have a chain or circle of thousands.
+    """
+    led_to: dict[_Node, list[_Node]] = {}
+    for node in follows:
+        for before in follows[node]:
+            led_to.setdefault(before, []).append(node)
+    seen: set[_Node] = set()
+    order = [node for start in follows for node in _finished(start, follows, seen)]
+    found: dict[_Node, _Node] = {}
+    seen = set()
+    for start in reversed(order):
+        found |= dict.fromkeys(_finished(start, led_to, seen), start)
+    return found
+
+
+def _finished(start: _Node, steps: Mapping[_Node, Sequence[_Node]], seen: set[_Node]) -> Iterator[_Node]:
+    """Yield what can be reached from a node and was not `seen`, each after all that can be reached from it."""
+    if start in seen:
+        return
+    seen.add(start)
+    path = [(start, iter(steps.get(start, ())))]
+    while path:
+        node, left = path[-1]
+        below = next((each for each in left if each not in seen), None)
+        if below is None:
+            path.pop()
+            yield node
+        else:
+            seen.add(below)
+            path.append((below, iter(steps.get(below, ()))))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.base.state_dir import StateLayout
 from runner.journal import journal
 from runner.providers import deletion_record, deletions
 from runner.providers.deletion_names import Item
@@ -271,3 +272,11 @@ def test_files_that_count_for_no_limit_are_not_subtracted(tmp_path: Path) -> Non
     assert deletions.remaining(str(tmp_path), items, deletions.exempt(mirror), set()) == (1, 2)
     override = mirror._replace(rsync_override=("-a", "--delete"))
     assert deletions.remaining(str(tmp_path), items, deletions.exempt(override), set()) == (2, 6)
+
+
+def test_the_record_of_one_mirror_is_never_that_of_another_while_it_is_written(tmp_path: Path) -> None:
+    layout = StateLayout(str(tmp_path))
+    for name in ("m", "m.new", "~m", "~m.new", "gone", "~gone", "gone.new"):
+        (tmp_path / f".deletions.{name}").touch()
+    layout.forget_deletions({"m", "m.new"})
+    assert {path.name.removeprefix(".deletions.") for path in tmp_path.iterdir()} == {"m", "m.new", "~m", "~m.new"}

@@ -1,11 +1,14 @@
 """Pages and documents rendered from invented facts, and read with an HTML parser."""
 
 import json
+import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from schemas.config.cross_hints import OF_THE_SITE
 from schemas.report import Override, Probe, ReportedProblem
 from sitegen.messages.model import Facts, Note, PastRun
 from sitegen.site.documents import GENERATOR
@@ -588,3 +591,11 @@ def test_a_disabled_mirror_is_shown_as_disabled_and_not_as_too_old(status: str, 
     words = f"This mirror is {status}. Its last run was stopped 2027-01-15 08:00 : {status} by alice"
     assert words in text
     assert "too old" not in text
+
+
+def test_names_of_the_sites_own_paths_are_those_that_validate_warns_of() -> None:
+    files = rendered(evaluated(config=declared(mirror())))
+    routes = re.findall(
+        r"location ~ \^/\((.*?)\)", Path(__file__).parents[2].joinpath("docs/manager.md").read_text("utf-8")
+    )
+    assert {path.split("/")[0] for path in files} | set(routes[0].split("|")) == OF_THE_SITE
