@@ -15,7 +15,7 @@ Pairs = Iterator[tuple[Mirror, Mirror]]
 """Pairs of mirrors on one worker: the folder of the first one collides with that of the second one."""
 
 
-class _Folder(NamedTuple):
+class _OwnedFolder(NamedTuple):
     """A folder of one mirror. Its path has NUL in the place of slashes, so that sorting keeps folders together."""
 
     worker: str
@@ -76,7 +76,7 @@ def differing_in_case(mirrors: Sequence[Mirror]) -> Pairs:
 def in_previous_directories(mirrors: Sequence[Mirror]) -> Pairs:
     """Yield pairs (inner, renamed): the directory that the renamed mirror had would hold that of the other one."""
     renamed = [
-        _Folder(mirror.worker, _sortable(_directory(mirror._replace(name=name))), mirror)
+        _OwnedFolder(mirror.worker, _sortable(_directory(mirror._replace(name=name))), mirror)
         for mirror in mirrors
         for name in mirror.formerly
         if mirror.mirror_dir is None
@@ -143,9 +143,9 @@ def _logs(mirror: Mirror) -> str:
     return mirror.log_dir or ""
 
 
-def _places(mirrors: Sequence[Mirror], path_of: Callable[[Mirror], str]) -> list[_Folder]:
+def _places(mirrors: Sequence[Mirror], path_of: Callable[[Mirror], str]) -> list[_OwnedFolder]:
     """Return the places of the mirrors that have one."""
-    return [_Folder(mirror.worker, _sortable(path), mirror) for mirror in mirrors if (path := path_of(mirror))]
+    return [_OwnedFolder(mirror.worker, _sortable(path), mirror) for mirror in mirrors if (path := path_of(mirror))]
 
 
 _SLASHES = re.compile("/+")
@@ -158,9 +158,9 @@ def _sortable(path: str) -> str:
     return path.rstrip("/").replace("/", "\0") + "\0"
 
 
-def _nested_or_equal(places: list[_Folder]) -> Pairs:
+def _nested_or_equal(places: list[_OwnedFolder]) -> Pairs:
     """Yield each mirror whose place lies in another one, with the nearest above it; of equal ones the first has it."""
-    above: list[_Folder] = []
+    above: list[_OwnedFolder] = []
     for place in sorted(places, key=_by_path):
         _leave(above, place)
         if above and above[-1].mirror.name != place.mirror.name:
@@ -169,11 +169,11 @@ def _nested_or_equal(places: list[_Folder]) -> Pairs:
             above.append(place)
 
 
-def _inside(inner: list[_Folder], outer: Callable[[], list[_Folder]]) -> Pairs:
+def _inside(inner: list[_OwnedFolder], outer: Callable[[], list[_OwnedFolder]]) -> Pairs:
     """Yield each mirror whose place is one of others or lies in it, with the nearest of them."""
     if not inner:  # nearly always
         return
-    above: list[_Folder] = []
+    above: list[_OwnedFolder] = []
     outers = outer()
     known = set(map(id, outers))
     for place in sorted([*outers, *inner], key=_by_path):  # stable, so that of equal paths the outer one comes first
@@ -184,11 +184,11 @@ def _inside(inner: list[_Folder], outer: Callable[[], list[_Folder]]) -> Pairs:
             yield place.mirror, above[-1].mirror
 
 
-def _by_path(place: _Folder) -> tuple[str, str]:
+def _by_path(place: _OwnedFolder) -> tuple[str, str]:
     return place[:2]
 
 
-def _leave(above: list[_Folder], place: _Folder) -> None:
+def _leave(above: list[_OwnedFolder], place: _OwnedFolder) -> None:
     """Remove the places that a place does not lie in."""
     while above and not (above[-1].worker == place.worker and place.path.startswith(above[-1].path)):
         above.pop()

@@ -108,7 +108,7 @@ def test_a_directory_that_may_be_the_default_of_another_mirror_is_a_warning(path
     ]
 
 
-def test_a_directory_elsewhere_or_of_another_worker_is_no_warning() -> None:
+def test_a_directory_elsewhere_or_of_another_worker_causes_no_warning() -> None:
     assert warned(debian="", debian_cd="mirror_dir: /srv/mirror/debian_cd\n", x="mirror_dir: /srv/x/debian-x\n") == []
     assert warned(debian="", x="worker: w2\nmirror_dir: /srv/mirror/debian\n") == []
 
