@@ -16,6 +16,7 @@ import yaml
 
 from schemas.config import built_in
 from schemas.config.schema_set import schema
+from schemas.config.sources import EXCLUDE_FILE_PATTERN
 from schemas.names import NAME_PATTERN
 from schemas.units import DURATION_PATTERN, SIZE_PATTERN
 
@@ -28,6 +29,7 @@ _PATTERNS = {
     DURATION_PATTERN: "duration",
     SIZE_PATTERN: "size",
     NAME_PATTERN: "name",
+    EXCLUDE_FILE_PATTERN: "path",
     "^https?://[^\\s]+$": "URL",
     "^https?://[^\\s]*[^/\\s]$": "URL",
 }

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 RSYNC_PROVIDERS = ("rsync", "two-stage-rsync")
 """The built-in providers that run rsync themselves, with the keys of a mirror as its options."""
 
+MOST_PATTERN_BYTES = 64 * 1024
+"""Bytes of a pattern file of the repository at most: rsync compares each path of a mirror with each of its lines."""
+
 NO_ENTRIES: Mapping[str, str] = MappingProxyType({})
 """The default of keys with mappings."""
 

@@ -24,6 +24,8 @@ class StateLayout:
     - `unreported`: why and since when the manager takes no reports; written only by the courier.
     - `messages`: the log of ticks and runs that have neither a terminal nor systemd.
     - `patterns`: copies of pattern files, in a folder for each mirror that has a run now.
+    - `repository_patterns`: pattern files of the config repository, each by git's name of its content; written only by
+      follow, and read by runs.
     - `home`: `HOME` for programs if mirrors could write to the home of the worker's user.
     - `locks`: the lock files, in a folder for each kind.
     - `start_requests`: files that path units of systemd watch.
@@ -45,6 +47,7 @@ class StateLayout:
         self.messages = os.path.join(state_dir, "messages.log")
         self.home = os.path.join(state_dir, "home")
         self.patterns = os.path.join(state_dir, "patterns")
+        self.repository_patterns = os.path.join(state_dir, "repository-patterns")
         self.locks = os.path.join(state_dir, "locks")
         self.start_requests = os.path.join(state_dir, "wishes")
 

@@ -9,7 +9,7 @@ whatever a follow finds.
 import hashlib
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from runner.base import file_policy, file_view, pattern_copies, runtime_dir
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
 from runner.base.turns import turn
-from runner.follow import noted, planning, rename_detection
+from runner.follow import noted, planning, rename_detection, stored_patterns
 from runner.follow.planning import InForce, LocalConfig
 from runner.follow.plugins_in_use import PluginsInUse, is_healed
 from runner.journal import journal, leftover_runs, sqlite_file
@@ -79,6 +79,7 @@ def draft(settings: RunnerSettings, layout: StateLayout) -> Followed:
     """
     revision = repository.fetch(settings.repository, Path(layout.checkout))
     header, mirrors = planning.make(_local(settings), "", revision, None)
+    header, mirrors = stored_patterns.stored(layout, revision.files, header, mirrors)
     plan.write(layout.plan, header, mirrors, _since(mirrors, {}, time.time()))
     return _result(header, changed=True, mirrors=len(mirrors))
 
@@ -103,11 +104,13 @@ def _follow(local: LocalConfig, layout: StateLayout, *, again: bool, accept_rewr
         log(failure, about="follow", level=WARNING)
     if old and is_current and old.header.seen == revision.commit:
         noted.limits(settings, layout, (each.mirror for each in old.mirrors.values()))
+        _forget_patterns(layout, old.mirrors.values(), ())
         return _result(old.header, changed=False, mirrors=len(old.mirrors))
     of_policy = (f"{what} {todo}" for what, todo in policy_lists.warnings(policy))
     for line in (*installed.problems, *of_policy, *policy_names.warnings(policy, installed)):
         log(line, about="follow", level=WARNING)
     header, mirrors = planning.make(local, fingerprint, revision, old)
+    header, mirrors = stored_patterns.stored(layout, revision.files, header, mirrors)
     for line in hints.of_mirrors(each.mirror for each in mirrors):
         log(line, about="follow", level=WARNING)
     # The plan before the rest: queued mirrors must be in it when a tick launches them.
@@ -120,6 +123,7 @@ def _follow(local: LocalConfig, layout: StateLayout, *, again: bool, accept_rewr
     kept_files = kept.union(_leftovers(layout, mirrors, kept))
     layout.forget_deletions(kept_files)
     pattern_copies.forget(layout.patterns, kept_files)
+    _forget_patterns(layout, mirrors, old.mirrors.values() if old else ())
     return _result(header, changed=True, mirrors=len(mirrors))._replace(fetched=not failure)
 
 
@@ -127,7 +131,21 @@ def _is_current(old: InForce, fingerprint: str) -> bool:
     """Return whether nothing on this machine has changed since the plan was made; tries broken plug-ins again."""
     unmoved = rename_detection.unmoved(list(old.mirrors.values()))
     is_same = (old.header.fingerprint, old.header.unmoved) == (fingerprint, unmoved)
-    return is_same and not is_healed(old.header.broken)
+    patterns = stored_patterns.named_by(old.mirrors.values())
+    return is_same and not is_healed(old.header.broken) and all(map(stored_patterns.is_intact, patterns))
+
+
+def _forget_patterns(layout: StateLayout, mirrors: Iterable[Planned], before: Iterable[Planned]) -> None:
+    """Remove the stored pattern files of the repository that neither the plan nor a run uses."""
+
+    def oldest_run() -> float:
+        if not os.path.exists(layout.journal):
+            return time.time()
+        with journal.opened(layout.journal) as book:
+            return min([each.launched_at for each in book.active()], default=time.time())
+
+    named, named_before = stored_patterns.named_by(mirrors), stored_patterns.named_by(before)
+    stored_patterns.forget(layout, named, named_before, oldest_run)
 
 
 def _queue_moved(layout: StateLayout, mirrors: list[Planned], moved: set[str]) -> None:

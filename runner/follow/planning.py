@@ -12,6 +12,7 @@ from typing import NamedTuple
 from runner.base import environment, file_policy, private_paths
 from runner.base.mirror_paths import paths_of
 from runner.base.output import log
+from runner.base.repository_patterns import without_repository_patterns
 from runner.base.state_dir import StateLayout
 from runner.follow import rename_detection, separate_folders
 from runner.follow.plugins_in_use import PluginsInUse
@@ -115,7 +116,7 @@ def _kept(
 ) -> tuple[Header, list[Planned]]:
     """Keep the revision in force; the policy is applied all the same, since it may have changed."""
     kept = old.header
-    mirrors, denied = _allowed(local, list(old.mirrors.values()))
+    mirrors, denied = _allowed(local, list(old.mirrors.values()), StateLayout(local.settings.state_dir))
     header = header._replace(slots=kept.slots, time_zone=kept.time_zone, sync_windows=kept.sync_windows)
     return header._replace(revision=kept.revision, problems=(*_shown(refused.problems, {}), *denied)), mirrors
 
@@ -137,7 +138,8 @@ def _planned(
     allowed, denied = _allowed(local, placed)
     names = declared.quarantined | {each.mirror.name for each in placed if each not in allowed}
     # The policy may have changed since these were in force.
-    kept, denied_by_now = _allowed(local, [before[name] for name in sorted(names & before.keys())])
+    in_force = [before[name] for name in sorted(names & before.keys())]
+    kept, denied_by_now = _allowed(local, in_force, StateLayout(settings.state_dir))
     # An unusable plug-in is a problem of the new definition and of the one in force.
     reported = {(name, what) for name, _place, what, _todo in problems}
     denied_by_now = [each for each in denied_by_now if (each[0], each[2]) not in reported]
@@ -157,8 +159,13 @@ def _without_circles(kept: list[Planned], others: list[Planned]) -> list[Planned
     ]
 
 
-def _allowed(local: LocalConfig, mirrors: list[Planned]) -> tuple[list[Planned], list[PlanProblem]]:
-    """Return the mirrors that the policy allows and whose plug-ins can be used, and what prevents the others."""
+def _allowed(
+    local: LocalConfig, mirrors: list[Planned], in_force: StateLayout | None = None
+) -> tuple[list[Planned], list[PlanProblem]]:
+    """Return the mirrors that the policy allows and whose plug-ins can be used, and what prevents the others.
+
+    `in_force` is the worker's state directory if the mirrors are in force: they name pattern files as stored there.
+    """
     settings, policy = local.settings, local.policy
     # A definition can name any file as its password. One that it may not read must not deny other mirrors anything.
     reading = [each.mirror for each in mirrors if file_policy.may_read_its_password(each.mirror, policy)]
@@ -166,7 +173,8 @@ def _allowed(local: LocalConfig, mirrors: list[Planned]) -> tuple[list[Planned],
     allowed: list[Planned] = []
     problems: list[PlanProblem] = []
     for each in mirrors:
-        found = list(violations(each.mirror, each.paths, settings, policy, private))
+        judged = without_repository_patterns(each.mirror, in_force)
+        found = list(violations(judged, each.paths, settings, policy, private))
         found = found or list(local.in_use.violations(each.mirror))
         problems += [(each.mirror.name, f"{each.mirror.name}.yml", what, _remedy(todo)) for what, todo in found]
         if not found:

@@ -12,6 +12,7 @@ from runner.base import file_policy, private_paths
 from runner.base.file_policy import Violation
 from runner.base.mirror_paths import Paths, lies_below, lies_in, paths_of
 from runner.base.private_paths import Private
+from runner.base.repository_patterns import without_repository_patterns
 from runner.containers import container_policy
 from runner.hooks.container import host_side
 from runner.policy import env_policy, rsync_policy
@@ -218,7 +219,7 @@ def _of_container(mirror: Mirror, paths: Paths, base: Policy) -> Iterator[Allowa
     alone = mirror._replace(docker_volumes=(), docker_options=())
     if list(container_policy.violations(alone, paths, base)):
         yield Allowance("images", mirror.docker_image, "docker_image")
-    file = mirror.exclude_file  # every container sees it
+    file = without_repository_patterns(mirror).exclude_file  # every container sees it
     if file and not any(lies_in(file, folder) for folder in base.pattern_files):
         yield Allowance("pattern_files", file, "exclude_file")
     for volume in mirror.docker_volumes:

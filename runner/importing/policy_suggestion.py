@@ -5,6 +5,7 @@ from pathlib import Path
 
 from runner.base import scratch_folder
 from runner.base.output import log, say
+from runner.base.repository_patterns import without_repository_patterns
 from runner.base.state_dir import StateLayout
 from runner.importing.allowance import PolicyExtension, as_plain, decide
 from runner.importing.yaml_text import item
@@ -59,9 +60,10 @@ def _definitions(settings: RunnerSettings) -> list[Mirror]:
 
 
 def _in_force(settings: RunnerSettings) -> list[Mirror]:
+    layout = StateLayout(settings.state_dir)
     try:
-        with plan.opened(StateLayout(settings.state_dir).plan) as opened:
-            return [planned.mirror for planned in opened.mirrors()]
+        with plan.opened(layout.plan) as opened:
+            return [without_repository_patterns(planned.mirror, layout) for planned in opened.mirrors()]
     except SkipjackError:
         return []  # no plan, or one of another release
 

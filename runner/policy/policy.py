@@ -14,6 +14,7 @@ from runner.base.file_policy import Violation
 from runner.base.file_view import FileView
 from runner.base.mirror_paths import Paths, is_below, is_within
 from runner.base.private_paths import Private
+from runner.base.repository_patterns import without_repository_patterns
 from runner.containers import container_policy
 from runner.policy import env_policy, rsync_policy
 from runner.policy.rsync_policy import FileJudges
@@ -45,6 +46,7 @@ def violations(
     """
     private = private or private_paths.private(settings, [mirror])
     view = private.files
+    mirror = without_repository_patterns(mirror)
     yield from _folders(paths, settings, policy, private)
     if mirror.provider not in policy.providers:
         yield f"The provider `{mirror.provider}` is not allowed on this machine.", _ASK

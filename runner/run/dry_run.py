@@ -51,6 +51,13 @@ def dry_run(
         header, planned = opened.header, opened.mirror(name) if is_name(name) else None
         if planned is None:
             raise opened.missing(name)
+        # Inside: a temporary plan comes with the pattern files of the repository.
+        return _planned_run(layout, header, planned, max_delete, from_empty=from_empty)
+
+
+def _planned_run(
+    layout: StateLayout, header: Header, planned: Planned, max_delete: int | str | None, *, from_empty: bool
+) -> int:
     job = Job(planned.mirror, planned.paths, machine_of(layout, header))
     job.limits, job.past = limits_of(planned.mirror, max_delete), trial.past(layout, planned.mirror)
     deletion_record.correct(job)

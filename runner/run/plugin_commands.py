@@ -96,3 +96,18 @@ def check_files(job: Job) -> None:
             if why := pattern_files.refusal(each.path, each.modifiers, job.machine.pattern_files):
                 name = "exclude_file" if each.path == mirror.exclude_file else each.option
                 raise Abort(REFUSED, f"the `{name}` {each.path} {why}; restore the file")
+    _require_intact(mirror.exclude_file)
+
+
+def _require_intact(path: str | None) -> None:
+    """Raise Abort if a stored pattern file of the repository, which the plug-in may read itself, was altered."""
+    from runner.base import repository_patterns
+
+    if path is None or not repository_patterns.is_stored(path):
+        return
+    try:
+        why = repository_patterns.fault(path)
+    except OSError as error:
+        why = f"cannot be read: {error.strerror}"
+    if why:
+        raise Abort(REFUSED, f"the `exclude_file` {path} {why}; run `skipjack follow`, which writes it again")

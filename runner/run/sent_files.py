@@ -8,7 +8,7 @@ import errno
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 
-from runner.base import pattern_files
+from runner.base import pattern_files, repository_patterns
 from runner.base.pattern_copies import CannotCopy, PatternCopies
 from runner.base.pattern_files import Named, OutsideOfPolicy, Unsafe
 from runner.base.state_dir import StateLayout
@@ -21,6 +21,7 @@ from schemas.rsync import rsync_options
 from schemas.states import FAILED, REFUSED
 
 _REMEDIES = {errno.EFBIG: "shorten it", errno.ENOENT: "create it, readable for the worker's user"}
+_FOLLOW = "run `skipjack follow`, which writes it again from the repository"
 _REMEDY = "make it a regular file that the worker's user can read"
 
 
@@ -96,9 +97,11 @@ def _copy(job: Job, files: Iterable[Named]) -> None:
             raise Abort(REFUSED, what)
         try:
             copies_of(job).add(each.path, each.modifiers, is_password=each.is_password)
+            if each.path == job.mirror.exclude_file and repository_patterns.is_stored(each.path):
+                _require_intact(each.path, copies_of(job).of(each.path))
         except Unsafe as why:
             gets = "the container would see it" if job.mirror.docker_image else "rsync would send it to the upstream"
-            todo = "restore the file"
+            todo = _FOLLOW if repository_patterns.is_stored(each.path) else "restore the file"
             if isinstance(why, OutsideOfPolicy):
                 todo += ", or run `skipjack follow` if an administrator has moved a folder of the policy"
             raise Abort(REFUSED, f"the {what} {why}; {gets}, so {todo}") from why
@@ -106,7 +109,15 @@ def _copy(job: Job, files: Iterable[Named]) -> None:
             raise Abort(FAILED, f"the {what} cannot be used: {why}") from why
         except OSError as error:
             todo = _REMEDIES.get(error.errno or 0, _REMEDY)
+            if repository_patterns.is_stored(each.path):
+                todo = _FOLLOW
             raise Abort(FAILED, f"cannot read the {what}: {error.strerror}; {todo}") from error
+
+
+def _require_intact(path: str, copy: str) -> None:
+    """Raise Unsafe unless the copy of a file of the repository has the content that the plan names."""
+    if why := repository_patterns.fault(path, copy):
+        raise Unsafe(why)
 
 
 def copies_of(job: Job, folder: str = "") -> PatternCopies:

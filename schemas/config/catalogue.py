@@ -15,6 +15,7 @@ from schemas.config import address_rules, placement, record_factory, rules, timi
 from schemas.config.cross_checks import KEYS, Declaration, PartialMirror, cross_checked
 from schemas.config.inheritance import Layer, Merged, merge
 from schemas.config.judgeable_keys import JudgeableKeys, is_known, judged, keys_at
+from schemas.config.repository_patterns import RepositoryPatterns
 from schemas.config.schema_set import OWN, SchemaSet
 from schemas.config.sources import FRAGMENTS, SourceFile, ending_of
 from schemas.config.validation import examine
@@ -55,7 +56,9 @@ def load(sources: Sequence[SourceFile], installed: SchemaSet = OWN) -> Catalogue
     Mirrors may use the keys of `installed` plug-ins, and of those whose schemas are in `.skipjack/schemas`.
     """
     schemas, file_problems, warnings = _with_carried(sources, installed)
-    tree = _ConfigFiles({source.path: _parse(source) for source in sources if _is_definition(source)}, schemas)
+    patterns = RepositoryPatterns(sources)
+    definitions = {source.path: _parse(source) for source in sources if _is_definition(source)}
+    tree = _ConfigFiles(definitions, schemas, patterns)
     whole = [*tree.site_problems(), *tree.workers_problems()]
     declared = cross_checked([tree.declared(path) for path in tree.mirror_paths()])
     # A set, because a mirror has the same problem on each of its workers.
@@ -76,8 +79,17 @@ def load(sources: Sequence[SourceFile], installed: SchemaSet = OWN) -> Catalogue
         frozenset(each.name for each in declared if not each.sound and is_name(each.name)),
         tuple(source.path for source in sources if source.passed_over),
         warnings,
-        {each.document.file: owners for each in declared if not each.sound and (owners := _owners(each))},
+        _owners_by_file(declared),
     )
+
+
+def _owners_by_file(declared: Iterable[Declaration]) -> dict[str, frozenset[str]]:
+    """Return the workers of the mirrors with problems in a file, if all are known: YAML or patterns."""
+    found: dict[str, list[frozenset[str]]] = {}
+    for each in declared:
+        for file in () if each.sound else {each.document.file, *each.pattern_files}:
+            found.setdefault(file, []).append(_owners(each))
+    return {file: frozenset().union(*owners) for file, owners in found.items() if all(owners)}
 
 
 def _owners(declared: Declaration) -> frozenset[str]:
@@ -87,7 +99,7 @@ def _owners(declared: Declaration) -> frozenset[str]:
 
 
 def _is_definition(source: SourceFile) -> bool:
-    return not source.passed_over and not source.path.startswith(FRAGMENTS)
+    return not (source.passed_over or source.has_patterns or source.path.startswith(FRAGMENTS))
 
 
 def _with_carried(
@@ -104,8 +116,8 @@ def _with_carried(
 class _ConfigFiles:
     """The parsed files, and how they depend on each other."""
 
-    def __init__(self, documents: Mapping[str, Document], schemas: SchemaSet) -> None:
-        self._schemas = schemas
+    def __init__(self, documents: Mapping[str, Document], schemas: SchemaSet, patterns: RepositoryPatterns) -> None:
+        self._schemas, self._patterns = schemas, patterns
         self.documents = {path: _examined(path, document, schemas) for path, document in documents.items()}
         self.site = self.documents.get(SITE) or _missing(SITE, self.documents)
         self.workers = self.documents.get(WORKERS) or _missing(WORKERS, self.documents)
@@ -174,7 +186,8 @@ class _ConfigFiles:
             partial = tuple(map(PartialMirror, records, full.values()))
             return declared._replace(mirrors=tuple(records), partial_mirrors=partial, sound=True)
         partial = tuple(_partial(name, worker, on) for worker, on in full.items()) if is_name(name) else ()
-        return declared._replace(problems=tuple(problems), partial_mirrors=partial)
+        files = frozenset(self._patterns.with_problems({problem.file for problem in problems}))
+        return declared._replace(problems=tuple(problems), partial_mirrors=partial, pattern_files=files)
 
     def _problems(self, merged: Merged, named: Sequence[str], full: Mapping[str, Merged]) -> Iterator[Problem]:
         """Yield the problems of a mirror's keys, as they apply on each of its workers."""
@@ -185,6 +198,7 @@ class _ConfigFiles:
         yield from judged(placement.problems(full))
         for worker, found in full.items():
             yield from rules.mirror_problems(found, self._schemas)
+            yield from judged(self._patterns.problems(found))
             yield from judged(self._category_problems(found))
             # A function, so that unknown windows of the worker end only the rule that reads them.
             yield from timing.timing_problems(found, functools.partial(self._hours_of, worker))

@@ -34,7 +34,8 @@ class PartialMirror(NamedTuple):
 class Declaration(NamedTuple):
     """One mirror as its file declares it: a record for each of its workers, or its problems.
 
-    A mirror that inherits from a broken file is not sound, even without problems of its own.
+    A mirror that inherits from a broken file is not sound, even without problems of its own. `pattern_files` are the
+    files of the repository with patterns that its problems are about.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Declaration(NamedTuple):
     partial_mirrors: tuple[PartialMirror, ...] = ()
     problems: tuple[Problem, ...] = ()
     sound: bool = True
+    pattern_files: frozenset[str] = frozenset()
 
 
 def cross_checked(declared: Sequence[Declaration]) -> list[Declaration]:

@@ -2,10 +2,12 @@
 
 import os
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from schemas.errors import SkipjackError
+from schemas.mirror_record import MOST_PATTERN_BYTES
 from schemas.problems import printable
 from schemas.regular_files import read_beginning
 
@@ -17,6 +19,15 @@ FRAGMENTS = ".skipjack/schemas/"
 
 POLICIES = ".skipjack/policies/"
 """The folder beside `_site.yml` with exported policies of workers. No other hidden folder is read."""
+
+_PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+EXCLUDE_FILE_PATTERN = f"^(/|{_PART}(/{_PART})*$)"
+"""The JSON Schema contains the pattern as well; a test keeps them equal. Each part of a relative path is like the name
+of a mirror, so none is hidden, leads upwards or looks like an option."""
+
+_PATTERN_FILE = re.compile(rf"{_PART}(?:/{_PART})*")
+
+_NAMES_PATTERN_FILE = re.compile(rb"""exclude_file["']?\s*:\s*["']?([A-Za-z0-9][A-Za-z0-9._/-]*)""")
 
 _ENDING = re.compile(r"\.ya?ml(\.txt)?\s*$", re.IGNORECASE)
 """End of the name of a configuration file, or of a file that its author means as one: `.YML`, `.yaml`, `.yml.txt`."""
@@ -41,12 +52,15 @@ class SourceFile(NamedTuple):
     """One file: its printable path below the repository's config folder, with slashes, and its bytes.
 
     A symbolic link has no bytes: links are never followed, since they could point out of the repository. A file that is
-    `passed_over` has none either: its name is similar to that of configuration, but it is not read.
+    `passed_over` has none either: its name is similar to that of configuration, but it is not read. One that
+    `has_patterns` is a file for `exclude_file`; `blob` is git's name of its content, empty if it comes from a folder.
     """
 
     path: str
     data: bytes | None
     passed_over: bool = False
+    has_patterns: bool = False
+    blob: str = ""
 
 
 def is_config(path: str) -> bool:
@@ -68,6 +82,35 @@ def is_passed_over(path: str) -> bool:
     if is_hidden(path):
         return bool(_ENDING.search(name)) and not _DOT_FILES_OF_TOOLS.search(path)
     return bool(_NEARLY.search(path)) and not _OF_TOOLS.search(path)
+
+
+def pattern_files_of(files: Iterable[SourceFile]) -> dict[str, frozenset[str]]:
+    """Return the pattern files that YAML files name with `exclude_file`, each with the paths of those YAML files.
+
+    The text is searched, so a comment counts as well. A change of a pattern file changes the mirrors that these YAML
+    files declare or whose keys they set. Paths that no pattern file can have are left out.
+    """
+    found: dict[str, set[str]] = {}
+    for file in files:
+        for name in _NAMES_PATTERN_FILE.findall(file.data or b""):
+            if is_pattern_file(path := name.decode()):
+                found.setdefault(path, set()).add(file.path)
+    return {path: frozenset(named_by) for path, named_by in found.items()}
+
+
+def is_pattern_file(path: str) -> bool:
+    """Return whether a path below the config folder can be that of a pattern file: not hidden, and no YAML."""
+    return _PATTERN_FILE.fullmatch(path) is not None and not is_config(path)
+
+
+def with_pattern_files(files: Iterable[SourceFile], read: Callable[[str], SourceFile | None]) -> tuple[SourceFile, ...]:
+    """Return configuration files and the pattern files that they name, sorted by path.
+
+    `read` returns a pattern file, None if there is no such file.
+    """
+    own = list(files)
+    found = [each for path in pattern_files_of(own) if (each := read(path)) is not None]
+    return tuple(sorted([*own, *found], key=lambda file: file.path))
 
 
 def is_hidden(path: str) -> bool:
@@ -96,14 +139,23 @@ def read_directory(directory: Path) -> tuple[SourceFile, ...]:
                 found.append(SourceFile(printable(path), _read(full)))
             elif is_passed_over(path):
                 found.append(SourceFile(printable(path), None, passed_over=True))
-    return tuple(sorted(found, key=lambda file: file.path))
+    return with_pattern_files(found, lambda path: _pattern_file(directory, path))
 
 
-def _read(path: Path) -> bytes | None:
+def _pattern_file(directory: Path, path: str) -> SourceFile | None:
+    """Return a pattern file below a folder, without following a link on the way; None if there is none."""
+    full = directory / path
+    folders = full.parents[: path.count("/")]
+    if any(folder.is_symlink() for folder in folders) or not (full.is_symlink() or full.is_file()):
+        return None
+    return SourceFile(path, _read(full, MOST_PATTERN_BYTES), has_patterns=True)
+
+
+def _read(path: Path, most: int = MAX_BYTES) -> bytes | None:
     if path.is_symlink():
         return None
     try:
         # One byte more than allowed, by which the parser sees that the file is too large.
-        return read_beginning(path, MAX_BYTES + 1)
+        return read_beginning(path, most + 1)
     except OSError as error:
         raise SkipjackError(f"cannot read {path}: {error.strerror}.", "Check its permissions.") from error

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from schemas.config.sources import MAX_BYTES, SourceFile, is_config, is_passed_over
+from schemas.config.sources import MAX_BYTES, SourceFile, is_config, is_passed_over, with_pattern_files
 from schemas.errors import SkipjackError
 from schemas.git.git_command import Git, GitFailed
+from schemas.mirror_record import MOST_PATTERN_BYTES
 from schemas.problems import printable
 
 # Modes as trees contain them, without leading zeros.
@@ -98,7 +99,10 @@ class Objects:
         return sorted(found)
 
     def files(self, tree: str) -> tuple[SourceFile, ...]:
-        """Return the configuration files below a tree, sorted by path. Raises SkipjackError if there are too many."""
+        """Return the configuration files below a tree and the pattern files that they name, sorted by path.
+
+        Raises SkipjackError if there are too many files.
+        """
         found = []
         entries = self._entries(tree, "")
         # No recursion: folders may be nested more deeply than Python's stack allows.
@@ -117,7 +121,20 @@ class Objects:
                 found.append(SourceFile(printable(entry.path), data))
             elif entry.mode != _SUBMODULE and is_passed_over(entry.path):
                 found.append(SourceFile(printable(entry.path), None, passed_over=True))
-        return tuple(sorted(found, key=lambda file: file.path))
+        folders: dict[str, dict[str, _Entry]] = {}
+        return with_pattern_files(found, lambda path: self._pattern_file(tree, path, folders))
+
+    def _pattern_file(self, tree: str, path: str, folders: dict[str, dict[str, _Entry]]) -> SourceFile | None:
+        """Return the pattern file at a path below a tree; `folders` has the entries of those that were read."""
+        folder, _slash, name = path.rpartition("/")
+        if folder not in folders:
+            below = self.folder(tree, folder)
+            folders[folder] = {entry.path: entry for entry in self._entries(below, "")} if below else {}
+        entry = folders[folder].get(name)
+        if entry is None or entry.mode in (_FOLDER, _SUBMODULE):
+            return None
+        data = None if entry.mode == _LINK else self._read(entry.name, "blob", MOST_PATTERN_BYTES + 1)[1]
+        return SourceFile(path, data, has_patterns=True, blob=entry.name)
 
     def _entries(self, tree: str, folder: str) -> list[_Entry]:
         _name, data = self._read(tree, "tree", _MOST)

@@ -64,7 +64,8 @@ def test_an_example_of_a_mirrors_key_is_valid_and_allowed(key: str, example: obj
     files = {"_site.yml": SITE, "_workers.yml": WORKERS, "debian.yml": yaml.safe_dump(base)}
     name = "x" if key != "after" else "debian-cd"
     files[f"{name}.yml"] = yaml.safe_dump(base | NEEDED.get(key, {}) | {key: example})
-    found = catalogue.load([SourceFile(path, text.encode()) for path, text in files.items()])
+    patterns = [SourceFile("filters/debian.txt", b"*.iso\n", has_patterns=True)]
+    found = catalogue.load([*(SourceFile(path, text.encode()) for path, text in files.items()), *patterns])
     assert [str(problem) for problem in found.problems] == []
     for mirror in found.mirrors:
         settings = RunnerSettings(mirror.worker, Repository("https://git.example.org/mirrors.git"))

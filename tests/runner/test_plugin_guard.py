@@ -413,6 +413,18 @@ def commands(job):
 """
 
 
+def test_an_altered_file_of_the_repository_keeps_a_plug_in_from_being_called(plugged: Plugged) -> None:
+    """It may read the file itself, of which only a rsync would get a copy."""
+    stored = plugged.folder / "repository-patterns" / ("0" * 40)
+    stored.parent.mkdir()
+    stored.write_text("- *.iso\n")
+    plugged.add(PROVIDER, "git", STARTS_ECHO)
+    plugged.pattern_files = (str(stored.parent),)
+    ending = plugged.run(exclude_file=str(stored))
+    assert "hello" not in plugged.log.read_text()
+    assert (ending.status, "was altered; run `skipjack follow`" in ending.reason) == ("refused", True)
+
+
 @pytest.mark.parametrize(("named", "fields"), FILE_KEYS.items())
 def test_the_pattern_files_of_a_definition_are_judged_before_its_plug_in_is_called(
     plugged: Plugged, named: str, fields: dict[str, Any]

@@ -11,6 +11,7 @@ import pytest
 
 from runner.base import pattern_copies, pattern_files
 from runner.base.mirror_paths import Paths
+from runner.base.repository_patterns import name_of
 from runner.hooks import container
 from runner.plugin_api import Abort, CannotRun, Command, Job, Machine
 from runner.run import processes, sent_files
@@ -361,3 +362,27 @@ def test_a_file_that_an_editor_replaces_at_that_moment_is_opened_again(
     with pattern_files.opened(str(bench.patterns), judge) as descriptor:
         assert os.read(descriptor, 100) == b"- new\n"
     assert left == [0]
+
+
+@pytest.mark.parametrize("fields", [{}, {"docker_image": "i"}, {"provider": "command", "docker_image": "i"}])
+def test_a_file_of_the_repository_must_have_the_content_that_the_plan_names(
+    bench: Bench, fields: dict[str, Any]
+) -> None:
+    """On the machine and in a container, also if nothing but the container could read it."""
+    content = b"- *.iso\n"
+    stored = bench.state / "repository-patterns" / name_of(content, 40)
+    stored.parent.mkdir(parents=True)
+
+    def given() -> None:
+        job = bench.job(exclude_file=str(stored), **fields)
+        job.machine = job.machine._replace(pattern_files=(str(stored.parent),))
+        processes.with_copies(job, Command(("rsync", f"--exclude-from={stored}"), {}, "/"))
+        assert job.copies is not None
+        assert Path(job.copies.of(str(stored))).read_bytes() == content
+
+    stored.write_bytes(content)
+    given()
+    for other in (b"", b"- *.iso", b"x" * 65537, b"x" * 65536):
+        stored.write_bytes(other)
+        with pytest.raises(Abort, match=r"(was altered|it is larger than 65536 bytes).* run `skipjack follow`"):
+            given()

@@ -13,7 +13,7 @@ from schemas import names, records, report, units
 from schemas.config import built_in, catalogue, fragment_checks, plugin_names, record_factory
 from schemas.config.fragments import Fragment
 from schemas.config.schema_set import SCHEMAS, schema, validator
-from schemas.config.sources import read_directory
+from schemas.config.sources import EXCLUDE_FILE_PATTERN, read_directory
 from schemas.plugins import HOOK, PROVIDER
 
 from .kit import lines
@@ -83,7 +83,7 @@ def test_the_patterns_of_the_schemas_are_those_of_the_code() -> None:
     patterns = set().union(*(values_of(name, "pattern") for name in SCHEMAS))
     assert {pattern for pattern in patterns if "(s|m|h|d|w)" in pattern} == {units.DURATION_PATTERN}
     assert {pattern for pattern in patterns if "MiB" in pattern} == {units.SIZE_PATTERN}
-    assert {pattern for pattern in patterns if "{0,63}" in pattern} == {names.NAME_PATTERN}
+    assert {pattern for pattern in patterns if "{0,63}" in pattern} == {names.NAME_PATTERN, EXCLUDE_FILE_PATTERN}
 
 
 def test_no_pattern_uses_a_dollar_other_than_for_the_end() -> None:
