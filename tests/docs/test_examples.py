@@ -18,6 +18,7 @@ from runner.base.mirror_paths import paths_of
 from runner.policy.policy import violations
 from schemas.config import catalogue
 from schemas.config.catalogue import Catalogue
+from schemas.config.repository_patterns import file_problems
 from schemas.config.schema_set import schema
 from schemas.config.settings import load_manager, load_policy, load_runner
 from schemas.config.sources import SourceFile, read_directory
@@ -51,6 +52,7 @@ SESSIONS = {
     ("docs/scheduling.md", "$ skipjack next"): "tests/docs/test_next_table.py",
     ("docs/from-tunasync.md", "$ skipjack import tunasync "): "tests/system/test_migration.py",
     ("docs/configuration.md", "FILE:LINE:COLUMN: "): "test_the_problem_of_the_page_is_printed_like_that",
+    ("docs/configuration.md", "# a comment; "): "test_the_pattern_file_of_the_page_is_valid",
     ("docs/configuration.md", "_site.yml  "): "test_the_folder_of_the_page_contains_the_listed_files",
 }
 """How the blocks of another kind begin, and the test that is for each."""
@@ -132,10 +134,12 @@ def mirrors_of(page: str) -> Catalogue:
         first = yaml.safe_load(pieces[0].text) if (page, block.first) in CONTINUED else {}
         files[f"pieces/piece-{number}.yml"] = yaml.safe_dump(first | yaml.safe_load(block.text))
     example = {name: (ROOT / FOLDER / name).read_text() for name in ("_site.yml", "_workers.yml")}
+    there = read_directory(ROOT / FOLDER)
+    patterns = [file for file in there if file.has_patterns]
     if page == "README.md":
-        example = {file.path: file.data.decode() for file in read_directory(ROOT / FOLDER) if file.data is not None}
+        example = {file.path: file.data.decode() for file in there if file.data and file not in patterns}
     base = {"pieces/_defaults.yml": DEFAULTS} | ({} if "_site.yml" in files else {"_defaults.yml": DEFAULTS} | example)
-    return catalogue.load([SourceFile(name, text.encode()) for name, text in (base | files).items()])
+    return catalogue.load([*(SourceFile(name, text.encode()) for name, text in (base | files).items()), *patterns])
 
 
 def policy_of(page: str, folder: Path) -> Policy:
@@ -161,6 +165,11 @@ def test_mirrors_are_valid_and_the_policy_lets_them_run(page: str, tmp_path: Pat
         settings = RunnerSettings(mirror.worker, Repository("https://git.example.org/mirrors.git"))
         denied = list(violations(mirror, paths_of(mirror, settings, policy), settings, policy))
         assert denied == [], f"{page}: {mirror.name}"
+
+
+def test_the_pattern_file_of_the_page_is_valid() -> None:
+    (block,) = (block for block in blocks("docs/configuration.md") if block.first.startswith("# a comment; "))
+    assert list(file_problems("filters/debian.txt", block.text.encode())) == []
 
 
 @pytest.mark.parametrize("block", [block for page in PAGES for block in blocks(page, "json")], ids=str)
