@@ -21,6 +21,7 @@ from runner.forecast.forecast import (
     Forecast,
     MirrorForecast,
     RevisionLabel,
+    ValueChange,
     WorkerForecast,
 )
 from runner.forecast.places import Places
@@ -125,9 +126,7 @@ def _arrival(
     """Return what happens to a mirror that the head has on a worker; None if it stays as it is."""
     was = old.records.get((mirror.name, mirror.worker))
     if was is not None:
-        if was == mirror:
-            return None
-        changes = values.mirror_changes(was, mirror)
+        changes = (*values.mirror_changes(was, mirror), *_pattern_changes(was, mirror, old, new))
         return MirrorForecast(mirror.name, CHANGED, places.directory(mirror), changes) if changes else None
     name = previous.get(mirror.name, mirror.name)
     former = old.records.get((name, mirror.worker))
@@ -145,6 +144,16 @@ def _arrival(
     found = found._replace(changes=values.settings_of(mirror), first_run=begins)
     origins = old.workers.get(name, frozenset()) - new.workers[mirror.name]
     return found._replace(kind=MOVED_HERE, others=tuple(sorted(origins))) if origins else found
+
+
+def _pattern_changes(
+    was: Mirror, mirror: Mirror, old: _RevisionMirrors, new: _RevisionMirrors
+) -> tuple[ValueChange, ...]:
+    """Return how the content of the pattern file changes that a mirror names in the repository before and after."""
+    before = old.catalogue.patterns.get(was.exclude_file or "")
+    after = new.catalogue.patterns.get(mirror.exclude_file or "")
+    # A file of the machine is not known here.
+    return () if before is None or after is None else values.pattern_changes(str(mirror.exclude_file), before, after)
 
 
 def _departure(

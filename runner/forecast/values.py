@@ -38,6 +38,17 @@ def record_changes(before: Site | Worker, after: Site | Worker) -> tuple[ValueCh
     return _changes(keys, before, after)
 
 
+def pattern_changes(path: str, before: tuple[str, ...], after: tuple[str, ...]) -> tuple[ValueChange, ...]:
+    """Return how the patterns of a file of the repository differ: those that are removed, and those that are added."""
+    if before == after:
+        return ()
+    removed = shlex.join([line for line in before if line not in set(after)])
+    added = shlex.join([line for line in after if line not in set(before)])
+    if not removed and not added:
+        added = "another order"
+    return (ValueChange(f"patterns in {path}", _cut(removed) or None, _cut(added) or None),)
+
+
 def _differing(before: Mirror, after: Mirror) -> list[str]:
     """Return the keys that differ. With `cron` the interval has no effect."""
     pairs = zip(Mirror._fields, before, after, strict=True)

@@ -33,7 +33,7 @@ class Catalogue(NamedTuple):
     `mirrors` has one record for each mirror and worker, sorted by both names. `quarantined` has the names of mirrors
     with `problems`. `passed_over` are files that are not read, but whose names are similar to those of configuration.
     `warnings` are about the schemas of plug-ins. `owners` has the workers of each quarantined mirror by its file, if
-    they are known.
+    they are known. `patterns` has the patterns in each file of the repository that an `exclude_file` names.
     """
 
     site: Site
@@ -44,6 +44,7 @@ class Catalogue(NamedTuple):
     passed_over: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     owners: Mapping[str, frozenset[str]] = MappingProxyType({})
+    patterns: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
     def is_elsewhere(self, file: str, worker: str) -> bool:
         """Return whether a file declares a quarantined mirror that certainly is not one of this worker."""
@@ -80,6 +81,7 @@ def load(sources: Sequence[SourceFile], installed: SchemaSet = OWN) -> Catalogue
         tuple(source.path for source in sources if source.passed_over),
         warnings,
         _owners_by_file(declared),
+        patterns.named_by(mirror for each in declared for mirror in each.mirrors),
     )
 
 

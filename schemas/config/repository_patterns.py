@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from schemas.config.inheritance import Merged
 from schemas.config.sources import SourceFile, is_config
-from schemas.mirror_record import MOST_PATTERN_BYTES
+from schemas.mirror_record import MOST_PATTERN_BYTES, Mirror
 from schemas.problems import Problem, shown
 
 MOST_LINES = 2000
@@ -20,6 +20,9 @@ MOST_BYTES = 1000
 
 _MOST_SHOWN = 20
 """Problems of one file that are reported."""
+
+_LINE_END = re.compile("\r\n|\n|\r")
+"""rsync ends a line at either character."""
 
 _COMMENTS = ("#", ";")
 _PREFIXES = ("- ", "+ ")
@@ -48,6 +51,11 @@ class RepositoryPatterns:
             yield merged.problem("exclude_file", what, found[0].todo)
             yield from found
 
+    def named_by(self, mirrors: Iterable[Mirror]) -> dict[str, tuple[str, ...]]:
+        """Return the patterns of the files that valid mirrors name."""
+        paths = {path for each in mirrors if (path := each.exclude_file) is not None and not path.startswith("/")}
+        return {path: _patterns(self._files[path].data or b"") for path in sorted(paths)}
+
     def with_problems(self, files: Collection[str]) -> Iterator[str]:
         """Yield those of some files that are pattern files."""
         return (file for file in files if file in self._files)
@@ -70,6 +78,10 @@ class RepositoryPatterns:
         if path not in self._found:
             self._found[path] = _first(path, file_problems(path, self._files[path].data or b""))
         return self._found[path]
+
+
+def _patterns(data: bytes) -> tuple[str, ...]:
+    return tuple([line for line in _LINE_END.split(data.decode()) if line and not line.startswith(_COMMENTS)])
 
 
 def _first(path: str, problems: Iterable[Problem]) -> tuple[Problem, ...]:
@@ -96,8 +108,7 @@ def file_problems(path: str, data: bytes) -> Iterator[Problem]:
         todo = "Save the file as UTF-8, or write `?` for each byte of such a name."
         yield Problem(path, *_place(data[: error.start]), "The file is not valid UTF-8.", todo)
         return
-    # rsync ends a line at either character.
-    lines = re.split("\r\n|\n|\r", text)
+    lines = _LINE_END.split(text)
     if len(lines) > MOST_LINES + 1:
         what = f"The file has more than {MOST_LINES} lines."
         yield Problem(path, MOST_LINES + 1, 1, what, "Shorten it: rsync compares each path with each pattern.")
@@ -110,8 +121,8 @@ def file_problems(path: str, data: bytes) -> Iterator[Problem]:
 
 def _place(before: bytes) -> tuple[int, int]:
     """Return the line and column of the first byte after these."""
-    lines = re.split(b"\r\n|\n|\r", before)
-    return len(lines), len(lines[-1].decode()) + 1
+    lines = _LINE_END.split(before.decode())
+    return len(lines), len(lines[-1]) + 1
 
 
 def _fault(line: str) -> tuple[int, str, str] | None:

@@ -298,3 +298,17 @@ def test_a_damaged_repository_is_one_clear_line(proposal: Proposal) -> None:
     place.chmod(0o644)
     place.write_bytes(b"x")
     assert "cannot read the repository " in failure(proposal, "main..topic")
+
+
+def test_a_change_of_a_pattern_file_alone_is_one_of_its_mirrors(proposal: Proposal) -> None:
+    debian = {"debian.yml": "upstream: rsync://up.example.org/debian/\nexclude_file: filters/d\n"}
+    proposal.repository.git("checkout", "-q", "main")
+    proposal.commit(debian | {"filters/d": "# a\n*.iso\n*.img\n"})
+    proposal.repository.git("checkout", "-q", "-B", "topic")
+    assert "debian" not in proposal.plan()
+    proposal.commit({"filters/d": "# b\n*.img\n/a b/\n"})
+    printed = proposal.plan()
+    assert "debian" in printed and "gnu" not in printed
+    assert "patterns in filters/d: '*.iso' -> '/a b/'" in printed
+    proposal.commit({"filters/d": "*.img\n*.iso\n"})
+    assert "patterns in filters/d: another order" in proposal.plan()
