@@ -84,9 +84,10 @@ def texts() -> Iterator[PlacedText]:
         for kind in ("*.json", "*.html", "*.j2", "*.js", "*.md"):
             for path in sorted((ROOT / room).rglob(kind)):
                 yield from _lines(path)
-    for path in sorted((ROOT / "runner/install/templates").iterdir()):
-        yield from _lines(path)
-    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "mirrors").rglob("*.*")]):
+    for folder in ("install", "authoring"):
+        for path in sorted((ROOT / "runner" / folder / "templates").iterdir()):
+            yield from _lines(path)
+    for path in sorted([*ROOT.glob("*.md"), *(each for each in (ROOT / "mirrors").rglob("*.*") if each.is_file())]):
         yield from _lines(path)
 
 

@@ -1,4 +1,4 @@
-"""The parsers of the commands that help to write a config repository: `schema` and `presets`.
+"""The parsers of the commands that help to write a config repository: `init`, `schema` and `presets`.
 
 Each start of `skipjack` imports this module, so imports stand inside the functions.
 """
@@ -6,11 +6,13 @@ Each start of `skipjack` imports this module, so imports stand inside the functi
 import argparse
 from pathlib import Path
 
+from runner.authoring import init_command
 from schemas.subcommands import Subcommands, add_subcommand
 
 
 def add(commands: Subcommands) -> None:
     """Add the commands to the parser."""
+    init_command.add(commands)
     _add_schema(commands)
     _add_presets(commands)
 
@@ -19,7 +21,7 @@ def _add_schema(commands: Subcommands) -> None:
     parser = add_subcommand(
         commands, "schema", "print the schema of a kind of file for editors, or of a plug-in's keys"
     )
-    words = "mirror, defaults or workers, with the keys of all plug-ins; or an installed plug-in, with its keys alone"
+    words = "mirror, defaults, site or workers, with the keys of all plug-ins; or an installed plug-in, its keys alone"
     parser.add_argument("kind", nargs="?", default="mirror", metavar="KIND", help=words)
     words = "the folder of mirror definitions, whose plug-ins are included (default: %(default)s)"
     parser.add_argument("directory", nargs="?", default=".", type=Path, metavar="DIR", help=words)

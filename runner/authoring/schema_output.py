@@ -16,20 +16,20 @@ def print_schema(kind: str, directory: Path) -> None:
     Raises SkipjackError if there is neither.
     """
     installed = plugin_search.installed()
-    schema = _of_files(kind, directory, installed) if kind in editor_schema.KINDS else _of_plugin(kind, installed)
-    say(json.dumps(schema, indent=2), has_addresses=False)
+    text = _of_files(kind, directory, installed) if kind in editor_schema.KINDS else _of_plugin(kind, installed)
+    say(text.rstrip(), has_addresses=False)
 
 
-def _of_files(kind: str, directory: Path, installed: Installed) -> object:
+def _of_files(kind: str, directory: Path, installed: Installed) -> str:
     carried = carried_fragments.with_installed(sources.read_directory(directory), installed.schemas)
     for line in (*map(str, carried.problems), *carried.warnings):
         log(line, about="schema", level=WARNING)
-    return editor_schema.bundled(kind, carried.schemas)
+    return editor_schema.text(kind, carried.schemas)
 
 
-def _of_plugin(name: str, installed: Installed) -> object:
+def _of_plugin(name: str, installed: Installed) -> str:
     known = {fragment.name: fragment.schema for fragment in installed.fragments}
     if name not in known:
         kinds = ", ".join(f"`{each}`" for each in (*editor_schema.KINDS, *sorted(known)))
         raise SkipjackError(f"`{name}` is neither a kind of file nor an installed plug-in.", f"Write one of {kinds}.")
-    return known[name]
+    return json.dumps(known[name], indent=2)

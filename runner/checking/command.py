@@ -22,17 +22,21 @@ def add(commands: Subcommands) -> None:
 
 
 def _validate(arguments: argparse.Namespace) -> int:
+    from runner.authoring import editor_files
     from schemas.config import catalogue, cross_hints, hints, plugin_search, rename_rules, sources
     from schemas.problems import InvalidConfigError
 
+    files, installed = sources.read_directory(arguments.directory), plugin_search.installed().schemas
+    of_editors = editor_files.warnings(arguments.directory, files, installed)
     try:
-        found = catalogue.load(sources.read_directory(arguments.directory), plugin_search.installed().schemas)
+        found = catalogue.load(files, installed)
         problems, names = found.problems, sorted({mirror.name for mirror in found.mirrors})
         moves = rename_rules.moves(found.mirrors)
         warnings = [*found.warnings, *hints.of_files(found.passed_over), *hints.of_mirrors(found.mirrors)]
         warnings += cross_hints.of_mirrors(found.mirrors, found.site.url)
     except InvalidConfigError as refused:
         problems, names, moves, warnings = refused.problems, [], [], []
+    warnings += of_editors
     if arguments.json:
         plain = {"mirrors": names, "problems": [problem._asdict() for problem in problems], "moves": moves}
         plain["warnings"] = warnings

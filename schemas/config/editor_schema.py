@@ -1,11 +1,13 @@
 """One JSON Schema for editors, with the keys of plug-ins and without references to other files."""
 
+import json
 from typing import Any
 
 from schemas.config.schema_set import OWN, SchemaSet, schema
+from schemas.config.sources import EDITOR_SCHEMAS
 
-KINDS = ("mirror", "defaults", "workers")
-"""Schemas of files that may contain keys of plug-ins."""
+KINDS = tuple(EDITOR_SCHEMAS)
+"""The kinds of files of a config repository that have a schema."""
 
 _ENDING = ".schema.json"
 
@@ -22,6 +24,11 @@ def bundled(name: str, schemas: SchemaSet = OWN) -> dict[str, Any]:
         others[other] = _local(plain, name)
         missing = (missing | _names(plain)) - others.keys() - {name}
     return whole | ({"$defs": others} if others else {})
+
+
+def text(name: str, schemas: SchemaSet = OWN) -> str:
+    """Return the same as JSON with line breaks, as it is kept in a config repository."""
+    return json.dumps(bundled(name, schemas), indent=2) + "\n"
 
 
 def _names(part: Any) -> set[str]:

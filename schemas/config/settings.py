@@ -68,6 +68,18 @@ def _load(kind: str, path: Path) -> dict[str, Any]:
         what = f"cannot read the {'policy' if kind == 'policy' else 'settings'} {path}: {error.strerror}."
         key = "`policy` in runner.yml" if kind == "policy" else "`--settings`"
         raise SkipjackError(what, todo or f"Create the file, or name another one with {key}.") from error
+    return _checked(kind, data, path)
+
+
+def check(kind: str, data: bytes, path: Path) -> None:
+    """Check the content of a `runner`, `manager` or `policy` file before it is at its path.
+
+    Raises InvalidConfigError with all problems.
+    """
+    _checked(kind, data, path)
+
+
+def _checked(kind: str, data: bytes, path: Path) -> dict[str, Any]:
     document = parse(data, str(path))
     examined = examine(kind, document)
     problems = [*examined.problems, *_beyond(kind, examined)]

@@ -29,6 +29,9 @@ _PATTERN_FILE = re.compile(rf"{_PART}(?:/{_PART})*")
 
 _NAMES_PATTERN_FILE = re.compile(rb"""exclude_file["']?\s*:\s*["']?([A-Za-z0-9][A-Za-z0-9._/-]*)""")
 
+EDITOR_SCHEMAS = {kind: f"{FRAGMENTS}{kind}.schema.json" for kind in ("mirror", "defaults", "site", "workers")}
+"""Files in the same folder that only editors read, by the kind of file that each describes."""
+
 _ENDING = re.compile(r"\.ya?ml(\.txt)?\s*$", re.IGNORECASE)
 """End of the name of a configuration file, or of a file that its author means as one: `.YML`, `.yaml`, `.yml.txt`."""
 
@@ -67,10 +70,11 @@ def is_config(path: str) -> bool:
     """Return whether a path below the config folder is read: YAML that is not below a hidden folder.
 
     A wrong ending such as `.yaml` counts as well, so that the file is reported as a problem and not passed over. The
-    schemas of plug-ins count as well.
+    schemas of plug-ins count as well, those for editors do not.
     """
     if path.startswith(FRAGMENTS):
-        return path.endswith(".json") and "/" not in path[len(FRAGMENTS) :]
+        name = path[len(FRAGMENTS) :]
+        return name.endswith(".json") and "/" not in name and path not in EDITOR_SCHEMAS.values()
     return bool(_ENDING.search(path)) and not any(part.startswith(".") for part in path.split("/"))
 
 

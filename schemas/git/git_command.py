@@ -25,6 +25,9 @@ _KILLED = (-9, 137)
 _PIPE = -1
 """`subprocess.PIPE`; only the modules that start processes may import `subprocess`."""
 
+_LOCAL_LIMIT = 60
+"""Seconds for a command that only touches a repository of this machine."""
+
 _ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ASKPASS": "true",
@@ -194,6 +197,19 @@ class Git:
         found = git.Git(self.folder.parent)
         found.update_environment(**self._environment)
         return found
+
+
+def begin_repository(folder: Path) -> None:
+    """Make a folder a git repository without commits, on the branch `main`. Raises GitFailed."""
+    Git(folder / ".git", _LOCAL_LIMIT, ()).run("init", "--quiet", "--initial-branch=main")
+
+
+def address_of_remote(folder: Path) -> str:
+    """Return the address of `origin` in the repository with this work tree; empty if it has none."""
+    try:
+        return Git(folder / ".git", _LOCAL_LIMIT, ()).run("config", "--get", "remote.origin.url").strip()
+    except GitFailed:
+        return ""
 
 
 def _found(program: str) -> str:

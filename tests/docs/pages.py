@@ -20,6 +20,7 @@ PAGES = tuple(
 RUN_IN = {
     "README.md": "tests/system/test_documents.py",
     "docs/api.md": "tests/system/test_documents.py",
+    "docs/configuration.md": "tests/e2e/test_init.py",
     "docs/containers.md": "tests/system/test_documents.py",
     "docs/from-tunasync.md": "tests/system/test_migration.py",
     "docs/manager.md": "tests/system/test_documents.py",

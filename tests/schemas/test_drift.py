@@ -10,10 +10,10 @@ from jsonschema import Draft202012Validator
 from runner import hooks
 from runner.providers import PROVIDERS
 from schemas import names, records, report, units
-from schemas.config import built_in, catalogue, fragment_checks, plugin_names, record_factory
+from schemas.config import built_in, catalogue, editor_schema, fragment_checks, plugin_names, record_factory
 from schemas.config.fragments import Fragment
 from schemas.config.schema_set import SCHEMAS, schema, validator
-from schemas.config.sources import EXCLUDE_FILE_PATTERN, read_directory
+from schemas.config.sources import EDITOR_SCHEMAS, EXCLUDE_FILE_PATTERN, read_directory
 from schemas.plugins import HOOK, PROVIDER
 
 from .kit import lines
@@ -257,9 +257,16 @@ def test_no_package_registry_is_an_upstream() -> None:
     assert [url for url in upstreams for host in FORBIDDEN if host in url] == []
 
 
+def test_the_example_repository_has_the_schemas_of_this_release() -> None:
+    for kind, path in EDITOR_SCHEMAS.items():
+        text = (ROOT / "mirrors" / path).read_text("utf-8")
+        assert text == editor_schema.text(kind), "run `skipjack init --update mirrors`"
+
+
 def test_editors_are_led_to_the_schema_of_each_file() -> None:
     kinds = {"_site": "site", "_workers": "workers", "_defaults": "defaults"}
     for path in sorted((ROOT / "mirrors").rglob("*.yml")):
         words = path.read_text("utf-8").splitlines()[0].partition("$schema=")[2]
         assert words.endswith(f"{kinds.get(path.stem, 'mirror')}.schema.json"), path
-        assert (path.parent / words).resolve().is_file(), path
+        assert (path.parent / words).resolve().is_relative_to(ROOT / "mirrors/.skipjack/schemas"), path
+        assert (path.parent / words).is_file(), path

@@ -24,6 +24,7 @@ DOCUMENTS: dict[str, tuple[Any, list[Any]]] = {
         [{"git": {"depth": 0}}, {"git": True}, {"provider": "got"}, {"worker": {"w1": {"retry": 0}}}, {"x": 1}],
     ),
     "defaults": ({"git": {}, "retry": 2}, [{"git": {"x": 1}}, {"worker": {"w1": {"git": 5}}}, {"title": "x"}]),
+    "site": ({"title": "x"}, [{"title": ""}, {"url": "x"}, {}]),
     "workers": (
         {"workers": {"w1": {"defaults": {"git": {"depth": 2}}}}},
         [{"workers": {"w1": {"defaults": {"git": {"depth": 0}}}}}, {"workers": {"w1": {"defaults": {"retry": 0}}}}],

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.config.sources import MAX_BYTES, SourceFile, is_config, is_passed_over, read_directory
+from schemas.config.sources import EDITOR_SCHEMAS, MAX_BYTES, SourceFile, is_config, is_passed_over, read_directory
 from schemas.errors import SkipjackError
 
 
@@ -12,7 +12,9 @@ def test_yaml_files_are_configuration(path: str) -> None:
     assert is_config(path)
 
 
-@pytest.mark.parametrize("path", ["README.md", ".github/ci.yml", "os/.hidden/x.yml", ".x.yml", "a.yml.orig"])
+@pytest.mark.parametrize(
+    "path", ["README.md", ".github/ci.yml", "os/.hidden/x.yml", ".x.yml", "a.yml.orig", *EDITOR_SCHEMAS.values()]
+)
 def test_everything_else_is_not(path: str) -> None:
     assert not is_config(path)
 

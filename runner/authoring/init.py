@@ -1,0 +1,203 @@
+"""`skipjack init`: create a config repository in a folder, or renew the schemas of one."""
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from runner.authoring import editor_files, file_writing, guesses, repository_files
+from runner.authoring.file_writing import Created
+from runner.authoring.repository_files import CI_FILES, FORGES, NONE, SiteFacts
+from runner.base.output import log, say
+from schemas.config import carried_fragments, catalogue, plugin_search
+from schemas.config.catalogue import SITE, WORKERS
+from schemas.config.sources import SourceFile, is_config, read_directory
+from schemas.config.system_folders import is_system_folder
+from schemas.errors import SkipjackError
+from schemas.git import git_command
+from schemas.git.git_command import GitFailed
+from schemas.problems import InvalidConfigError, printable
+from schemas.standard_streams import WARNING
+
+
+class Choices(NamedTuple):
+    """What a person chose; None where it is guessed."""
+
+    forge: str = FORGES[0]
+    title: str | None = None
+    time_zone: str | None = None
+    worker: str | None = None
+    source: str | None = None
+
+
+class RepositoryPlace(NamedTuple):
+    """Where a config repository is: its folder, and the top of the git repository, or the same without one."""
+
+    folder: str
+    top: str
+    has_git: bool
+
+    @property
+    def within(self) -> str:
+        """The folder's path in the git repository; `.` for its top."""
+        return os.path.relpath(self.folder, self.top)
+
+
+def create(directory: str, choices: Choices) -> None:
+    """Write the files of a config repository into a folder, and print what is left to do. Files that exist stay.
+
+    Raises SkipjackError, before anything is written, if the folder cannot become one.
+    """
+    place = located(directory)
+    _check_unused(place)
+    if not place.has_git:
+        git_command.require_git()
+    facts = _facts(place, choices)
+    definitions = repository_files.definitions(facts, choices.forge, plugin_search.installed().schemas)
+    _check(place, definitions)
+    of_forge = repository_files.of_forge(facts, choices.forge, place.within)
+    # The definitions last: `_site.yml` among them makes the folder a config repository.
+    files = _below(place.top, of_forge) | _below(place.folder, definitions)
+    written = file_writing.create(files, below=_existing(place.top))
+    if not place.has_git:
+        _begin_history(place)
+    _report(place, written, choices.forge, facts)
+
+
+def update(directory: str) -> None:
+    """Renew the schemas for editors in a config repository, with the keys of its plug-ins, and print which changed."""
+    place = located(directory)
+    if not os.path.isfile(os.path.join(place.folder, SITE)):
+        what = f"{printable(place.folder)} is not a config repository: it has no `{SITE}`."
+        raise SkipjackError(what, f"Name the folder with `{SITE}`, or create one with `skipjack init`.")
+    carried = carried_fragments.with_installed(read_directory(Path(place.folder)), plugin_search.installed().schemas)
+    for line in (*map(str, carried.problems), *carried.warnings):
+        log(line, about="init", level=WARNING)
+    wanted = _below(place.folder, editor_files.wanted(carried.schemas))
+    file_writing.check_folders(wanted, place.folder)
+    changed = {path: text for path, text in wanted.items() if not editor_files.is_current(path, text)}
+    file_writing.replace(changed, below=place.folder)
+    for path in changed:
+        say(f"updated {_shown(path, place)}")
+    if not changed:
+        say("the schemas are up to date")
+
+
+def located(directory: str) -> RepositoryPlace:
+    """Return the place of a folder, which need not exist. Raises SkipjackError if it cannot be used."""
+    plain = os.path.abspath(directory)
+    if os.path.islink(plain):
+        what = f"{printable(directory)} is a symbolic link to {printable(os.path.realpath(plain))}."
+        raise SkipjackError(what, "Name the folder itself.")
+    if not os.path.isdir(_existing(plain)):
+        raise SkipjackError(f"{printable(_existing(plain))} is not a folder.", "Name another folder.")
+    folder = os.path.realpath(plain)
+    if is_system_folder(folder) or folder == os.path.realpath(os.path.expanduser("~")):
+        what = f"{printable(folder)} is a folder of the system or a home directory."
+        raise SkipjackError(what, "Name a folder in it, as in `skipjack init mirrors`.")
+    return place_of(folder)
+
+
+def place_of(folder: str) -> RepositoryPlace:
+    """Return the place of a folder without links."""
+    tops = (each for each in (folder, *_above(folder)) if os.path.lexists(os.path.join(each, ".git")))
+    top = next(tops, None)
+    return RepositoryPlace(folder, top or folder, top is not None)
+
+
+def _existing(path: str) -> str:
+    """Return the path, or the nearest folder above it that exists."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def _above(folder: str) -> Iterator[str]:
+    while (folder := os.path.dirname(folder)) != "/":
+        yield folder
+
+
+def _check_unused(place: RepositoryPlace) -> None:
+    """Raise SkipjackError if the folder is a config repository, or a part of one."""
+    if name := _mark(place.folder):
+        what = f"{printable(place.folder)} already is a config repository: it has `{name}`."
+        raise SkipjackError(what, "`skipjack init --update` renews its schemas.")
+    for folder in _above(place.folder) if place.has_git and place.within != "." else ():
+        if _mark(folder):
+            what = f"{printable(place.folder)} is a folder of the config repository {printable(folder)}."
+            raise SkipjackError(what, "Mirrors in any folder of it are read: add them there.")
+        if folder == place.top:
+            break
+
+
+def _mark(folder: str) -> str:
+    """Return the name of a file that only a config repository has; empty if there is none."""
+    return next((name for name in (SITE, WORKERS) if os.path.lexists(os.path.join(folder, name))), "")
+
+
+def _facts(place: RepositoryPlace, choices: Choices) -> SiteFacts:
+    host = guesses.host()
+    return SiteFacts(
+        guesses.title(place.folder, host) if choices.title is None else choices.title,
+        choices.time_zone or guesses.time_zone(os.environ),
+        choices.worker or guesses.worker(host),
+        guesses.source() if choices.source is None else choices.source,
+    )
+
+
+def _check(place: RepositoryPlace, definitions: Mapping[str, str]) -> None:
+    """Check that the new files are valid, together with files that are there already and stay."""
+    there = read_directory(Path(place.folder)) if os.path.isdir(place.folder) else ()
+    paths = {file.path for file in there}
+    new = [
+        SourceFile(path, text.encode()) for path, text in definitions.items() if is_config(path) and path not in paths
+    ]
+    try:
+        problems = catalogue.load([*there, *new], plugin_search.installed().schemas).problems
+    except InvalidConfigError as refused:
+        problems = refused.problems
+    if problems:
+        words = "the files in it would be invalid as definitions of mirrors" if paths else "a value is invalid"
+        raise InvalidConfigError(f"cannot create a config repository in {printable(place.folder)}: {words}:", problems)
+
+
+def _below(folder: str, files: Mapping[str, str]) -> dict[str, str]:
+    return {os.path.join(folder, path): text for path, text in files.items()}
+
+
+def _begin_history(place: RepositoryPlace) -> None:
+    try:
+        git_command.begin_repository(Path(place.folder))
+    except GitFailed as failure:
+        what = f"the files are written, but `git init` failed: {failure.reason}."
+        raise SkipjackError(what, f"Run `git init -b main` in {printable(place.folder)}.") from failure
+
+
+def _report(place: RepositoryPlace, written: Created, forge: str, facts: SiteFacts) -> None:
+    say(f"created a config repository in {printable(place.folder)}:")
+    for path in written.created:
+        say(f"  {_shown(path, place)}")
+    for path in written.kept:
+        say(f"  {_shown(path, place)} (existed, not changed)")
+    say("\nWhat to do next:")
+    for number, line in enumerate(_tasks(place, written, forge, facts), 1):
+        say(f"  {number}. {line}")
+
+
+def _tasks(place: RepositoryPlace, written: Created, forge: str, facts: SiteFacts) -> Iterator[str]:
+    yield f"Read {SITE} and {WORKERS}, and adapt them. example.yml shows a mirror: rename and change it."
+    if forge != NONE and os.path.join(place.top, CI_FILES[forge]) in written.kept:
+        yield f"Let {CI_FILES[forge]} run `skipjack validate {printable(place.within)}`."
+    elif forge != NONE and not facts.source:
+        yield f"Set SKIPJACK_SOURCE in {CI_FILES[forge]}: where CI installs Skipjack from."
+    here = shlex.quote(os.path.relpath(place.folder))
+    yield f"Check: skipjack validate{'' if here == '.' else f' {here}'}"
+    program = f"git{'' if here == '.' and place.within == '.' else f' -C {shlex.quote(os.path.relpath(place.top))}'}"
+    files = ["."] if place.within == "." else [place.within, *([CI_FILES[forge]] if forge != NONE else [])]
+    yield f'Commit: {program} add {shlex.join(files)} && {program} commit -m "Define the mirrors"'
+    yield "Push. Then write the settings of each machine: skipjack init --worker, skipjack init --manager"
+
+
+def _shown(path: str, place: RepositoryPlace) -> str:
+    return printable(os.path.relpath(path, place.folder))
