@@ -50,6 +50,7 @@ SESSIONS = {
     ("mirrors/README.md", "$ skipjack validate mirrors"): "test_the_example_repository_is_valid",
     ("docs/pull-requests.md", "$ skipjack plan main..topic"): "tests/runner/test_plan_page.py",
     ("runner/authoring/templates/readme.md", "$ skipjack validate"): "tests/runner/test_init.py",
+    ("runner/authoring/templates/readme.md", "$ skipjack plan main"): "tests/e2e/test_init.py",
     ("docs/scheduling.md", "$ skipjack next"): "tests/docs/test_next_table.py",
     ("docs/from-tunasync.md", "$ skipjack import tunasync "): "tests/system/test_migration.py",
     ("docs/configuration.md", "FILE:LINE:COLUMN: "): "test_the_problem_of_the_page_is_printed_like_that",

@@ -28,6 +28,9 @@ def test_a_worker_follows_and_syncs_what_init_created(tmp_path: Path, upstream: 
     for words in (("add", "."), ("commit", "-q", "-m", "Define the mirrors")):
         subprocess.run(["git", "-C", str(folder), *GIT, *words], check=True)
     assert skipjack("validate", str(folder)) == "2 mirrors are valid\n"
+    (folder / "os/new.yml").write_text(f"upstream: {upstream.url('files')}\n")
+    assert "+ new: " in skipjack("plan", "main", "--repo", str(folder))
+    (folder / "os/new.yml").unlink()
 
     worker = Worker(tmp_path / "w", "w1", str(folder))
     assert "WARNING" not in worker.command("follow").stderr
