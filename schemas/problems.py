@@ -49,6 +49,11 @@ def shown(text: str) -> str:
     return printable(safe if len(safe) <= _LONGEST else safe[: _LONGEST - 1] + "…")
 
 
+YAML, SCHEMA, DEFINITION, CONFLICT = "yaml", "schema", "definition", "conflict"
+FILE_NAME, PLUGIN_SCHEMA = "file-name", "plugin-schema"
+"""Rules: the stable names of what a file breaks, one for each step of the checks. Programs may compare them."""
+
+
 class Problem(NamedTuple):
     """One problem at one place; lines and columns count from 1."""
 
@@ -57,6 +62,7 @@ class Problem(NamedTuple):
     column: int
     what: str
     todo: str
+    rule: str = DEFINITION
 
     @property
     def place(self) -> str:

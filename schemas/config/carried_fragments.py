@@ -10,7 +10,7 @@ from schemas.config.fragments import Fragment
 from schemas.config.schema_set import SchemaSet, Unusable
 from schemas.config.sources import FRAGMENTS, SourceFile
 from schemas.plugins import HOOK, PROVIDER
-from schemas.problems import Problem, shown
+from schemas.problems import PLUGIN_SCHEMA, Problem, shown
 
 MAX_FILES = 32
 """Files that are read; more of them would cost every check of a definition time and memory."""
@@ -40,7 +40,8 @@ def with_installed(sources: Iterable[SourceFile], installed: SchemaSet) -> Carri
             fragment = _read(file) if place < MAX_FILES else _too_many(file)
             _check_kind(fragment, own.get(fragment.name) or found.get(fragment.name))
         except BadFragment as error:
-            problems.append(Problem(file.path, 1, 1, f"The schema of the plug-in cannot be used: {error}.", _TODO))
+            what = f"The schema of the plug-in cannot be used: {error}."
+            problems.append(Problem(file.path, 1, 1, what, _TODO, PLUGIN_SCHEMA))
             if match := _FILE.fullmatch(file.path):
                 broken[match[1]] = Unusable(match[2], match[1], f"see the problem of `{file.path}`")
             continue

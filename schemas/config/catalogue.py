@@ -21,7 +21,7 @@ from schemas.config.sources import FRAGMENTS, SourceFile, ending_of
 from schemas.config.validation import examine
 from schemas.config.yaml_file import WHOLE, Document, parse, suggest
 from schemas.names import is_name
-from schemas.problems import InvalidConfigError, Problem, shown
+from schemas.problems import FILE_NAME, InvalidConfigError, Problem, shown
 from schemas.records import Mirror, Site, SyncWindows, Worker
 
 SITE, WORKERS, DEFAULTS = "_site.yml", "_workers.yml", "_defaults.yml"
@@ -34,6 +34,7 @@ class Catalogue(NamedTuple):
     with `problems`. `passed_over` are files that are not read, but whose names are similar to those of configuration.
     `warnings` are about the schemas of plug-ins. `owners` has the workers of each quarantined mirror by its file, if
     they are known. `patterns` has the patterns in each file of the repository that an `exclude_file` names.
+    `files` has the file of each name in `mirrors`.
     """
 
     site: Site
@@ -45,6 +46,7 @@ class Catalogue(NamedTuple):
     warnings: tuple[str, ...] = ()
     owners: Mapping[str, frozenset[str]] = MappingProxyType({})
     patterns: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    files: Mapping[str, str] = MappingProxyType({})
 
     def is_elsewhere(self, file: str, worker: str) -> bool:
         """Return whether a file declares a quarantined mirror that certainly is not one of this worker."""
@@ -82,6 +84,7 @@ def load(sources: Sequence[SourceFile], installed: SchemaSet = OWN) -> Catalogue
         warnings,
         _owners_by_file(declared),
         patterns.named_by(mirror for each in declared for mirror in each.mirrors),
+        {each.name: each.document.file for each in declared if each.sound},
     )
 
 
@@ -250,7 +253,7 @@ def _missing(path: str, documents: Iterable[str]) -> Document:
     todo = "Create it in the top folder of the definitions."
     if folder is not None:
         todo = f"If the definitions are in the folder `{shown(folder)}`, set `repository.path` to it in the settings."
-    what = Problem(path, 1, 1, "The file is missing.", todo)
+    what = Problem(path, 1, 1, "The file is missing.", todo, FILE_NAME)
     return Document(path, None, None, (what,), WHOLE)
 
 
@@ -304,20 +307,27 @@ def _zone_problems(site: Document) -> Iterator[Problem]:
 def _parse(source: SourceFile) -> Document:
     if source.data is not None:
         return parse(source.data, source.path)
-    what = Problem(source.path, 1, 1, "The file is a symbolic link.", "Replace it by a file: links are not followed.")
+    todo = "Replace it by a file: links are not followed."
+    what = Problem(source.path, 1, 1, "The file is a symbolic link.", todo, FILE_NAME)
     return Document(source.path, None, None, (what,), WHOLE)
 
 
 def _name_problems(path: str, name: str) -> tuple[Problem, ...]:
+    found = _wrong_name(path, name)
+    return (Problem(path, 1, 1, *found, FILE_NAME),) if found else ()
+
+
+def _wrong_name(path: str, name: str) -> tuple[str, str] | None:
+    """Return why a file's name is wrong, and what to do; None if it is right."""
     if not path.endswith(".yml"):
-        return (Problem(path, 1, 1, f"The file name ends with `{ending_of(path)}`.", "Rename it to end with `.yml`."),)
+        return f"The file name ends with `{ending_of(path)}`.", "Rename it to end with `.yml`."
     if name.startswith("_"):
         todo = f"Only `{DEFAULTS}` and, in the top folder, `{SITE}` and `{WORKERS}` may begin with `_`."
-        return (Problem(path, 1, 1, f"Unexpected file `{shown(name)}.yml`.", todo),)
+        return f"Unexpected file `{shown(name)}.yml`.", todo
     if not is_name(name):
         todo = "Use at most 64 letters, digits and `._-`, and begin with a letter or digit."
-        return (Problem(path, 1, 1, f"`{shown(name)}` is not a valid name of a mirror.", todo),)
-    return ()
+        return f"`{shown(name)}` is not a valid name of a mirror.", todo
+    return None
 
 
 def _unknown_worker(merged: Merged, worker: str, known: Sequence[str]) -> Problem:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from schemas.config import folders, rename_rules, timing
 from schemas.config.inheritance import Merged
 from schemas.config.yaml_file import Document, suggest
-from schemas.problems import Problem
+from schemas.problems import CONFLICT, Problem
 from schemas.records import Mirror
 
 KEYS = frozenset({
@@ -67,7 +67,7 @@ def cross_checked(declared: Sequence[Declaration]) -> list[Declaration]:
 
 
 def _rejected(declared: Declaration, problems: Iterable[Problem]) -> Declaration:
-    new = tuple(dict.fromkeys(problems))
+    new = tuple(dict.fromkeys(problem._replace(rule=CONFLICT) for problem in problems))
     return declared._replace(mirrors=(), problems=(*declared.problems, *new), sound=False) if new else declared
 
 

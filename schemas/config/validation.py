@@ -6,7 +6,7 @@ from typing import Any
 from schemas.config.schema_messages import Explanation, Fault, is_number_among_texts
 from schemas.config.schema_set import OWN, SchemaSet, fits, validator
 from schemas.config.yaml_file import WHOLE, Document
-from schemas.problems import Problem
+from schemas.problems import SCHEMA, Problem
 
 
 def examine(name: str, document: Document, schemas: SchemaSet = OWN) -> Document:
@@ -19,7 +19,7 @@ def examine(name: str, document: Document, schemas: SchemaSet = OWN) -> Document
         return document
     if not isinstance(document.value, dict):
         what = document.problem((), "The file must contain keys and values.", "Write lines like `key: value`.")
-        return document._replace(problems=(*document.problems, what), wrong=WHOLE)
+        return document._replace(problems=(*document.problems, what._replace(rule=SCHEMA)), wrong=WHOLE)
     if fits(name, document.value, schemas):
         return document
     explanation = Explanation(name, document, schemas)
@@ -56,7 +56,7 @@ def _with_text(value: Any, path: Sequence[str | int]) -> Any:
 def _problems(faults: Collection[Fault], value: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield the problems of faults; the keys of an unknown provider are not a problem beside its name."""
     unknown = value.get("provider") if any(fault.path == ("provider",) for fault in faults) else None
-    yield from (fault.problem for fault in faults if fault.path != (unknown,))
+    yield from (fault.problem._replace(rule=SCHEMA) for fault in faults if fault.path != (unknown,))
 
 
 def _is_below(path: Sequence[str | int], paths: Collection[Sequence[str | int]]) -> bool:

@@ -15,7 +15,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from schemas.config.judgeable_keys import MERGE_KEY, NOTHING, KeyPath, keys_at
 from schemas.config.sources import MAX_BYTES
-from schemas.problems import Problem, shown
+from schemas.problems import YAML, Problem, shown
 
 MAX_NODES = 20_000
 MAX_DEPTH = 20
@@ -189,7 +189,7 @@ def _syntax_problem(file: str, error: yaml.MarkedYAMLError) -> Document:
 
 
 def _broken(file: str, line: int, column: int, what: str, todo: str) -> Document:
-    return Document(file, None, None, (Problem(file, line, column, what, todo),), WHOLE)
+    return Document(file, None, None, (Problem(file, line, column, what, todo, YAML),), WHOLE)
 
 
 def _place(node: Node | None) -> tuple[int, int]:
@@ -289,4 +289,4 @@ class _NodeConverter:
     def _report(self, path: KeyPath | None, node: Node, what: str, todo: str) -> None:
         if path is not None:
             self.wrong.add(path)
-        self.problems.append(Problem(self.file, *_place(node), what, todo))
+        self.problems.append(Problem(self.file, *_place(node), what, todo, YAML))

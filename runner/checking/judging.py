@@ -1,0 +1,63 @@
+"""Judge the files of a config repository: everything that is wrong with them, and what is valid but doubtful."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from runner.authoring import editor_files
+from runner.checking.findings import HINT, IGNORED_FILE, RENAME, Findings
+from runner.checking.key_places import place_of_named_key
+from schemas.config import catalogue, cross_hints, hints, rename_rules
+from schemas.config.catalogue import Catalogue
+from schemas.config.schema_set import SchemaSet
+from schemas.config.sources import SourceFile
+from schemas.problems import PLUGIN_SCHEMA, InvalidConfigError, Problem
+from schemas.records import Mirror
+
+FileContents = Mapping[str, bytes | None]
+"""The content of each file by its path; None for a link or a file that is not read."""
+
+
+def judged(sources: Sequence[SourceFile], installed: SchemaSet) -> Findings:
+    """Return what is wrong or doubtful in these files, as every worker with the `installed` plug-ins would see it."""
+    try:
+        found = catalogue.load(sources, installed)
+    except InvalidConfigError as refused:
+        return Findings((), refused.problems)
+    contents = {source.path: source.data for source in sources}
+    warnings = (*_warnings(found, contents), *of_editors)
+    moves = tuple(_of_mirrors(found, contents, rename_rules.moves, RENAME, "formerly"))
+    return Findings(tuple(sorted(found.files)), found.problems, warnings, moves)
+
+
+def _of_editors(directory: Path, sources: Sequence[SourceFile], installed: SchemaSet) -> Iterator[Problem]:
+    for line in editor_files.warnings(str(directory), sources, installed):  # each begins with paths
+        yield Problem(line.replace(",", " ").partition(" ")[0], 1, 1, line, "", HINT)
+
+
+def _warnings(found: Catalogue, contents: FileContents) -> Iterator[Problem]:
+    for line in found.warnings:  # each begins with the path of a schema
+        yield Problem(line.partition(" ")[0], 1, 1, line, "", PLUGIN_SCHEMA)
+    for path, line in zip(found.passed_over, hints.of_files(found.passed_over), strict=True):
+        yield Problem(path, 1, 1, line, "", IGNORED_FILE)
+    yield from _of_mirrors(found, contents, hints.of_mirrors, HINT)
+    for line in cross_hints.of_mirrors(found.mirrors, found.site.url):  # each begins with a name in backticks
+        yield _placed(found.files[line.split("`", 2)[1]], contents, line, HINT)
+
+
+def _of_mirrors(
+    found: Catalogue, contents: FileContents, judge: Callable[[Sequence[Mirror]], list[str]], rule: str, key: str = ""
+) -> Iterator[Problem]:
+    """Yield each line about the mirrors once, in the file of the first one: at `key`, or at a key that it names."""
+    seen: set[str] = set()
+    for name, group in groupby(found.mirrors, lambda mirror: mirror.name):
+        file = found.files[name]
+        for line in judge(list(group)):
+            if line not in seen:
+                seen.add(line)
+                yield _placed(file, contents, line, rule, key)
+
+
+def _placed(file: str, contents: FileContents, line: str, rule: str, key: str = "") -> Problem:
+    place = place_of_named_key(contents[file] or b"", f"{key} {line}")
+    return Problem(file, place.line, place.column, line, "", rule)
