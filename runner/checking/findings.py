@@ -25,7 +25,7 @@ ERROR, WARNING, NOTICE = "error", "warning", "notice"
 """Levels: only errors make the check fail."""
 
 
-class Findings(NamedTuple):
+class CheckResult(NamedTuple):
     """The names of the valid mirrors, and what was found, in the order of the output.
 
     Paths are relative to the checked folder. `warnings` and `moves` have all of their text in `what`.

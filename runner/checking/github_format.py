@@ -4,7 +4,7 @@ The runner shows each as an annotation at its line of the pull request.
 """
 
 from runner.base.output import masked, say
-from runner.checking.findings import Findings, message
+from runner.checking.findings import CheckResult, message
 from runner.checking.placed_paths import CheckedFolder
 from schemas.problems import Problem
 from schemas.terminal import plain
@@ -15,7 +15,7 @@ _ESCAPES = str.maketrans(_IN_MESSAGE)
 """What the runner unescapes, in a message and in a property."""
 
 
-def show(findings: Findings, folder: CheckedFolder) -> None:
+def show(findings: CheckResult, folder: CheckedFolder) -> None:
     """Print a command for each finding, and how many mirrors are valid."""
     for level, problem in findings.by_level():
         say(_command(level, problem, folder), has_addresses=False)

@@ -6,14 +6,14 @@ from typing import Any
 
 from runner.base.output import masked, say
 from runner.checking.ci_commands import inert_json
-from runner.checking.findings import ERROR, WARNING, Findings, message
+from runner.checking.findings import ERROR, WARNING, CheckResult, message
 from runner.checking.placed_paths import CheckedFolder
 from schemas.problems import Problem
 
 _SEVERITIES = {ERROR: "critical", WARNING: "minor"}
 
 
-def show(findings: Findings, folder: CheckedFolder) -> None:
+def show(findings: CheckResult, folder: CheckedFolder) -> None:
     """Print the report."""
     alike: Counter[tuple[str, ...]] = Counter()
     report = []

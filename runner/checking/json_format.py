@@ -4,12 +4,12 @@ from typing import Any
 
 from runner.base.output import say
 from runner.checking.ci_commands import inert_json
-from runner.checking.findings import Findings
+from runner.checking.findings import CheckResult
 from runner.checking.placed_paths import CheckedFolder
 from schemas.problems import Problem
 
 
-def show(findings: Findings, folder: CheckedFolder) -> None:
+def show(findings: CheckResult, folder: CheckedFolder) -> None:
     """Print the document. A problem's `file` is relative to the checked folder, its `path` to the repository."""
 
     def plain(problem: Problem) -> dict[str, Any]:

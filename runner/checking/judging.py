@@ -5,7 +5,7 @@ from itertools import groupby
 from pathlib import Path
 
 from runner.authoring import editor_files
-from runner.checking.findings import HINT, IGNORED_FILE, RENAME, Findings
+from runner.checking.findings import HINT, IGNORED_FILE, RENAME, CheckResult
 from runner.checking.key_places import place_of_named_key
 from schemas.config import catalogue, cross_hints, hints, rename_rules
 from schemas.config.catalogue import Catalogue
@@ -18,16 +18,16 @@ FileContents = Mapping[str, bytes | None]
 """The content of each file by its path; None for a link or a file that is not read."""
 
 
-def judged(sources: Sequence[SourceFile], installed: SchemaSet) -> Findings:
+def judged(sources: Sequence[SourceFile], installed: SchemaSet) -> CheckResult:
     """Return what is wrong or doubtful in these files, as every worker with the `installed` plug-ins would see it."""
     try:
         found = catalogue.load(sources, installed)
     except InvalidConfigError as refused:
-        return Findings((), refused.problems)
+        return CheckResult((), refused.problems)
     contents = {source.path: source.data for source in sources}
     warnings = (*_warnings(found, contents), *of_editors)
     moves = tuple(_of_mirrors(found, contents, rename_rules.moves, RENAME, "formerly"))
-    return Findings(tuple(sorted(found.files)), found.problems, warnings, moves)
+    return CheckResult(tuple(sorted(found.files)), found.problems, warnings, moves)
 
 
 def _of_editors(directory: Path, sources: Sequence[SourceFile], installed: SchemaSet) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from runner.base.output import masked, say
 from runner.checking.ci_commands import inert_json
-from runner.checking.findings import ERROR, NOTICE, RULES, WARNING, Findings, message
+from runner.checking.findings import ERROR, NOTICE, RULES, WARNING, CheckResult, message
 from runner.checking.placed_paths import CheckedFolder
 from schemas.problems import Problem
 from schemas.release import version
@@ -17,12 +17,12 @@ _LINK = re.compile(r"\[(?=[^\]]*\]\()")
 """The beginning of a link in a message, which nobody means who writes it into a value."""
 
 
-def show(findings: Findings, folder: CheckedFolder) -> None:
+def show(findings: CheckResult, folder: CheckedFolder) -> None:
     """Print the log, with one run."""
     say(inert_json(_log(findings, folder)), has_addresses=False)
 
 
-def _log(findings: Findings, folder: CheckedFolder) -> dict[str, Any]:
+def _log(findings: CheckResult, folder: CheckedFolder) -> dict[str, Any]:
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",

@@ -2,12 +2,12 @@
 
 from runner.base.output import log, say
 from runner.checking.ci_commands import inert, inert_path
-from runner.checking.findings import Findings
+from runner.checking.findings import CheckResult
 from runner.checking.placed_paths import CheckedFolder
 from schemas.standard_streams import WARNING
 
 
-def show(findings: Findings, folder: CheckedFolder) -> None:
+def show(findings: CheckResult, folder: CheckedFolder) -> None:
     """Print everything, and how many mirrors are valid."""
     for move in findings.moves:
         log(inert(move.what), about="validate")
