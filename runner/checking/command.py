@@ -29,6 +29,6 @@ def _validate(arguments: argparse.Namespace) -> int:
     from schemas.config import plugin_search, sources
 
     files = sources.read_directory(arguments.directory)
-    findings = judged(arguments.directory, files, plugin_search.installed().schemas)
-    SHOW[arguments.format](findings, checked_folder(arguments.directory))
-    return 1 if findings.problems else 0
+    result = judged(arguments.directory, files, plugin_search.installed().schemas)
+    SHOW[arguments.format](result, checked_folder(arguments.directory))
+    return 1 if result.problems else 0
