@@ -18,12 +18,16 @@ FileContents = Mapping[str, bytes | None]
 """The content of each file by its path; None for a link or a file that is not read."""
 
 
-def judged(sources: Sequence[SourceFile], installed: SchemaSet) -> CheckResult:
-    """Return what is wrong or doubtful in these files, as every worker with the `installed` plug-ins would see it."""
+def judged(directory: Path, sources: Sequence[SourceFile], installed: SchemaSet) -> CheckResult:
+    """Return what is wrong or doubtful in these files, as every worker with the `installed` plug-ins would see it.
+
+    The schemas for editors are read from the directory: no worker needs them.
+    """
+    of_editors = tuple(_of_editors(directory, sources, installed))
     try:
         found = catalogue.load(sources, installed)
     except InvalidConfigError as refused:
-        return CheckResult((), refused.problems)
+        return CheckResult((), refused.problems, of_editors)
     contents = {source.path: source.data for source in sources}
     warnings = (*_warnings(found, contents), *of_editors)
     moves = tuple(_of_mirrors(found, contents, rename_rules.moves, RENAME, "formerly"))
