@@ -201,4 +201,5 @@ def _shown(problems: Iterable[Problem], names: Mapping[str, str]) -> Problems:
 
 
 def _stem(path: str) -> str:
-    return path.rpartition("/")[2].removesuffix(".yml").removesuffix(".yaml")
+    # Files in `.skipjack` are named after workers and plug-ins.
+    return "" if path.startswith(".") else path.rpartition("/")[2].removesuffix(".yml").removesuffix(".yaml")

@@ -8,7 +8,7 @@ step continues with the keys that can be judged, so that one problem does not hi
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schemas.clock import windows, zones
 from schemas.config import address_rules, placement, record_factory, rules, timing
@@ -17,12 +17,15 @@ from schemas.config.inheritance import Layer, Merged, merge
 from schemas.config.judgeable_keys import JudgeableKeys, is_known, judged, keys_at
 from schemas.config.repository_patterns import RepositoryPatterns
 from schemas.config.schema_set import OWN, SchemaSet
-from schemas.config.sources import FRAGMENTS, SourceFile, ending_of
+from schemas.config.sources import FRAGMENTS, POLICIES, SourceFile, ending_of
 from schemas.config.validation import examine
 from schemas.config.yaml_file import WHOLE, Document, parse, suggest
 from schemas.names import is_name
 from schemas.problems import FILE_NAME, InvalidConfigError, Problem, shown
 from schemas.records import Mirror, Site, SyncWindows, Worker
+
+if TYPE_CHECKING:  # few repositories have exported policies
+    from schemas.config.exported_policy import ExportedPolicy
 
 SITE, WORKERS, DEFAULTS = "_site.yml", "_workers.yml", "_defaults.yml"
 
@@ -34,7 +37,8 @@ class Catalogue(NamedTuple):
     with `problems`. `passed_over` are files that are not read, but whose names are similar to those of configuration.
     `warnings` are about the schemas of plug-ins. `owners` has the workers of each quarantined mirror by its file, if
     they are known. `patterns` has the patterns in each file of the repository that an `exclude_file` names.
-    `files` has the file of each name in `mirrors`.
+    `files` has the file of each name in `mirrors`. `policies` has the exported policy of each worker with a file, None
+    for an invalid one.
     """
 
     site: Site
@@ -47,6 +51,7 @@ class Catalogue(NamedTuple):
     owners: Mapping[str, frozenset[str]] = MappingProxyType({})
     patterns: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     files: Mapping[str, str] = MappingProxyType({})
+    policies: Mapping[str, "ExportedPolicy | None"] = MappingProxyType({})
 
     def is_elsewhere(self, file: str, worker: str) -> bool:
         """Return whether a file declares a quarantined mirror that certainly is not one of this worker."""
@@ -64,10 +69,12 @@ def load(sources: Sequence[SourceFile], installed: SchemaSet = OWN) -> Catalogue
     tree = _ConfigFiles(definitions, schemas, patterns)
     whole = [*tree.site_problems(), *tree.workers_problems()]
     declared = cross_checked([tree.declared(path) for path in tree.mirror_paths()])
+    policies, policy_problems = _policies(sources, tree.worker_names())
     # A set, because a mirror has the same problem on each of its workers.
     problems = {
         *whole,
         *file_problems,
+        *policy_problems,
         *tree.defaults_problems(),
         *(problem for each in declared for problem in each.problems),
     }
@@ -85,6 +92,7 @@ def load(sources: Sequence[SourceFile], installed: SchemaSet = OWN) -> Catalogue
         _owners_by_file(declared),
         patterns.named_by(mirror for each in declared for mirror in each.mirrors),
         {each.name: each.document.file for each in declared if each.sound},
+        policies,
     )
 
 
@@ -104,7 +112,19 @@ def _owners(declared: Declaration) -> frozenset[str]:
 
 
 def _is_definition(source: SourceFile) -> bool:
-    return not (source.passed_over or source.has_patterns or source.path.startswith(FRAGMENTS))
+    return not (source.passed_over or source.has_patterns or source.path.startswith((FRAGMENTS, POLICIES)))
+
+
+def _policies(
+    sources: Sequence[SourceFile], workers: Sequence[str] | None
+) -> tuple[Mapping[str, "ExportedPolicy | None"], tuple[Problem, ...]]:
+    """Return the exported policies of workers, and the problems of their files."""
+    files = [source for source in sources if source.path.startswith(POLICIES)]
+    if not files:
+        return {}, ()
+    from schemas.config.carried_policies import read_all  # few repositories have some
+
+    return read_all(files, workers)
 
 
 def _with_carried(
@@ -135,7 +155,7 @@ class _ConfigFiles:
 
     def workers_problems(self) -> list[Problem]:
         """Return the problems of `_workers.yml`."""
-        names = [name for name in self._worker_names() or () if name in (self.workers.value.get("workers") or ())]
+        names = [name for name in self.worker_names() or () if name in (self.workers.value.get("workers") or ())]
         return [*self.workers.problems, *(problem for name in names for problem in judged(self._closed(name)))]
 
     def _closed(self, worker: str) -> Iterator[Problem]:
@@ -144,7 +164,7 @@ class _ConfigFiles:
         if hours is not None and windows.never_open((hours,)):
             yield self.workers.problem(("workers", worker, "sync_windows"), *timing.NEVER_OPEN)
 
-    def _worker_names(self) -> list[str] | None:
+    def worker_names(self) -> list[str] | None:
         """Return the names of all workers, with problems or not; None if they are not known."""
         found = keys_at(self.workers.value, self.workers.wrong, ("workers",))
         if isinstance(found, JudgeableKeys):
@@ -174,7 +194,7 @@ class _ConfigFiles:
         layers = self._layers(path)
         merged = merge(layers)
         named = list(judged(placement.workers_of(merged)))
-        known = self._worker_names()
+        known = self.worker_names()
         full = {worker: self._on(worker, layers) for worker in named if known is None or worker in known}
         # Without a known worker the keys are checked all the same, so that one round shows all problems.
         full = full or {"": self._on("", layers)}
@@ -196,7 +216,7 @@ class _ConfigFiles:
 
     def _problems(self, merged: Merged, named: Sequence[str], full: Mapping[str, Merged]) -> Iterator[Problem]:
         """Yield the problems of a mirror's keys, as they apply on each of its workers."""
-        known = self._worker_names()
+        known = self.worker_names()
         for worker in named:
             if known is not None and worker not in known:
                 yield _unknown_worker(merged, worker, known)

@@ -13,7 +13,7 @@ from schemas import records
 from schemas.addresses import without_secrets
 from schemas.config import record_factory
 from schemas.config.validation import examine
-from schemas.config.yaml_file import parse
+from schemas.config.yaml_file import Document, parse
 from schemas.problems import InvalidConfigError
 from schemas.records import DEFAULT, Bound, ManagerAddress, Policy, Repository, RunnerSettings, Secret
 
@@ -59,10 +59,20 @@ def as_plain(exported: ExportedPolicy) -> dict[str, Any]:
 
 
 def read(path: str, data: bytes) -> ExportedPolicy:
-    """Read an exported policy from YAML or JSON. Raises InvalidConfigError with all problems; `path` is for these."""
-    examined = examine("exported_policy", parse(data, path))
+    """Read an exported policy from YAML. Raises InvalidConfigError with all problems; `path` is for these."""
+    return from_document(parse(data, path))
+
+
+def from_plain(name: str, plain: object) -> ExportedPolicy:
+    """Do the same for the plain values of `as_plain`; `name` stands for the path."""
+    return from_document(Document(name, plain, None, ()))
+
+
+def from_document(document: Document) -> ExportedPolicy:
+    """Do the same for a parsed file."""
+    examined = examine("exported_policy", document)
     if examined.problems:
-        raise InvalidConfigError(f"the exported policy {path} is invalid:", examined.problems)
+        raise InvalidConfigError(f"the exported policy {document.file} is invalid:", examined.problems)
     plain = examined.value
     machine = dict(plain["machine"])
     manager = _address(records.Secret(**machine.pop("token"))) if "token" in machine else None

@@ -70,11 +70,14 @@ def is_config(path: str) -> bool:
     """Return whether a path below the config folder is read: YAML that is not below a hidden folder.
 
     A wrong ending such as `.yaml` counts as well, so that the file is reported as a problem and not passed over. The
-    schemas of plug-ins count as well, those for editors do not.
+    schemas of plug-ins and the exported policies count as well, the schemas for editors do not.
     """
     if path.startswith(FRAGMENTS):
         name = path[len(FRAGMENTS) :]
         return name.endswith(".json") and "/" not in name and path not in EDITOR_SCHEMAS.values()
+    if path.startswith(POLICIES):
+        name = path[len(POLICIES) :]
+        return "/" not in name and not name.startswith(".") and bool(_ENDING.search(name))
     return bool(_ENDING.search(path)) and not any(part.startswith(".") for part in path.split("/"))
 
 

@@ -87,3 +87,7 @@ def test_a_merged_file_allows_nothing_on_the_worker(
     assert planned(worker) == {"plain"}
     for word in ("The image `tools:1` is not allowed", "`--rsh`"):
         assert word in done.stdout + done.stderr
+    repository.commit({".skipjack/policies/w1.yml": exported.replace("  hooks: []\n", "")}, "Break the file")
+    done = worker.command("follow", check=False)
+    assert ".skipjack/policies/w1.yml:" in done.stderr and "`hooks` is missing in `policy`" in done.stderr
+    assert planned(worker) == {"plain"}
