@@ -1,9 +1,10 @@
-"""Fills the tables of keys in the pages beside this file from the JSON Schemas, or checks that they are filled.
+"""Fills the tables of keys and of presets in the pages beside this file, or checks that they are filled.
 
     python docs/generate_reference.py [--check] [FOLDER]
 
-A page marks the place of a table with `<!-- keys: SCHEMA#/POINTER -->` and `<!-- end -->`; everything around it is
-written by hand. With `--check` nothing is written, and the exit code is 1 when a page is not what it should be.
+A page marks the place of a table with `<!-- keys: SCHEMA#/POINTER -->` and `<!-- end -->`, that of the presets with
+`<!-- presets -->`; everything around it is written by hand. With `--check` nothing is written, and the exit code is 1
+when a page is not what it should be.
 """
 
 import re
@@ -14,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from runner.authoring import preset_files
 from schemas.config import built_in
 from schemas.config.schema_set import schema
 from schemas.config.sources import EXCLUDE_FILE_PATTERN
@@ -24,6 +26,9 @@ PAGES = ("configuration.md", "settings.md")
 
 _TABLE = re.compile(r"(?<=<!-- keys: )(\w+)#(\S*) -->\n.*?(?=<!-- end -->)", re.DOTALL)
 _HEAD = "| Key | Value | Default | Example | What it means |\n| --- | --- | --- | --- | --- |\n"
+
+_PRESETS = re.compile(r"<!-- presets -->\n.*?<!-- end -->", re.DOTALL)
+_PRESETS_HEAD = "| Preset | Title | Kind | Order of transfers | Interval | Timestamp file |\n|" + " --- |" * 6 + "\n"
 
 _PATTERNS = {
     DURATION_PATTERN: "duration",
@@ -43,7 +48,18 @@ Part = dict[str, Any]
 
 def filled(page: str) -> str:
     """The page with all its tables as the schemas say now."""
-    return _TABLE.sub(lambda match: f"{match[1]}#{match[2]} -->\n{_table(match[1], match[2])}", page)
+    page = _TABLE.sub(lambda match: f"{match[1]}#{match[2]} -->\n{_table(match[1], match[2])}", page)
+    return _PRESETS.sub(lambda _match: f"<!-- presets -->\n{_presets()}<!-- end -->", page)
+
+
+def _presets() -> str:
+    """The table of all presets; a fact that is not documented is empty."""
+    rows = []
+    for preset in map(preset_files.load, preset_files.names()):
+        facts = (preset.stage1_profile, preset.interval, preset.freshness)
+        cells = [f"`{preset.name}`", preset.title, preset.kind, *(f"`{fact}`" if fact else "" for fact in facts)]
+        rows.append(f"| {' | '.join(cells)} |\n")
+    return _PRESETS_HEAD + "".join(rows)
 
 
 def _table(name: str, pointer: str) -> str:

@@ -58,7 +58,7 @@ def load(name: str) -> Preset:
     if name not in known:
         raise SkipjackError(f"there is no preset `{shown(name)}`.", _advice(name, known))
     text = files("runner.authoring").joinpath("presets", f"{name}{_ENDING}").read_bytes()
-    return _from_yaml(name, text)
+    return from_yaml(name, text)
 
 
 def _advice(name: str, known: list[str]) -> str:
@@ -67,7 +67,8 @@ def _advice(name: str, known: list[str]) -> str:
     return f"Did you mean `{similar[0]}`?" if similar else "`skipjack presets` lists all of them."
 
 
-def _from_yaml(name: str, data: bytes) -> Preset:
+def from_yaml(name: str, data: bytes) -> Preset:
+    """Return a preset from the content of its file. Raises InvalidConfigError with all problems."""
     document = examine("preset", parse(data, f"{name}{_ENDING}"))
     if document.problems:
         raise InvalidConfigError(f"the preset `{name}` is invalid:", document.problems)

@@ -1,4 +1,4 @@
-"""`skipjack presets`: the list of all presets, and everything that one of them says."""
+"""`skipjack presets`: the list of all presets, and everything about one of them."""
 
 import json
 import textwrap
@@ -6,8 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from runner.authoring import preset_files
+from runner.authoring.definition_keys import NewMirror, as_yaml, definition
 from runner.authoring.preset_files import Preset
 from runner.base.output import say
+from schemas.config import catalogue
+from schemas.config.sources import SourceFile
 
 _WIDTH = 100
 _ROWS = {
@@ -21,6 +24,13 @@ _ROWS = {
     "upstream_rule": "Upstream's rule",
 }
 """The keys of a preset that are printed beside a label."""
+
+_EXAMPLE = (
+    SourceFile(catalogue.SITE, b"title: x\ncategories: {os: x, images: x, software: x, archives: x}\n"),
+    SourceFile(catalogue.WORKERS, b"workers: {w1: {}}\n"),
+    SourceFile(catalogue.DEFAULTS, b"worker: w1\n"),
+)
+"""A repository from which a definition inherits only its worker."""
 
 
 def print_presets(kind: str | None, *, as_json: bool) -> None:
@@ -70,6 +80,10 @@ def _whole(preset: Preset) -> Iterator[str]:
     yield from ["", "Sources:"] if preset.sources else []
     for source in preset.sources:
         yield f"  {', '.join(source.keys)}: {source.url} (read {source.read})"
+    upstream = f"rsync://rsync.example.org/{preset.name}/"
+    keys = definition(NewMirror(preset.name, preset, upstream), _EXAMPLE).keys
+    yield from ["", f"`skipjack add {preset.name} --upstream {upstream}` writes, without what is inherited:"]
+    yield from (f"  {line}" for line in as_yaml(keys).splitlines())
 
 
 def _wrapped(label: str, text: str) -> list[str]:

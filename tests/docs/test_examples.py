@@ -3,6 +3,7 @@ knows fails."""
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -55,6 +56,9 @@ SESSIONS = {
     ("docs/from-tunasync.md", "$ skipjack import tunasync "): "tests/system/test_migration.py",
     ("docs/configuration.md", "FILE:LINE:COLUMN: "): "test_the_problem_of_the_page_is_printed_like_that",
     ("docs/configuration.md", "# a comment; "): "test_the_pattern_file_of_the_page_is_valid",
+    ("mirrors/README.md", "$ skipjack add mariadb "): "test_the_session_in_the_example_repository_writes_a_definition",
+    ("runner/authoring/templates/readme.md", "$ skipjack add debian "): "tests/runner/test_add.py",
+    ("docs/configuration.md", "$ skipjack add gnu "): "test_the_session_with_a_preset_is_what_add_prints",
     ("docs/configuration.md", "_site.yml  "): "test_the_folder_of_the_page_contains_the_listed_files",
 }
 """How the blocks of another kind begin, and the test that is for each."""
@@ -229,6 +233,23 @@ def test_the_problem_of_the_page_is_printed_like_that(tmp_path: Path) -> None:
     (folder / "debian.yml").write_text(f"{above}interval:{' ' * (column - len('interval:') - 1)}6\n")
     assert above.count("\n") == line - 1
     assert expected in skipjack("validate", "mirrors", cwd=tmp_path).stdout.splitlines()
+
+
+def test_the_session_with_a_preset_is_what_add_prints(tmp_path: Path) -> None:
+    for block in blocks("docs/configuration.md", "yaml"):
+        if block.first in ("# _site.yml", "# _workers.yml"):
+            (tmp_path / block.first.removeprefix("# ")).write_text(f"{block.text}\n")
+    command, *printed = session("docs/configuration.md").text.splitlines()
+    done = skipjack(*shlex.split(command)[2:], cwd=tmp_path)
+    assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, printed, "")
+
+
+def test_the_session_in_the_example_repository_writes_a_definition(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / FOLDER, tmp_path / "mirrors")
+    [command] = [block.text for block in blocks("mirrors/README.md") if block.first.startswith("$ skipjack add ")]
+    done = skipjack(*shlex.split(command)[2:], cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "") and "wrote mirrors/software/mariadb.yml" in done.stdout
+    assert skipjack("validate", "mirrors", cwd=tmp_path).returncode == 0
 
 
 def test_the_folder_of_the_page_contains_the_listed_files() -> None:
