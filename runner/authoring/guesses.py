@@ -37,6 +37,14 @@ def host() -> str:
     return socket.gethostname()
 
 
+def forge(address: str) -> str:
+    """Return the forge of a remote repository, by the name of its host; GitHub if that says nothing."""
+    host = re.sub(r"^\w+://|^[^/]*@", "", address).partition("/")[0].partition(":")[0].lower()
+    if "gitlab" in host:
+        return "gitlab"
+    return "forgejo" if host == "codeberg.org" or "forgejo" in host else "github"
+
+
 def time_zone(environment: Mapping[str, str], etc: str = "/etc") -> str:
     """Return the IANA name of this machine's time zone, or else `UTC`."""
     return next((zone for zone in _zones(environment, etc) if is_time_zone(zone)), "UTC")

@@ -2,17 +2,18 @@
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from runner.authoring import editor_files, file_writing, guesses, repository_files
 from runner.authoring.file_writing import Created
-from runner.authoring.repository_files import CI_FILES, FORGES, NONE, SiteFacts
+from runner.authoring.repository_files import CI_FILES, NONE, SiteFacts
 from runner.base.output import log, say
-from schemas.config import carried_fragments, catalogue, plugin_search
+from schemas.config import catalogue, plugin_search
 from schemas.config.catalogue import SITE, WORKERS
-from schemas.config.sources import SourceFile, is_config, read_directory
+from schemas.config.fragments import Fragment
+from schemas.config.sources import FRAGMENTS, SourceFile, is_config, read_directory
 from schemas.config.system_folders import is_system_folder
 from schemas.errors import SkipjackError
 from schemas.git import git_command
@@ -24,7 +25,7 @@ from schemas.standard_streams import WARNING
 class Choices(NamedTuple):
     """What a person chose; None where it is guessed."""
 
-    forge: str = FORGES[0]
+    forge: str | None = None
     title: str | None = None
     time_zone: str | None = None
     worker: str | None = None
@@ -54,15 +55,17 @@ def create(directory: str, choices: Choices) -> None:
     if not place.has_git:
         git_command.require_git()
     facts = _facts(place, choices)
-    definitions = repository_files.definitions(facts, choices.forge, plugin_search.installed().schemas)
-    _check(place, definitions)
-    of_forge = repository_files.of_forge(facts, choices.forge, place.within)
+    there = read_directory(Path(place.folder)) if os.path.isdir(place.folder) else ()
+    forge = choices.forge or guesses.forge(_remote(place))
+    definitions = repository_files.definitions(facts, forge, editor_files.carried_by(there).schemas)
+    _check(place, definitions, there)
+    of_forge = repository_files.of_forge(facts, forge, place.within)
     # The definitions last: `_site.yml` among them makes the folder a config repository.
     files = _below(place.top, of_forge) | _below(place.folder, definitions)
     written = file_writing.create(files, below=_existing(place.top))
     if not place.has_git:
         _begin_history(place)
-    _report(place, written, choices.forge, facts)
+    _report(place, written, forge, facts)
 
 
 def update(directory: str) -> None:
@@ -71,7 +74,7 @@ def update(directory: str) -> None:
     if not os.path.isfile(os.path.join(place.folder, SITE)):
         what = f"{printable(place.folder)} is not a config repository: it has no `{SITE}`."
         raise SkipjackError(what, f"Name the folder with `{SITE}`, or create one with `skipjack init`.")
-    carried = carried_fragments.with_installed(read_directory(Path(place.folder)), plugin_search.installed().schemas)
+    carried = editor_files.carried_by(read_directory(Path(place.folder)))
     for line in (*map(str, carried.problems), *carried.warnings):
         log(line, about="init", level=WARNING)
     wanted = _below(place.folder, editor_files.wanted(carried.schemas))
@@ -82,6 +85,9 @@ def update(directory: str) -> None:
         say(f"updated {_shown(path, place)}")
     if not changed:
         say("the schemas are up to date")
+    for plugin in plugin_search.installed().fragments:
+        if plugin.name not in {each.name for each in carried.schemas.fragments}:
+            log(_not_carried(plugin), about="init")
 
 
 def located(directory: str) -> RepositoryPlace:
@@ -123,12 +129,12 @@ def _check_unused(place: RepositoryPlace) -> None:
     if name := _mark(place.folder):
         what = f"{printable(place.folder)} already is a config repository: it has `{name}`."
         raise SkipjackError(what, "`skipjack init --update` renews its schemas.")
-    for folder in _above(place.folder) if place.has_git and place.within != "." else ():
-        if _mark(folder):
-            what = f"{printable(place.folder)} is a folder of the config repository {printable(folder)}."
-            raise SkipjackError(what, "Mirrors in any folder of it are read: add them there.")
-        if folder == place.top:
-            break
+    above = _above(place.folder)
+    if place.has_git:
+        above = (each for each in above if os.path.commonpath((each, place.top)) == place.top)
+    for folder in filter(_mark, above):
+        what = f"{printable(place.folder)} is a folder of the config repository {printable(folder)}."
+        raise SkipjackError(what, "Mirrors in any folder of it are read: add them there.")
 
 
 def _mark(folder: str) -> str:
@@ -146,9 +152,21 @@ def _facts(place: RepositoryPlace, choices: Choices) -> SiteFacts:
     )
 
 
-def _check(place: RepositoryPlace, definitions: Mapping[str, str]) -> None:
+def _not_carried(plugin: Fragment) -> str:
+    file = f"{FRAGMENTS}{plugin.name}.{plugin.kind}.schema.json"
+    what = f"the schemas lack the keys of the plug-in `{plugin.name}`, which the repository does not carry."
+    return f"{what} To add them, write `skipjack schema {plugin.name}` to {file} and repeat this."
+
+
+def _remote(place: RepositoryPlace) -> str:
+    if not place.has_git:
+        return ""
+    git_command.require_git()
+    return git_command.address_of_remote(Path(place.top))
+
+
+def _check(place: RepositoryPlace, definitions: Mapping[str, str], there: Iterable[SourceFile]) -> None:
     """Check that the new files are valid, together with files that are there already and stay."""
-    there = read_directory(Path(place.folder)) if os.path.isdir(place.folder) else ()
     paths = {file.path for file in there}
     new = [
         SourceFile(path, text.encode()) for path, text in definitions.items() if is_config(path) and path not in paths
@@ -176,7 +194,8 @@ def _begin_history(place: RepositoryPlace) -> None:
 
 def _report(place: RepositoryPlace, written: Created, forge: str, facts: SiteFacts) -> None:
     say(f"created a config repository in {printable(place.folder)}:")
-    for path in written.created:
+    # Definitions first: a point sorts before an underscore.
+    for path in sorted(written.created, key=lambda each: (_shown(each, place).startswith("."), each)):
         say(f"  {_shown(path, place)}")
     for path in written.kept:
         say(f"  {_shown(path, place)} (existed, not changed)")

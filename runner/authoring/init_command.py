@@ -19,7 +19,7 @@ def add(commands: Subcommands) -> None:
     words = "write settings of a worker with all keys as comments, and a policy"
     modes.add_argument("--worker", action="store_true", help=words)
     modes.add_argument("--manager", action="store_true", help="write settings of the manager with all keys as comments")
-    words = "the forge whose files for CI, reviews and requests are written: github (default), gitlab, forgejo or none"
+    words = "the forge whose files are written: github, gitlab, forgejo or none (default: that of `origin`, or github)"
     parser.add_argument("--ci", choices=("github", "gitlab", "forgejo", "none"), metavar="FORGE", help=words)
     words = "what CI installs Skipjack from, as pip takes it, with a tag or a commit: git+https://HOST/PATH@TAG"
     parser.add_argument("--source", type=_one_line, metavar="SOURCE", help=words)
@@ -63,8 +63,7 @@ def _init(arguments: argparse.Namespace) -> int:
     if mode == "update":
         init.update(arguments.directory)
         return 0
-    forge = arguments.ci or "github"
-    choices = init.Choices(forge, arguments.title, arguments.time_zone, arguments.worker_name, arguments.source)
+    choices = init.Choices(arguments.ci, arguments.title, arguments.time_zone, arguments.worker_name, arguments.source)
     init.create(arguments.directory, choices)
     return 0
 

@@ -23,7 +23,7 @@ def judged(directory: Path, sources: Sequence[SourceFile], installed: SchemaSet)
 
     The schemas for editors are read from the directory: no worker needs them.
     """
-    of_editors = tuple(_of_editors(directory, sources, installed))
+    of_editors = tuple(_of_editors(directory, sources))
     try:
         found = catalogue.load(sources, installed)
     except InvalidConfigError as refused:
@@ -34,8 +34,8 @@ def judged(directory: Path, sources: Sequence[SourceFile], installed: SchemaSet)
     return CheckResult(tuple(sorted(found.files)), found.problems, warnings, moves)
 
 
-def _of_editors(directory: Path, sources: Sequence[SourceFile], installed: SchemaSet) -> Iterator[Problem]:
-    for line in editor_files.warnings(str(directory), sources, installed):  # each begins with paths
+def _of_editors(directory: Path, sources: Sequence[SourceFile]) -> Iterator[Problem]:
+    for line in editor_files.warnings(str(directory), sources):  # each begins with paths
         yield Problem(line.replace(",", " ").partition(" ")[0], 1, 1, line, "", HINT)
 
 

@@ -14,8 +14,11 @@ import yaml
 from runner.authoring import repository_files
 from runner.authoring.repository_files import CI_FILES, FORGES, NONE, SiteFacts
 from runner.cli import main
-from schemas.config import catalogue, editor_schema, hints
+from schemas.config import catalogue, editor_schema, hints, plugin_search
+from schemas.config.fragment_checks import checked
+from schemas.config.plugin_search import Found, Installed
 from schemas.config.sources import EDITOR_SCHEMAS, read_directory
+from schemas.plugins import PROVIDER, Plugin
 from tests.schemas.test_plugin_keys import GIT, GIT_FILE
 
 Spoil: TypeAlias = Callable[[Path], str]
@@ -314,3 +317,40 @@ def test_update_never_writes_through_a_link(work: WorkingFolder) -> None:
     schemas.symlink_to(work.folder / "away")
     assert init("--update", "x") == 1
     assert "schemas is a symbolic link, and links are not followed." in work.printed()[1]
+
+
+def test_update_names_installed_plug_ins_that_the_repository_does_not_carry(
+    work: WorkingFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files must not depend on the machine: two admins would change them back and forth."""
+    found = Found(Plugin(PROVIDER, "git", "skipjack_git", "/opt", "1.0", "skipjack-git"), checked(PROVIDER, "git", GIT))
+    init()
+    monkeypatch.setattr(plugin_search, "installed", lambda: Installed((found,)))
+    before = files(work.folder)
+    work.printed()
+    assert init("--update") == 0
+    out, err = work.printed()
+    assert out == "the schemas are up to date\n"
+    assert f"write `skipjack schema git` to {GIT_FILE} and repeat this." in err
+    assert files(work.folder) == before
+    assert (main(["validate"]), work.printed()) == (0, ("1 mirror is valid\n", ""))
+
+
+@pytest.mark.parametrize(
+    ("origin", "forge"),
+    [("git@gitlab.example.edu:a/b.git", "gitlab"), ("https://codeberg.org/a/gitlab.git", "forgejo"),
+     ("ssh://git@forgejo.example.org:22/a/b", "forgejo"), ("https://github.com/a/b", "github"),
+     ("/srv/gitlab.git", "github")],
+)  # fmt: skip
+def test_the_forge_is_recognized_by_the_remote_repository(work: WorkingFolder, origin: str, forge: str) -> None:
+    subprocess.run(["git", "init", "-q", "."], check=True)
+    subprocess.run(["git", "remote", "add", "origin", origin], check=True)
+    init()
+    assert [each for each, path in CI_FILES.items() if (work.folder / path).exists()] == [forge]
+
+
+def test_a_folder_inside_definitions_without_git_is_refused(work: WorkingFolder) -> None:
+    (work.folder / "_workers.yml").write_text("workers: {w1: {}}\n")
+    assert init("software") == 1
+    assert "software is a folder of the config repository" in work.printed()[1]
+    assert [path.name for path in work.folder.iterdir()] == ["_workers.yml"]
