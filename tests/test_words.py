@@ -87,7 +87,9 @@ def texts() -> Iterator[PlacedText]:
     for folder in ("install", "authoring"):
         for path in sorted((ROOT / "runner" / folder / "templates").iterdir()):
             yield from _lines(path)
-    for path in sorted([*ROOT.glob("*.md"), *(each for each in (ROOT / "mirrors").rglob("*.*") if each.is_file())]):
+    for path in sorted(
+        [*ROOT.glob("*.md"), *(each for each in (ROOT / "mirrors").rglob("*.*") if each.suffix in (".yml", ".md"))]
+    ):
         yield from _lines(path)
 
 

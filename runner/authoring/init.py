@@ -99,6 +99,8 @@ def located(directory: str) -> RepositoryPlace:
     if not os.path.isdir(_existing(plain)):
         raise SkipjackError(f"{printable(_existing(plain))} is not a folder.", "Name another folder.")
     folder = os.path.realpath(plain)
+    if not folder.isprintable():  # it stands in scripts of the CI
+        raise SkipjackError(f"the path {printable(folder)} has control characters.", "Rename the folder.")
     if is_system_folder(folder) or folder == os.path.realpath(os.path.expanduser("~")):
         what = f"{printable(folder)} is a folder of the system or a home directory."
         raise SkipjackError(what, "Name a folder in it, as in `skipjack init mirrors`.")
@@ -205,7 +207,8 @@ def _report(place: RepositoryPlace, written: Created, forge: str, facts: SiteFac
 
 
 def _tasks(place: RepositoryPlace, written: Created, forge: str, facts: SiteFacts) -> Iterator[str]:
-    yield f"Read {SITE} and {WORKERS}, and adapt them. example.yml shows a mirror: rename and change it."
+    yield f"Read {SITE} and {WORKERS}, and adapt them. example.yml shows a mirror: rename and change it, or remove it."
+    yield "Add mirrors: skipjack add NAME --upstream URL; skipjack presets lists well-known ones."
     yield "Add well-known mirrors: `skipjack presets` lists them, and `skipjack add` writes a definition."
     if forge != NONE and os.path.join(place.top, CI_FILES[forge]) in written.kept:
         yield f"Let {CI_FILES[forge]} run `skipjack validate {printable(place.within)}`."

@@ -87,11 +87,16 @@ def _values(facts: SiteFacts, forge: str, folder: str) -> dict[str, str]:
         "worker": scalar(facts.worker),
         "source": scalar(facts.source),
         "version": VERSION,
-        "validate": scalar(" ".join(("skipjack validate", *([] if folder == "." else [shlex.quote(folder)])))),
+        "validate": _validate(folder),
+        "report": _validate(folder, "--format", "gitlab" if forge == GITLAB else "github"),
         "request": "merge request" if forge == GITLAB else "pull request",
         "ci_rule": f"/{'.gitlab-ci.yml' if forge == GITLAB else '.github/':<17}",
         "heading": facts.title,
     }
+
+
+def _validate(folder: str, *options: str) -> str:
+    return shlex.join(["skipjack", "validate", *([] if folder == "." else [folder]), *options])
 
 
 def filled(name: str, values: Mapping[str, str]) -> str:

@@ -1,9 +1,14 @@
 """From `skipjack init` to files on disk: commit what it wrote, follow it, sync a mirror of it."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
 
+import pytest
+import yaml
+
+from runner.authoring.repository_files import CI_FILES, GITLAB
 from tests import prepared
 from tests.docs.pages import blocks
 from tests.e2e.parts import BIN, REPOSITORY, RsyncDaemon, Worker
@@ -56,6 +61,36 @@ def test_a_worker_follows_with_the_settings_of_init(tmp_path: Path) -> None:
     assert (done.returncode, "WARNING" in done.stderr) == (0, False), done.stderr
     assert (tmp_path / "var/lib/skipjack/plan.db").exists()
     assert "example" in skipjack("next", "--settings", str(settings))
+
+
+def checks(forge: str, text: str) -> str:
+    """What a forge runs after the installation, as one script."""
+    plain = yaml.safe_load(text)
+    steps = plain["mirrors"]["script"] if forge == GITLAB else [each.get("run", "") for each in
+                                                                plain["jobs"]["validate"]["steps"]]  # fmt: skip
+    return "\n".join(["set -eo pipefail", *(each for each in steps if each.startswith("skipjack "))])
+
+
+@pytest.mark.parametrize("forge", CI_FILES)
+def test_the_checks_of_a_forge_fail_where_a_definition_is_wrong(tmp_path: Path, forge: str) -> None:
+    (tmp_path / ".git").mkdir()
+    skipjack("init", str(tmp_path / "our mirrors"), "--ci", forge)
+    script = checks(forge, (tmp_path / CI_FILES[forge]).read_text())
+    env = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        )
+
+    assert run().returncode == 0
+    (tmp_path / "our mirrors/wrong.yml").write_text("upstraem: x\n")
+    done = run()
+    assert done.returncode == 1
+    assert "wrong.yml" in done.stdout
+    if forge == GITLAB:
+        [found, *_more] = json.loads((tmp_path / "gl-code-quality-report.json").read_text())
+        assert found["location"]["path"] == "our mirrors/wrong.yml"
 
 
 def test_the_commands_of_the_page_begin_a_repository(tmp_path: Path) -> None:
