@@ -64,7 +64,9 @@ def load(name: str) -> Preset:
 def _advice(name: str, known: list[str]) -> str:
     by_small = {each.lower(): each for each in known}
     similar = [by_small[each] for each in nearest(name.lower(), by_small)]
-    return f"Did you mean `{similar[0]}`?" if similar else "`skipjack presets` lists all of them."
+    if similar:
+        return f"Did you mean `{similar[0]}`?"
+    return "`skipjack presets` lists all of them; write the definition of any other mirror yourself."
 
 
 def from_yaml(name: str, data: bytes) -> Preset:

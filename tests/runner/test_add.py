@@ -243,7 +243,7 @@ HOSTILE = [
     ("a b", (), "`a b` is not a valid name"),
     ("\udc80", (), r"`\udc80` is not a valid name"),
     ("debain", (), "Did you mean `debian`?"),
-    ("x", (), "there is no preset `x`. `skipjack presets` lists all of them."),
+    ("x", (), "there is no preset `x`. `skipjack presets` lists all of them;"),
     ("x", ("--from", "../presets/debian"), "there is no preset `../presets/debian`"),
     ("CTAN", ("--into", "../other"), "the folder `../other` is not inside the repository"),
     ("CTAN", ("--into", "/tmp"), "the folder `/tmp` is not inside the repository"),

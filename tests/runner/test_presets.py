@@ -50,11 +50,9 @@ def test_an_unknown_preset_has_the_most_similar_name_in_its_message(word: str, m
 
 @pytest.mark.parametrize("word", ["../../schemas/files/x", "", "x" * 300, "\u202eabc", "rsync://user:password@host/"])
 def test_a_name_that_no_preset_can_have_has_a_message_of_one_line(word: str) -> None:
-    with pytest.raises(
-        SkipjackError, match=r"^there is no preset `.*`\. `skipjack presets` lists all of them\.$"
-    ) as it:
+    with pytest.raises(SkipjackError, match=r"^there is no preset `.*`\. `skipjack presets` lists all of them;") as it:
         preset_files.load(word)
-    assert str(it.value).isprintable() and len(str(it.value)) < 150 and "password" not in str(it.value)
+    assert str(it.value).isprintable() and len(str(it.value)) < 200 and "password" not in str(it.value)
 
 
 def test_the_list_has_a_line_for_each_preset_of_a_kind(capsys: pytest.CaptureFixture[str]) -> None:
