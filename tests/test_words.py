@@ -81,7 +81,7 @@ def texts() -> Iterator[PlacedText]:
     for path in modules():
         yield from _strings(path)
     for room in ROOMS:
-        for kind in ("*.json", "*.html", "*.j2", "*.js", "*.md"):
+        for kind in ("*.json", "*.html", "*.j2", "*.js", "*.md", "*.yml"):
             for path in sorted((ROOT / room).rglob(kind)):
                 yield from _lines(path)
     for folder in ("install", "authoring"):
