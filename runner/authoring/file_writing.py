@@ -62,6 +62,9 @@ def create(files: Mapping[str, str], *, below: str, mode: int | None = None) -> 
 def replace(files: Mapping[str, str], *, below: str) -> None:
     """Write files by absolute path, over existing ones, with their folders. Raises SkipjackError."""
     check_folders(files, below)
+    for path in files:
+        if os.path.isdir(path) and not os.path.islink(path):
+            raise SkipjackError(f"{printable(path)} is a folder.", "Move it away.")
     with _undone() as undo:
         for folder in dict.fromkeys(map(os.path.dirname, files)):
             _make_folder(folder, undo)

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.authoring import editor_files, file_writing, guesses, repository_files
+from runner.authoring import editor_files, file_writing, guesses, repository_files, repository_place
 from runner.authoring.file_writing import Created
 from runner.authoring.repository_files import CI_FILES, NONE, SiteFacts
+from runner.authoring.repository_place import RepositoryPlace
 from runner.base.output import log, say
 from schemas.config import catalogue, plugin_search
 from schemas.config.catalogue import SITE, WORKERS
 from schemas.config.fragments import Fragment
 from schemas.config.sources import FRAGMENTS, SourceFile, is_config, read_directory
-from schemas.config.system_folders import is_system_folder
 from schemas.errors import SkipjackError
 from schemas.git import git_command
 from schemas.git.git_command import GitFailed
@@ -32,26 +32,13 @@ class Choices(NamedTuple):
     source: str | None = None
 
 
-class RepositoryPlace(NamedTuple):
-    """Where a config repository is: its folder, and the top of the git repository, or the same without one."""
-
-    folder: str
-    top: str
-    has_git: bool
-
-    @property
-    def within(self) -> str:
-        """The folder's path in the git repository; `.` for its top."""
-        return os.path.relpath(self.folder, self.top)
-
-
 def create(directory: str, choices: Choices) -> None:
     """Write the files of a config repository into a folder, and print what is left to do. Files that exist stay.
 
     Raises SkipjackError, before anything is written, if the folder cannot become one.
     """
-    place = located(directory)
-    _check_unused(place)
+    place = repository_place.located(directory)
+    repository_place.check_unused(place)
     if not place.has_git:
         git_command.require_git()
     facts = _facts(place, choices)
@@ -62,7 +49,7 @@ def create(directory: str, choices: Choices) -> None:
     of_forge = repository_files.of_forge(facts, forge, place.within)
     # The definitions last: `_site.yml` among them makes the folder a config repository.
     files = _below(place.top, of_forge) | _below(place.folder, definitions)
-    written = file_writing.create(files, below=_existing(place.top))
+    written = file_writing.create(files, below=repository_place.existing(place.top))
     if not place.has_git:
         _begin_history(place)
     _report(place, written, forge, facts)
@@ -70,7 +57,7 @@ def create(directory: str, choices: Choices) -> None:
 
 def update(directory: str) -> None:
     """Renew the schemas for editors in a config repository, with the keys of its plug-ins, and print which changed."""
-    place = located(directory)
+    place = repository_place.located(directory)
     if not os.path.isfile(os.path.join(place.folder, SITE)):
         what = f"{printable(place.folder)} is not a config repository: it has no `{SITE}`."
         raise SkipjackError(what, f"Name the folder with `{SITE}`, or create one with `skipjack init`.")
@@ -88,60 +75,6 @@ def update(directory: str) -> None:
     for plugin in plugin_search.installed().fragments:
         if plugin.name not in {each.name for each in carried.schemas.fragments}:
             log(_not_carried(plugin), about="init")
-
-
-def located(directory: str) -> RepositoryPlace:
-    """Return the place of a folder, which need not exist. Raises SkipjackError if it cannot be used."""
-    plain = os.path.abspath(directory)
-    if os.path.islink(plain):
-        what = f"{printable(directory)} is a symbolic link to {printable(os.path.realpath(plain))}."
-        raise SkipjackError(what, "Name the folder itself.")
-    if not os.path.isdir(_existing(plain)):
-        raise SkipjackError(f"{printable(_existing(plain))} is not a folder.", "Name another folder.")
-    folder = os.path.realpath(plain)
-    if not folder.isprintable():  # it stands in scripts of the CI
-        raise SkipjackError(f"the path {printable(folder)} has control characters.", "Rename the folder.")
-    if is_system_folder(folder) or folder == os.path.realpath(os.path.expanduser("~")):
-        what = f"{printable(folder)} is a folder of the system or a home directory."
-        raise SkipjackError(what, "Name a folder in it, as in `skipjack init mirrors`.")
-    return place_of(folder)
-
-
-def place_of(folder: str) -> RepositoryPlace:
-    """Return the place of a folder without links."""
-    tops = (each for each in (folder, *_above(folder)) if os.path.lexists(os.path.join(each, ".git")))
-    top = next(tops, None)
-    return RepositoryPlace(folder, top or folder, top is not None)
-
-
-def _existing(path: str) -> str:
-    """Return the path, or the nearest folder above it that exists."""
-    while not os.path.lexists(path):
-        path = os.path.dirname(path)
-    return path
-
-
-def _above(folder: str) -> Iterator[str]:
-    while (folder := os.path.dirname(folder)) != "/":
-        yield folder
-
-
-def _check_unused(place: RepositoryPlace) -> None:
-    """Raise SkipjackError if the folder is a config repository, or a part of one."""
-    if name := _mark(place.folder):
-        what = f"{printable(place.folder)} already is a config repository: it has `{name}`."
-        raise SkipjackError(what, "`skipjack init --update` renews its schemas.")
-    above = _above(place.folder)
-    if place.has_git:
-        above = (each for each in above if os.path.commonpath((each, place.top)) == place.top)
-    for folder in filter(_mark, above):
-        what = f"{printable(place.folder)} is a folder of the config repository {printable(folder)}."
-        raise SkipjackError(what, "Mirrors in any folder of it are read: add them there.")
-
-
-def _mark(folder: str) -> str:
-    """Return the name of a file that only a config repository has; empty if there is none."""
-    return next((name for name in (SITE, WORKERS) if os.path.lexists(os.path.join(folder, name))), "")
 
 
 def _facts(place: RepositoryPlace, choices: Choices) -> SiteFacts:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from runner.authoring import file_writing, guesses, init
+from runner.authoring import file_writing, guesses, repository_place
 from runner.authoring.settings_text import commented
 from runner.base.output import say
 from schemas.addresses import without_secrets
@@ -87,7 +87,7 @@ def _repository(folder: str, address: str | None) -> dict[str, str]:
     if address and without_secrets(address) != address:
         what = "the address of the repository has a user name or a password, which every user could read."
         raise SkipjackError(what, "Leave it out, and give git of the worker's user a key or a credential helper.")
-    place = init.place_of(folder)
+    place = repository_place.place_of(folder)
     is_config = os.path.lexists(os.path.join(folder, SITE)) and place.has_git
     path = {"path": place.within} if is_config and place.within != "." else {}
     return {"url": address or (_address(place.top) if is_config else _EXAMPLE)} | path
@@ -148,6 +148,9 @@ def _tasks(mode: str, path: str, repository: Mapping[str, str], wanted: Wanted) 
         yield f"Install its services: skipjack install --manager{options}"
         yield "Create a token for each worker: skipjack-manager token add WORKER"
         return
+    root = _own_folders()["mirror_root"] if os.geteuid() else schema("runner")["properties"]["mirror_root"]["default"]
+    if not os.path.isdir(root):
+        yield f"Create or mount the folder for all mirrors, {printable(root)}, or set `mirror_root` to another one."
     yield "Check that `_workers.yml` in the config repository has the name of this worker."
     yield "To report to a manager, set `manager`, and put the token that it created into a file or a credential."
     yield f"Install its timers: skipjack install{options}"

@@ -295,6 +295,17 @@ def test_update_needs_a_config_repository(work: WorkingFolder, there: bool) -> N
     assert files(work.folder) == {}
 
 
+def test_update_changes_nothing_if_one_schema_cannot_be_written(work: WorkingFolder) -> None:
+    init()
+    first, last = (work.folder / EDITOR_SCHEMAS[kind] for kind in ("mirror", "workers"))
+    first.write_text("{}")
+    last.unlink()
+    last.mkdir()
+    assert init("--update") == 1
+    assert "workers.schema.json is a folder. Move it away." in work.printed()[1]
+    assert first.read_text() == "{}"
+
+
 def test_update_never_writes_through_a_link(work: WorkingFolder) -> None:
     init("x")
     outside = work.folder / "outside.json"

@@ -67,9 +67,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_user_gets_settings_of_a_worker_in_the_own_folders(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_gets_settings_of_a_worker_in_the_own_folders(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(guesses, "host", lambda: "beta.example.edu")
     assert main(["init", "--worker"]) == 0
+    assert f"Create or mount the folder for all mirrors, {home}/mirror, or" in capsys.readouterr().out
     folder = home / ".config/skipjack"
     found = load_runner(folder / "runner.yml")
     assert (found.worker, found.mirror_root, found.run_dir) == ("beta", f"{home}/mirror", f"{home}/run/skipjack")
