@@ -40,9 +40,13 @@ _USER = re.compile(r"(?<=://)[^/?#:]*@")
 
 def shown(text: str) -> str:
     """Return a value from a file as text for a message: printable, short, with the secrets of addresses masked."""
+    from schemas.secret_shapes import (
+        masked,
+    )  # to compile its patterns takes milliseconds, and few programs print values
+
     is_json = text[:1] in ('"', "[", "{")
     password, query = (_PASSWORD_IN_JSON, _QUERY_IN_JSON) if is_json else (_PASSWORD, _QUERY)
-    safe = _USER.sub("***@", password.sub("***@", text[:_LOOKED_AT]))
+    safe = _USER.sub("***@", password.sub("***@", masked(text[:_LOOKED_AT])))
     safe = without_queries(query.sub(r"\1***", safe))
     if len(text) > _LOOKED_AT:  # the end may be a part of a secret
         safe = f"{safe[:-_SECRET]}…"
@@ -50,7 +54,7 @@ def shown(text: str) -> str:
 
 
 YAML, SCHEMA, DEFINITION, CONFLICT = "yaml", "schema", "definition", "conflict"
-FILE_NAME, PLUGIN_SCHEMA = "file-name", "plugin-schema"
+FILE_NAME, PLUGIN_SCHEMA, SECRET = "file-name", "plugin-schema", "secret"
 """Rules: the stable names of what a file breaks, one for each step of the checks. Programs may compare them."""
 
 

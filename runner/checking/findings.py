@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from schemas.problems import CONFLICT, DEFINITION, FILE_NAME, PLUGIN_SCHEMA, SCHEMA, YAML, Problem
+from schemas.problems import CONFLICT, DEFINITION, FILE_NAME, PLUGIN_SCHEMA, SCHEMA, SECRET, YAML, Problem
 
 POLICY, HINT, IGNORED_FILE, RENAME = "policy", "hint", "ignored-file", "rename"
 
@@ -13,6 +13,7 @@ RULES = {
     DEFINITION: "The keys that apply to a mirror fit together.",
     CONFLICT: "Mirrors do not collide with each other.",
     FILE_NAME: "A file has a name and a place from which it is read.",
+    SECRET: "A file contains no password, token or private key.",
     PLUGIN_SCHEMA: "The schema of a plug-in can be used.",
     POLICY: "The policies of the workers allow the mirror.",
     HINT: "A setting has an effect, and is written in the best way.",

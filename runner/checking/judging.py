@@ -44,6 +44,8 @@ def _warnings(found: Catalogue, contents: FileContents) -> Iterator[Problem]:
         yield Problem(line.partition(" ")[0], 1, 1, line, "", PLUGIN_SCHEMA)
     for path, line in zip(found.passed_over, hints.of_files(found.passed_over), strict=True):
         yield Problem(path, 1, 1, line, "", IGNORED_FILE)
+    for doubt in found.doubts:
+        yield doubt._replace(what=str(doubt), todo="")
     yield from _of_mirrors(found, contents, hints.of_mirrors, HINT)
     for line in cross_hints.of_mirrors(found.mirrors, found.site.url):  # each begins with a name in backticks
         yield _placed(found.files[line.split("`", 2)[1]], contents, line, HINT)

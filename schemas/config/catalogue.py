@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schemas.clock import windows, zones
-from schemas.config import address_rules, placement, record_factory, rules, timing
+from schemas.config import address_rules, placement, record_factory, rules, secret_text, timing
 from schemas.config.cross_checks import KEYS, Declaration, PartialMirror, cross_checked
 from schemas.config.inheritance import Layer, Merged, merge
 from schemas.config.judgeable_keys import JudgeableKeys, is_known, judged, keys_at
@@ -38,7 +38,7 @@ class Catalogue(NamedTuple):
     `warnings` are about the schemas of plug-ins. `owners` has the workers of each quarantined mirror by its file, if
     they are known. `patterns` has the patterns in each file of the repository that an `exclude_file` names.
     `files` has the file of each name in `mirrors`. `policies` has the exported policy of each worker with a file, None
-    for an invalid one.
+    for an invalid one. `doubts` are words that may be secrets.
     """
 
     site: Site
@@ -52,6 +52,7 @@ class Catalogue(NamedTuple):
     patterns: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     files: Mapping[str, str] = MappingProxyType({})
     policies: Mapping[str, "ExportedPolicy | None"] = MappingProxyType({})
+    doubts: tuple[Problem, ...] = ()
 
     def is_elsewhere(self, file: str, worker: str) -> bool:
         """Return whether a file declares a quarantined mirror that certainly is not one of this worker."""
@@ -66,6 +67,12 @@ def load(sources: Sequence[SourceFile], installed: SchemaSet = OWN) -> Catalogue
     schemas, file_problems, warnings = _with_carried(sources, installed)
     patterns = RepositoryPatterns(sources)
     definitions = {source.path: _parse(source) for source in sources if _is_definition(source)}
+    suspects = {
+        each.path: each.data
+        for each in sources
+        if each.path in definitions and each.data and secret_text.is_suspicious(each.data)
+    }
+    definitions |= {path: secret_text.with_problems(definitions[path], data) for path, data in suspects.items()}
     tree = _ConfigFiles(definitions, schemas, patterns)
     whole = [*tree.site_problems(), *tree.workers_problems()]
     declared = cross_checked([tree.declared(path) for path in tree.mirror_paths()])
@@ -93,6 +100,7 @@ def load(sources: Sequence[SourceFile], installed: SchemaSet = OWN) -> Catalogue
         patterns.named_by(mirror for each in declared for mirror in each.mirrors),
         {each.name: each.document.file for each in declared if each.sound},
         policies,
+        tuple(doubt for path, data in suspects.items() for doubt in secret_text.doubts(tree.documents[path], data)),
     )
 
 

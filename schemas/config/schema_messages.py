@@ -12,6 +12,7 @@ from schemas.config.schema_set import SchemaSet, schema
 from schemas.config.yaml_file import Document, nearest, suggest
 from schemas.names import NAME_PATTERN
 from schemas.problems import Problem, shown
+from schemas.secret_shapes import NAME
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -193,7 +194,7 @@ def _bad_key(document: Document, path: Sequence[str | int], error: "ValidationEr
 
 
 def _what(error: "ValidationError", path: Sequence[str | int]) -> str:
-    key, rule, value = _subject(path), cast("Any", error.validator_value), _shown(error.instance)
+    key, rule, value = _subject(path), cast("Any", error.validator_value), _shown_at(path, error.instance)
     match error.validator:
         case "type":
             wanted = " or ".join(_TYPES[kind] for kind in ([rule] if isinstance(rule, str) else rule))
@@ -233,6 +234,12 @@ def _plain(value: object) -> str:
 
 def _shown(value: object) -> str:
     return shown(json.dumps(value, ensure_ascii=False))
+
+
+def _shown_at(path: Sequence[str | int], value: object) -> str:
+    """Return a value for a message, masked if a key of its path is the name of a secret."""
+    is_secret = any(isinstance(step, str) and NAME.fullmatch(step) for step in path)
+    return "`***`" if is_secret and not isinstance(value, dict) else _shown(value)
 
 
 def _wants_unit(part: dict[str, Any]) -> bool:
