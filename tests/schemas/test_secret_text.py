@@ -131,7 +131,7 @@ def test_a_secret_in_a_command_line_is_found(words: str) -> None:
         f"# revision {HEX[:40]} of the keyring, sha256:{HEX}", "# AKIA" + "IOSFODNN7EXAMPLE",
     ],
 )  # fmt: skip
-def test_what_only_resembles_a_secret_is_fine(text: str) -> None:
+def test_words_that_only_resemble_a_secret_are_fine(text: str) -> None:
     known = load(debian=f"{text}\n")
     assert (found(f"{text}\n"), known.doubts) == ([], ())
 
@@ -144,7 +144,7 @@ def test_what_only_resembles_a_secret_is_fine(text: str) -> None:
         ("exec_on_success: ['/opt/x --token a1b2c3d4e5']", "1:35", "token"),
     ],
 )
-def test_what_may_be_a_secret_is_a_warning(text: str, place: str, name: str) -> None:
+def test_a_doubtful_word_is_a_warning(text: str, place: str, name: str) -> None:
     assert doubtful(f"title: A\n{text}\n") == [
         f"debian.yml:2:{place[2:]}: The value of `{name}` may be a secret. If it is one: Revoke it, since git keeps it"
         " for ever. Let the program read it from a file on the worker."
