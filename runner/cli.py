@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from runner.authoring import command as authoring
 from runner.base.output import hush, log
 from runner.checking import command as checking
+from runner.drift import command as drift
 from runner.error_boundary import damage_behind, guarded
 from runner.forecast import command as forecast
 from runner.importing import command as importing
@@ -104,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     plugins.set_defaults(command=_plugins)
     _add_policy(commands)
     _add_container(commands)
+    drift.add(commands, _with_settings, _settings, _own_settings)
     upcoming = _with_settings(commands, "next", "list when each mirror runs next, and why not now")
     upcoming.add_argument("--json", action="store_true", help="print it as JSON")
     upcoming.set_defaults(command=_next)

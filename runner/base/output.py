@@ -1,5 +1,8 @@
 """All output of the worker's programs: answers on standard output, the log on standard error."""
 
+import os
+import sys
+
 from schemas import standard_streams
 from schemas.standard_streams import INFO
 from schemas.terminal import plain
@@ -55,6 +58,14 @@ def note(text: str, *, about: str) -> None:
     """Log that something is as it should be, unless `hush` was called."""
     if not _hushed:
         log(text, about=about)
+
+
+def confirmed(question: str) -> bool:
+    """Ask a person at the terminal; return whether the answer is yes. False without a terminal."""
+    if not (sys.stdin and sys.stdin.isatty() and os.isatty(1)):
+        return False
+    standard_streams.write(question)
+    return sys.stdin.readline().strip().lower() == "yes"
 
 
 def hush() -> None:

@@ -25,6 +25,14 @@ _LEVEL = 1
 """zlib's fastest level: logs still shrink to a tenth, several times faster than with the default."""
 
 
+_FILE = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,63}}{_ENDINGS}|latest|\.latest\.new|\.compressed\.new")
+
+
+def is_own_file(name: str) -> bool:
+    """Return whether a file in a folder of logs has the name of one that this hook writes, for any mirror."""
+    return _FILE.fullmatch(name) is not None
+
+
 class _Log(NamedTuple):
     """A log file: its name, its unique stem (time and attempt), and whether it is compressed."""
 

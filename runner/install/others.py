@@ -19,6 +19,7 @@ CRON_FILE = "/etc/cron.d/skipjack"
 """The file for the cron lines of a worker."""
 
 SYSTEM_UNITS = "/etc/systemd/system"
+_WORKER = "skipjack-follow.service"
 
 _WORD = re.compile(r'"(?:[^"\\]|\\.)*"|\S+')
 
@@ -46,13 +47,21 @@ def check_folders(setup: Setup) -> None:
             raise SkipjackError(what, f"Set another `{key}` in {setup.settings}.")
 
 
+def of_workers() -> list[str]:
+    """Return the settings files of the workers whose units or cron lines are visible on this machine."""
+    own = os.path.expanduser("~/.config/systemd/user")
+    units = [os.path.join(folder, _WORKER) for folder in (SYSTEM_UNITS, own)]
+    found = [*(each for path in units for each in _of_unit(path)), *_of_cron()]
+    return list(dict.fromkeys(each.settings for each in found))
+
+
 def unit_file(setup: Setup) -> str:
     """Return the path of the unit that names the settings file."""
     return os.path.join(setup.units, _unit(setup))
 
 
 def _unit(setup: Setup) -> str:
-    return "skipjack-manager.service" if setup.kind == MANAGER else "skipjack-follow.service"
+    return "skipjack-manager.service" if setup.kind == MANAGER else _WORKER
 
 
 def _remedy(setup: Setup, other: Other) -> str:
@@ -74,10 +83,18 @@ def _installed(setup: Setup) -> Iterator[Other]:
 def _found(setup: Setup) -> Iterator[Other]:
     # Also those of the system: a user's own units would share the folders of a worker of the system.
     for folder in dict.fromkeys((setup.units, SYSTEM_UNITS)):
-        path = os.path.join(folder, _unit(setup))
-        for line in _lines(path):
-            yield from _named(path, _unit_words(line) if line.startswith("ExecStart=") else [])
-    for line in _lines(CRON_FILE) if setup.kind != MANAGER else ():
+        yield from _of_unit(os.path.join(folder, _unit(setup)))
+    if setup.kind != MANAGER:
+        yield from _of_cron()
+
+
+def _of_unit(path: str) -> Iterator[Other]:
+    for line in _lines(path):
+        yield from _named(path, _unit_words(line) if line.startswith("ExecStart=") else [])
+
+
+def _of_cron() -> Iterator[Other]:
+    for line in _lines(CRON_FILE):
         yield from _named(CRON_FILE, _cron_words(line))
 
 

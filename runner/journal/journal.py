@@ -355,6 +355,20 @@ class Journal:
                 self.mirrors.update(mirror, {"next_run_at": None})
                 self.outbox.report(mirror, now)
 
+    def forget(self, mirror: str, now: float) -> bool:
+        """Remove the state, the history and the overrides of a mirror, which the manager learns by a snapshot.
+
+        Return False, and change nothing, if the mirror has a run.
+        """
+        with transaction(self._db):
+            if any(active.mirror == mirror for active in self.active()):
+                return False
+            self.mirrors.delete(mirror)
+            self.runs.delete(mirror)
+            self.overrides.delete(mirror)
+            self.outbox.snapshot(self.outbox.acknowledged(), now)
+        return True
+
     def give_back(self) -> None:
         """Return disk space that delivered reports no longer use."""
         from runner.journal import unused_space  # the courier alone needs it

@@ -156,6 +156,10 @@ class RunTable:
         """Give the runs of a previous name to the current one."""
         self._db.execute("UPDATE run SET mirror = ? WHERE mirror = ?", (name, old))
 
+    def delete(self, mirror: str) -> None:
+        """Remove all runs of a mirror."""
+        self._db.execute("DELETE FROM run WHERE mirror = ?", (mirror,))
+
     def delete_old(self, mirror: str, kept: int) -> None:
         """Remove ended runs whose ends the manager has acknowledged, beyond the newest `kept` runs."""
         self._db.execute(

@@ -323,3 +323,30 @@ def test_a_disk_that_has_turned_read_only_is_reported_and_the_old_snapshot_stays
     (complaint,) = job.complaints
     assert complaint.endswith("Read-only file system")
     assert published(job) == "1"
+
+
+def test_the_snapshot_and_the_subvolume_of_a_removed_mirror_are_pruned(
+    disk: Path, tmp_path: Path, repository: ConfigRepository
+) -> None:
+    worker = Worker(tmp_path / "w", "w1", repository.url)
+    worker.root.rmdir()
+    worker.root.symlink_to(disk)
+    snapshots = disk / "published/here"
+    with worker.settings.open("a") as settings:
+        settings.write(f"snapshot_root: {snapshots}\n")
+    text = "provider: command\nupstream: x\nbtrfs_snapshot: true\nmin_free_space: 0B\ncommand: touch file\n"
+    repository.commit({"gone.yml": text, "stays.yml": text}, "Add two")
+    worker.command("once")
+    btrfs.snapshot(str(disk / "gone"), str(snapshots / ".gone.new"))  # as a killed run leaves it
+    (snapshots / "folder").mkdir()
+    btrfs.create(str(snapshots / "writable"))
+    repository.commit({"gone.yml": None}, "Remove one")
+    worker.command("follow")
+
+    worker.command("prune", "--yes")
+    assert {path.name for path in snapshots.iterdir()} == {"stays", "folder", "writable"}
+    assert (disk / "gone/file").exists()
+    worker.command("prune", "--data", "--yes")
+    assert {path.name for path in disk.iterdir()} == {"stays", "published"}
+    assert (snapshots / "stays/file").exists() and (disk / "stays/file").exists()
+    assert "nothing on this machine is without a definition" in worker.command("drift").stdout

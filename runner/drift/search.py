@@ -1,0 +1,29 @@
+"""Everything that this worker has beside its plan. Nothing is changed."""
+
+import time
+
+from runner.base.state_dir import StateLayout
+from runner.drift import folders, known, state
+from runner.drift.items import KINDS, Drift
+from runner.drift.known import Defined
+from runner.journal import journal
+from runner.subprocesses.spawn import CannotStart, TooSlow
+from schemas.records import RunnerSettings
+
+
+def look(settings: RunnerSettings) -> tuple[Drift, Defined]:
+    """Return the drift, and what has a definition; SkipjackError if there is no usable plan or journal."""
+    found = known.load(settings)
+    unread: list[str] = []
+    with journal.copied(StateLayout(settings.state_dir).journal) as book:
+        items = [*state.states(settings, found, book), *state.overrides(found, book, time.time())]
+    items += folders.directories(settings, found, unread)
+    items += folders.logs(settings, found, unread)
+    items += folders.snapshots(settings, found, unread)
+    items += state.containers(settings, found)
+    try:
+        items += state.left_units(settings, found)
+    except (CannotStart, TooSlow) as error:
+        unread.append(f"cannot list the units: {error}.")
+    items.sort(key=lambda each: (KINDS.index(each.kind), each.path or each.name))
+    return Drift(found.worker, found.revision, tuple(items), found.behind, tuple(unread)), found
