@@ -24,6 +24,10 @@ def add(commands: Subcommands) -> None:
     plan.add_argument("--repo", type=Path, default=Path(), metavar="DIR", help=words)
     words = "the folder of the definitions in the repository (default: the one with _site.yml)"
     plan.add_argument("--path", type=_folder, default=None, metavar="FOLDER", help=words)
+    words = "an exported policy to judge by instead of that in the repository; may be repeated"
+    plan.add_argument("--policy", type=Path, action="append", default=[], metavar="FILE", help=words)
+    words = "the form of the plan (default: %(default)s)"
+    plan.add_argument("--format", choices=["text", "markdown", "json"], default="text", help=words)
     plan.set_defaults(command=_plan)
 
 
@@ -45,19 +49,23 @@ def _folder(text: str) -> str:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from runner.forecast import text
+    from runner.forecast import json_output, markdown, text
 
     found = _forecast(arguments)
-    say(text.rendered(found))
+    render = {"text": text, "markdown": markdown, "json": json_output}[arguments.format].rendered
+    # Secrets are masked in the values: masking the whole would change the form of JSON.
+    say(render(found).removesuffix("\n"), has_addresses=False)
     return 0 if found.is_fine else 1
 
 
 def _forecast(arguments: argparse.Namespace) -> "Forecast":
-    from runner.forecast import compare, revisions
+    from runner.forecast import compare, policies, revisions
     from schemas.config import plugin_search
     from schemas.git import local_repository
 
+    named = policies.of_files(arguments.policy)
     installed = plugin_search.installed().schemas
     with local_repository.opened(arguments.repo) as repository:
         compared = revisions.read(repository, arguments.revisions, arguments.path, installed)
-    return compare.compare(compared.base, compared.head, {}, compared.notes)
+    exported = {**compared.policies.by_worker, **named}
+    return compare.compare(compared.base, compared.head, exported, compared.notes)

@@ -82,10 +82,10 @@ class DayLoad(NamedTuple):
     slots_after: int
 
 
-class DeniedMirror(NamedTuple):
-    """A definition that the exported policy denies: why, and what to do."""
+class MirrorNote(NamedTuple):
+    """What is wrong or doubtful with some mirrors, in one sentence, and what to do. No name if it concerns all."""
 
-    mirror: str
+    mirrors: tuple[str, ...]
     what: str
     todo: str
 
@@ -94,15 +94,7 @@ class PolicyVerdict(NamedTuple):
     """The verdict of a worker's exported policy about the mirrors that change."""
 
     state: str = NO_POLICY
-    denied: tuple[DeniedMirror, ...] = ()
-
-
-class PlanWarning(NamedTuple):
-    """A warning about a valid change; `mirror` is empty if it is not about one alone."""
-
-    mirror: str
-    what: str
-    todo: str
+    denied: tuple[MirrorNote, ...] = ()
 
 
 class WorkerForecast(NamedTuple):
@@ -118,7 +110,7 @@ class WorkerForecast(NamedTuple):
     shared: tuple[SharedChange, ...]
     load: DayLoad | None = None
     policy: PolicyVerdict = PolicyVerdict()
-    warnings: tuple[PlanWarning, ...] = ()
+    warnings: tuple[MirrorNote, ...] = ()
 
 
 class Forecast(NamedTuple):
@@ -127,7 +119,7 @@ class Forecast(NamedTuple):
     `rejected` means that the site or the workers are invalid at the head: every worker keeps the revision in force.
     `unknown_base` means the same for the base, so there is nothing to compare with. `problems` are all of the head,
     `fixed` those of the base that the head has no more, `site` the changes of `_site.yml`, `notes` facts about the
-    comparison as a whole.
+    comparison as a whole, `warnings` those that concern several workers.
     """
 
     base: RevisionLabel
@@ -137,6 +129,7 @@ class Forecast(NamedTuple):
     problems: tuple[Problem, ...] = ()
     fixed: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[MirrorNote, ...] = ()
     rejected: bool = False
     unknown_base: bool = False
 

@@ -6,6 +6,7 @@ from runner.forecast import words
 from runner.forecast.forecast import (
     ADDED,
     CHANGED,
+    DayLoad,
     Forecast,
     MirrorForecast,
     SharedChange,
@@ -13,9 +14,6 @@ from runner.forecast.forecast import (
     WorkerForecast,
 )
 from schemas.problems import Problem
-
-_NAMES = 8
-"""Mirrors of a shared change that are named."""
 
 
 def rendered(forecast: Forecast) -> str:
@@ -33,6 +31,9 @@ def _lines(forecast: Forecast) -> Iterator[str]:
         yield from _changes(forecast.site, "  ")
     for worker in forecast.workers:
         yield from _worker(worker)
+    if forecast.warnings:
+        yield ""
+    yield from (f"warning: {words.note(note)}" for note in forecast.warnings)
     yield ""
     yield " ".join(filter(None, (words.verdict(forecast), words.counts(forecast))))
 
@@ -51,6 +52,20 @@ def _worker(worker: WorkerForecast) -> Iterator[str]:
         yield from _mirror(mirror)
     for shared in worker.shared:
         yield from _shared(shared)
+    yield from _day(worker.load)
+    if worker.mirrors or worker.shared:
+        yield f"  policy: {words.policy(worker.policy)}"
+    yield from (f"    ! {words.note(note)}" for note in worker.policy.denied)
+    yield from (f"  warning: {words.note(note)}" for note in worker.warnings)
+
+
+def _day(load: DayLoad | None) -> Iterator[str]:
+    if load is None:
+        return
+    yield f"  load: {words.load(load)}"
+    if not words.is_flat(load):
+        yield f"    starts each hour before: {words.hours(load.before)}"
+        yield f"    starts each hour after:  {words.hours(load.after)}"
 
 
 def _mirror(mirror: MirrorForecast) -> Iterator[str]:
@@ -61,10 +76,8 @@ def _mirror(mirror: MirrorForecast) -> Iterator[str]:
 
 
 def _shared(shared: SharedChange) -> Iterator[str]:
-    names = ", ".join(shared.mirrors[:_NAMES])
-    more = len(shared.mirrors) - _NAMES
-    rest = f" and {more} more" if more > 0 else ""
-    yield f"  {words.SIGNS[CHANGED]} {_change(shared.change)} on {len(shared.mirrors)} mirrors: {names}{rest}"
+    change, number = _change(shared.change), len(shared.mirrors)
+    yield f"  {words.SIGNS[CHANGED]} {change} on {number} mirrors: {words.names(shared.mirrors)}"
     if shared.before or shared.after:
         yield f"      for example {shared.example}:"
         yield from _commands(shared.before, shared.after)

@@ -8,6 +8,7 @@ from typing import Any
 from runner.forecast.forecast import ValueChange
 from schemas.addresses import without_secrets
 from schemas.config.record_factory import DURATIONS, SIZES
+from schemas.problems import printable
 from schemas.records import Mirror, Site, Worker
 from schemas.units import format_size, setting_duration
 
@@ -46,7 +47,7 @@ def pattern_changes(path: str, before: tuple[str, ...], after: tuple[str, ...]) 
     added = shlex.join([line for line in after if line not in set(before)])
     if not removed and not added:
         added = "another order"
-    return (ValueChange(f"patterns in {path}", _cut(removed) or None, _cut(added) or None),)
+    return (ValueChange(f"patterns in {path}", _cut(printable(removed)) or None, _cut(printable(added)) or None),)
 
 
 def _differing(before: Mirror, after: Mirror) -> list[str]:
@@ -95,7 +96,7 @@ def _below(path: str, key: str, value: Any) -> Iterator[tuple[str, tuple[str, An
 
 
 def _shown(path: str, key: str, value: Any) -> str:
-    return "***" if _is_secret(path, key) else _cut(without_secrets(_text(key, value)))
+    return "***" if _is_secret(path, key) else _cut(printable(without_secrets(_text(key, value))))
 
 
 def _is_secret(path: str, key: str) -> bool:

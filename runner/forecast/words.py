@@ -2,16 +2,22 @@
 
 from runner.forecast.forecast import (
     ADDED,
+    ALLOWED,
     CHANGED,
+    DENIED,
     KINDS,
     MOVED_AWAY,
     MOVED_HERE,
+    NO_POLICY,
     QUARANTINED,
     REMOVED,
     RENAMED,
     REPAIRED,
+    DayLoad,
     Forecast,
     MirrorForecast,
+    MirrorNote,
+    PolicyVerdict,
     RevisionLabel,
     WorkerForecast,
     count,
@@ -27,6 +33,13 @@ _COUNTED = {
     ADDED: "added", REPAIRED: "repaired", MOVED_HERE: "moved", RENAMED: "renamed", REMOVED: "removed",
     QUARANTINED: "invalid",
 }  # fmt: skip
+
+_NAMES = 8
+"""Mirrors of a list that are named."""
+
+_FLAT = 0.05
+_WHOLE = 9.95
+"""Starts an hour that are shown without a fraction."""
 
 
 def plural(number: int, noun: str) -> str:
@@ -92,3 +105,48 @@ def _move(mirror: MirrorForecast) -> str:
 def value(text: str | None) -> str:
     """Return a value of a key."""
     return "not set" if text is None else text
+
+
+def note(found: MirrorNote) -> str:
+    """Return a warning or denial as one line, with the mirrors that it concerns."""
+    about = f"{names(found.mirrors)}: " if found.mirrors else ""
+    return f"{about}{found.what} {found.todo}".rstrip()
+
+
+def names(mirrors: tuple[str, ...]) -> str:
+    """Return the names of mirrors, of many only the first ones."""
+    more = len(mirrors) - _NAMES
+    return ", ".join(mirrors[:_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def load(found: DayLoad) -> str:
+    """Return how a worker's day changes, in one line."""
+    days = arrow(f"{sum(found.before):.0f}", f"{sum(found.after):.0f}")
+    most = arrow(f"{max(found.before):.1f}", f"{max(found.after):.1f}")
+    busiest = found.after.index(max(found.after))
+    slots = arrow(str(found.slots_before), str(found.slots_after))
+    return f"{days} starts a day, {most} in the busiest hour ({busiest:02}:00), slots {slots}"
+
+
+def arrow(before: str, after: str) -> str:
+    """Return a value before and after, or alone if it stays the same."""
+    return after if before == after else f"{before} -> {after}"
+
+
+def is_flat(found: DayLoad) -> bool:
+    """Return whether every hour of a day has the same starts, before and after."""
+    return all(max(day) - min(day) < _FLAT for day in (found.before, found.after))
+
+
+def hours(day: tuple[float, ...]) -> str:
+    """Return the starts in each hour of a day."""
+    return " ".join(f"{starts:.0f}" if starts >= _WHOLE or not starts else f"{starts:.1f}" for starts in day)
+
+
+def policy(found: PolicyVerdict) -> str:
+    """Return a worker's verdict in a few words."""
+    return {
+        NO_POLICY: "no exported policy; only the worker knows what it allows",
+        ALLOWED: "allowed",
+        DENIED: "DENIED",
+    }[found.state]

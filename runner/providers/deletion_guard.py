@@ -125,6 +125,13 @@ def argument_lists(full: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     yield rsync_words.with_more(full, (*GUARD, *TRIAL))
 
 
+def first_passes(lists: Iterator[tuple[str, ...]], directory: str) -> Iterator[tuple[str, ...]]:
+    """Yield the arguments with which each sync of `argument_lists` begins."""
+    for full, guarded_pass, _trial in zip(lists, lists, lists, strict=True):
+        makes_backups = rsync_words.makes_backups(Command(("rsync", *full), {}, directory))
+        yield full if makes_backups else guarded_pass
+
+
 def _after(job: Job, full: Command, names: Names, brought: int) -> Iterator[Command]:
     """Judge the deletions after rsync has done everything else, and make them."""
     job.deletions_judged = True

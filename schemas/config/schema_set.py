@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SCHEMAS = (
     "mirror", "defaults", "site", "workers", "preset", "runner", "policy", "exported_policy", "manager", "report",
-    "commands", "api",
+    "commands", "api", "forecast",
 )  # fmt: skip
 
 

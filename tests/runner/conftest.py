@@ -9,6 +9,7 @@ from runner.journal import journal
 from runner.journal.journal import Journal
 from tests import prepared
 
+from . import forecasting
 from .forecasting import Proposal
 from .importing import Bench
 from .scripted_manager import Says, ScriptedManager, Serve
@@ -54,7 +55,13 @@ def serve() -> Iterator[Serve]:
         manager.close()
 
 
+@pytest.fixture(scope="session")
+def proposal_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository that proposals copy."""
+    return forecasting.begun(tmp_path_factory.mktemp("proposal"))
+
+
 @pytest.fixture
-def proposal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Proposal:
+def proposal(tmp_path: Path, proposal_base: Path, capsys: pytest.CaptureFixture[str]) -> Proposal:
     """A change of a config repository that somebody proposes."""
-    return Proposal(tmp_path, capsys)
+    return Proposal(tmp_path, proposal_base, capsys)

@@ -18,7 +18,7 @@ GNU = "upstream: rsync://ftp.example.org/gnu/\ninterval: 12h\ncategory: software
 
 def test_the_plan_of_the_page_is_printed_like_that(proposal: Proposal) -> None:
     proposal.commit(FILES | {"gnu.yml": None})
-    proposal.repository.git("branch", "-f", "main", "topic")
+    proposal.accept()
     proposal.commit({
         "gnu.yml": GNU,
         "old.yml": None,
@@ -27,4 +27,5 @@ def test_the_plan_of_the_page_is_printed_like_that(proposal: Proposal) -> None:
     })  # fmt: skip
     _code, out, _err = proposal.run("main..topic")
     (page,) = (block for block in blocks("docs/pull-requests.md", "console") if "skipjack plan" in block.first)
+    out = re.sub(r"^( +[+-] rsync) .* (rsync://.*)$", r"\1 … \2", out, flags=re.MULTILINE)
     assert page.text.partition("\n")[2] + "\n" == re.sub(r"\([0-9a-f]{12}\)", "(…)", out)

@@ -13,7 +13,7 @@ NEW = "upstream: rsync://up.example.org/new/\ninterval: 12h\n"
 def test_a_new_mirror_is_shown_with_its_keys_in_effect(proposal: Proposal) -> None:
     proposal.commit({"new.yml": NEW})
     assert (
-        proposal.plan()
+        proposal.keys()
         == """
 worker w1
   + new: starts at once
@@ -34,7 +34,7 @@ def test_a_removed_mirror_leaves_its_data(proposal: Proposal) -> None:
 def test_a_renamed_mirror_is_not_a_removed_and_a_new_one(proposal: Proposal) -> None:
     proposal.commit({"gnu.yml": None, "GNU.yml": f"{BASE['gnu.yml']}formerly: [gnu]\ninterval: 1d\n"})
     assert (
-        proposal.plan()
+        proposal.keys()
         == """
 worker w1
   ~ GNU: was gnu, whose history it continues; move its files from /srv/mirror/gnu to /srv/mirror/GNU
@@ -70,11 +70,11 @@ def test_a_second_copy_is_only_added(proposal: Proposal) -> None:
 def test_one_line_for_all_is_one_change_of_many_mirrors(proposal: Proposal) -> None:
     more = {f"m{number}.yml": NEW.replace("/new/", f"/m{number}/") for number in range(9)}
     proposal.commit(more)
-    proposal.repository.git("branch", "-f", "main", "topic")
+    proposal.accept()
     own = f"{more['m4.yml']}retry: 5\n"
     proposal.commit({"_defaults.yml": f"{BASE['_defaults.yml']}interval: 1h\nrsync_timeout: 5m\n", "m4.yml": own})
     assert (
-        proposal.plan()
+        proposal.keys()
         == """
 worker w1
   ~ debian
@@ -101,7 +101,7 @@ def test_values_of_mappings_have_paths_and_secrets_are_hidden(proposal: Proposal
     plan = proposal.plan()
     assert "      freshness.file: project/trace/x\n      freshness.max_lag: 1d\n" in plan
     assert "      env.LANG: C\n      env.APP_TOKEN: ***\n      env.URL: https://h.example.org/?***\n" in plan
-    proposal.repository.git("branch", "-f", "main", "topic")
+    proposal.accept()
     proposal.commit({"gnu.yml": f"{BASE['gnu.yml']}{env.replace('one', 'two')}freshness: {{file: project/trace/x}}\n"})
     assert "  ~ gnu\n      env.APP_TOKEN: *** -> *** (another value)\n" in proposal.plan()
 
@@ -123,7 +123,7 @@ def test_workers_and_the_site_are_compared_as_well(proposal: Proposal) -> None:
 
 def test_nothing_to_do_is_said_in_one_sentence(proposal: Proposal) -> None:
     proposal.commit({"README.md": "Hello.\n", "gnu.yml": f"# A comment.\n{BASE['gnu.yml']}"})
-    assert proposal.plan() == "\nNothing changes.\n"
+    assert proposal.keys() == "\nNothing changes.\n"
 
 
 BROKEN: dict[str, tuple[dict[str, str | None], str, str]] = {
@@ -151,7 +151,7 @@ def test_a_broken_file_at_the_head_is_shown_with_its_effect(proposal: Proposal, 
 def test_a_broken_file_at_the_base_is_shown_as_corrected(proposal: Proposal, role: str) -> None:
     files, _effect, _result = BROKEN[role]
     proposal.commit(files)
-    proposal.repository.git("branch", "-f", "main", "topic")
+    proposal.accept()
     proposal.commit({name: BASE.get(name, NEW) for name in files})
     code, out, err = proposal.run("main..topic")
     assert err == ""
@@ -182,7 +182,7 @@ def test_three_dots_leave_out_what_only_the_base_has(proposal: Proposal) -> None
 def test_a_folder_with_the_definitions_is_found(proposal: Proposal) -> None:
     files = {f"mirrors/{name}": text for name, text in BASE.items()}
     proposal.commit(files | dict.fromkeys(BASE))
-    proposal.repository.git("branch", "-f", "main", "topic")
+    proposal.accept()
     proposal.commit({"mirrors/new.yml": NEW})
     assert "  + new: starts at once\n" in proposal.plan()
     assert "  + new: starts at once\n" in proposal.plan("--path", "mirrors/")
@@ -201,7 +201,7 @@ def test_definitions_that_move_to_a_folder_are_the_same_mirrors(proposal: Propos
 
 def test_the_first_definitions_are_all_new(proposal: Proposal) -> None:
     proposal.commit(dict.fromkeys(BASE) | {"README.md": "Soon.\n"})
-    proposal.repository.git("branch", "-f", "main", "topic")
+    proposal.accept()
     proposal.commit(BASE)
     assert proposal.plan().endswith("Valid. 2 added, on 2 workers.\n")
 
@@ -235,6 +235,7 @@ def test_wrong_words_are_a_wrong_usage(proposal: Proposal, words: list[str]) -> 
 def test_a_shallow_clone_names_the_remedy(proposal: Proposal) -> None:
     proposal.commit({"new.yml": NEW})
     proposal.commit({"gnu.yml": None})
+    proposal.repository.git("push", "-q", "origin", "main", "topic")
     base = proposal.repository.git("rev-parse", "main")
     shallow = proposal.repository.tree.parent / "shallow"
     clone = ["git", "clone", "-q", "--depth", "1", "--branch", "topic", proposal.repository.url, str(shallow)]
@@ -247,7 +248,7 @@ def test_a_shallow_clone_names_the_remedy(proposal: Proposal) -> None:
 
 def test_a_bare_repository_and_a_linked_work_tree_are_read(proposal: Proposal) -> None:
     proposal.commit({"new.yml": NEW})
-    proposal.repository.git("push", "-q", "origin", "main")
+    proposal.repository.git("push", "-q", "origin", "main", "topic")
     linked = proposal.repository.tree.parent / "linked"
     proposal.repository.git("worktree", "add", "-q", str(linked), "main")
     (linked / "sub").mkdir()
@@ -281,7 +282,7 @@ def test_nothing_of_the_repository_is_executed(proposal: Proposal, monkeypatch: 
 def test_a_missing_object_of_a_partial_clone_is_not_fetched(proposal: Proposal) -> None:
     proposal.commit({"new.yml": NEW})
     partial = proposal.repository.tree.parent / "partial"
-    proposal.repository.git("push", "-q", "origin", "main")
+    proposal.repository.git("push", "-q", "origin", "main", "topic")
     subprocess.run(
         ["git", "-C", str(proposal.repository.remote), "config", "uploadpack.allowFilter", "true"], check=True
     )
