@@ -67,5 +67,6 @@ def _forecast(arguments: argparse.Namespace) -> "Forecast":
     installed = plugin_search.installed().schemas
     with local_repository.opened(arguments.repo) as repository:
         compared = revisions.read(repository, arguments.revisions, arguments.path, installed)
-    exported = {**compared.policies.by_worker, **named}
-    return compare.compare(compared.base, compared.head, exported, compared.notes)
+    base, head = (policies.of_state(each) for each in (compared.base, compared.head))
+    notes = (*compared.notes, *policies.replaced(base, head))
+    return compare.compare(compared.base, compared.head, {**head, **named}, notes)

@@ -1,7 +1,7 @@
 """A forecast as Markdown for the comment of a pull request, of at most 60,000 characters.
 
-Every text of a definition, a name or a message stands in a fenced block, which is longer than any run of backticks in it, or in a
-`<code>` of HTML with its special characters escaped. Forges resolve no mention, reference, link or HTML there.
+Every value, name or message stands in a fenced block, which is longer than any run of backticks in it, or in a `<code>`
+of HTML with its special characters escaped. Forges resolve no mention, reference, link or HTML there.
 """
 
 import html

@@ -1,43 +1,24 @@
-"""The exported policies of a revision, and which of them a change replaces."""
+"""The exported policies that a plan judges by, and which of them a change replaces."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
+from runner.forecast.compare import ConfigState
 from schemas.config import exported_policy
 from schemas.config.exported_policy import ExportedPolicy
-from schemas.config.sources import MAX_BYTES, POLICIES, SourceFile
+from schemas.config.sources import MAX_BYTES
 from schemas.errors import SkipjackError
-from schemas.problems import InvalidConfigError, Problem, printable
+from schemas.problems import printable
 from schemas.regular_files import read_regular
 
-
-class Policies(NamedTuple):
-    """Exported policies by worker, and the problems of invalid files."""
-
-    by_worker: Mapping[str, ExportedPolicy]
-    problems: tuple[Problem, ...] = ()
+Policies = Mapping[str, ExportedPolicy]
+"""Exported policies by worker."""
 
 
-NO_POLICIES = Policies({})
-
-
-def of_revision(files: Iterable[SourceFile]) -> Policies:
-    """Read the files of the folder with exported policies."""
-    found: dict[str, ExportedPolicy] = {}
-    problems: list[Problem] = []
-    for file in files:
-        path = POLICIES + file.path
-        if file.data is None:
-            problems.append(Problem(path, 1, 1, "It is not a regular file.", "Write the exported policy itself."))
-            continue
-        try:
-            policy = exported_policy.read(path, file.data)
-        except InvalidConfigError as refused:
-            problems += refused.problems
-        else:
-            found[policy.worker] = policy
-    return Policies(found, tuple(problems))
+def of_state(state: ConfigState) -> dict[str, ExportedPolicy]:
+    """Return the valid policies in a config repository."""
+    found = state.catalogue.policies if state.catalogue else {}
+    return {worker: policy for worker, policy in found.items() if policy is not None}
 
 
 def of_files(paths: Iterable[Path]) -> dict[str, ExportedPolicy]:
@@ -56,14 +37,13 @@ def _read(path: Path) -> ExportedPolicy:
 
 def replaced(base: Policies, head: Policies) -> list[str]:
     """Return a note for each policy that a change adds, replaces or removes: it is judged by what it brings itself."""
-    workers = sorted(base.by_worker.keys() | head.by_worker.keys())
     return [
         f"The exported policy of {worker} changes as well. Compare it: the worker judges by its own policy alone."
-        for worker in workers
+        for worker in sorted(base.keys() | head.keys())
         if _digest(base, worker) != _digest(head, worker)
     ]
 
 
 def _digest(policies: Policies, worker: str) -> str:
-    found = policies.by_worker.get(worker)
+    found = policies.get(worker)
     return found.digest if found else ""

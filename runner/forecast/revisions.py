@@ -5,14 +5,12 @@ Both are read from the objects of a local git repository, `BASE` alone compares 
 
 from typing import NamedTuple
 
-from runner.forecast import policies
 from runner.forecast.compare import NOTHING, ConfigState
 from runner.forecast.forecast import RevisionLabel
-from runner.forecast.policies import Policies
 from schemas.config import catalogue, sources
 from schemas.config.catalogue import SITE, WORKERS
 from schemas.config.schema_set import SchemaSet
-from schemas.config.sources import POLICIES, SourceFile
+from schemas.config.sources import SourceFile
 from schemas.errors import SkipjackError
 from schemas.git.git_objects import Commit
 from schemas.git.local_repository import LocalRepository
@@ -31,11 +29,10 @@ class RevisionRange(NamedTuple):
 
 
 class BothSides(NamedTuple):
-    """Both sides with their configuration, the exported policies of the head, and facts about the comparison."""
+    """Both sides with their configuration, and facts about the comparison."""
 
     base: ConfigState
     head: ConfigState
-    policies: Policies
     notes: tuple[str, ...]
 
 
@@ -73,10 +70,9 @@ def read(repository: LocalRepository, wanted: RevisionRange, path: str | None, i
     files = repository.files(end, folder)
     if files is None:
         raise SkipjackError(f"{shown(wanted.head)} has no folder `{shown(folder)}`.", "Correct `--path`.")
-    before = folder if before is None else before
-    base = _base(repository, wanted.base, start, before, installed)
+    base = _base(repository, wanted.base, start, folder if before is None else before, installed)
     head = _state(RevisionLabel(wanted.head, end.name), files, installed)
-    return _with_policies(base, head, _policies(repository, start, before), _policies(repository, end, folder), notes)
+    return BothSides(base, head, tuple(notes))
 
 
 def _against_work_tree(
@@ -89,23 +85,7 @@ def _against_work_tree(
     if not (place / SITE).exists():
         raise _no_config("the work tree")
     head = _state(RevisionLabel("the work tree", ""), sources.read_directory(place), installed)
-    exported = policies.of_revision(sources.read_directory(place / POLICIES) if (place / POLICIES).is_dir() else ())
-    base = _base(repository, wanted.base, start, folder, installed)
-    return _with_policies(base, head, _policies(repository, start, folder), exported, [])
-
-
-def _with_policies(
-    base: ConfigState, head: ConfigState, before: Policies, after: Policies, notes: list[str]
-) -> BothSides:
-    """Return both sides; an invalid policy is a problem of its revision."""
-    base = base._replace(problems=(*base.problems, *before.problems))
-    head = head._replace(problems=(*head.problems, *after.problems))
-    return BothSides(base, head, after, (*notes, *policies.replaced(before, after)))
-
-
-def _policies(repository: LocalRepository, commit: Commit, folder: str | None) -> Policies:
-    files = None if folder is None else repository.files(commit, f"{folder}/{POLICIES}")
-    return policies.of_revision(files or ())
+    return BothSides(_base(repository, wanted.base, start, folder, installed), head, ())
 
 
 def _base(
