@@ -70,13 +70,11 @@ def test_a_shared_change_has_the_first_mirror_that_it_alters_as_its_example(prop
     assert shared["interval"]["before"] == shared["interval"]["after"] == []
 
 
-def test_command_lines_hide_secrets_and_name_the_container(proposal: Proposal) -> None:
-    program = (
-        "provider: command\ncommand: /opt/sync --to 'https://user:pw@h.example.org/?key=1'\ndocker_image: mirror:1\n"
-    )
-    proposal.commit({"gnu.yml": f"upstream: https://h.example.org/gnu/\n{program}"})
-    (mirror,) = proposal.plain()["workers"][0]["mirrors"]
-    assert mirror["after"] == ["in a container of mirror:1: /opt/sync --to 'https://h.example.org/?***'"]
+def test_command_lines_hide_secrets_and_name_the_container() -> None:
+    words = "/opt/sync --to 'https://user:pw@h.example.org/?key=1'"
+    mirror = Mirror("gnu", "w1", "command", UP, command=words, docker_image="mirror:1")
+    lines = Places().command_lines(mirror)
+    assert lines == ("in a container of mirror:1: /opt/sync --to 'https://h.example.org/?***'",)
 
 
 def test_a_plug_in_decides_its_own_command_lines() -> None:

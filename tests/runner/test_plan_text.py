@@ -5,6 +5,9 @@ import subprocess
 
 import pytest
 
+from runner.forecast import values
+from schemas.records import Mirror
+
 from .forecasting import BASE, Proposal
 
 NEW = "upstream: rsync://up.example.org/new/\ninterval: 12h\n"
@@ -95,15 +98,22 @@ def test_a_cron_schedule_takes_the_place_of_the_interval(proposal: Proposal) -> 
     assert "  ~ gnu\n      interval: 6h -> not set\n      cron: 0 4 * * *\n" in proposal.plan()
 
 
-def test_values_of_mappings_have_paths_and_secrets_are_hidden(proposal: Proposal) -> None:
-    env = "env: {LANG: C, APP_TOKEN: one, URL: 'https://user:pw@h.example.org/?key=1'}\n"
-    proposal.commit({"gnu.yml": f"{BASE['gnu.yml']}{env}freshness: {{file: project/trace/x}}\n"})
+def test_values_of_mappings_have_paths(proposal: Proposal) -> None:
+    proposal.commit({"gnu.yml": f"{BASE['gnu.yml']}env: {{LANG: C}}\nfreshness: {{file: project/trace/x}}\n"})
     plan = proposal.plan()
     assert "      freshness.file: project/trace/x\n      freshness.max_lag: 1d\n" in plan
-    assert "      env.LANG: C\n      env.APP_TOKEN: ***\n      env.URL: https://h.example.org/?***\n" in plan
-    proposal.accept()
-    proposal.commit({"gnu.yml": f"{BASE['gnu.yml']}{env.replace('one', 'two')}freshness: {{file: project/trace/x}}\n"})
-    assert "  ~ gnu\n      env.APP_TOKEN: *** -> *** (another value)\n" in proposal.plan()
+    assert "      env.LANG: C\n" in plan
+
+
+def test_secrets_are_hidden_also_those_that_no_check_finds() -> None:
+    def changes(**env: str) -> dict[str, tuple[str | None, str | None]]:
+        old = Mirror("gnu", "w1", "rsync", "rsync://up.example.org/gnu/", env={"APP_TOKEN": "one"})
+        found = values.mirror_changes(old, old._replace(env={"APP_TOKEN": "one"} | env))
+        return {each.key: (each.before, each.after) for each in found}
+
+    assert changes(LANG="C") == {"env.LANG": (None, "C")}
+    assert changes(APP_TOKEN="two") == {"env.APP_TOKEN": ("***", "*** (another value)")}
+    assert changes(URL="https://user:pw@h.example.org/?key=1") == {"env.URL": (None, "https://h.example.org/?***")}
 
 
 def test_workers_and_the_site_are_compared_as_well(proposal: Proposal) -> None:
