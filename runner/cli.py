@@ -159,7 +159,13 @@ def _add_policy(commands: Subcommands) -> None:
     parser = _with_settings(below, "export", words)
     words = "write it to .skipjack/policies in this config repository instead: the folder with _site.yml"
     parser.add_argument("--into", type=Path, metavar="DIR", help=words)
-    parser.set_defaults(command=_export_policy)
+    words = "write the policies of all workers that report to this manager; needs --token-file and --into"
+    parser.add_argument("--manager", metavar="URL", help=words)
+    words = "a file with a token of scope operator or read in its first line"
+    parser.add_argument("--token-file", metavar="FILE", help=words)
+    words = "a file with the certificate authority of the manager, if it is not a public one"
+    parser.add_argument("--ca-cert", metavar="FILE", help=words)
+    parser.set_defaults(command=_export_policy, reject=parser.error)
 
 
 def _add_container(commands: Subcommands) -> None:
@@ -353,8 +359,16 @@ def _suggest(arguments: argparse.Namespace) -> int:
 def _export_policy(arguments: argparse.Namespace) -> int:
     from runner.authoring import policy_export
 
-    # Not as the worker's user, who may not write to the folder.
-    policy_export.export(arguments.settings or _default_settings(), arguments.into)
+    url, token_file, into = arguments.manager, arguments.token_file, arguments.into
+    if url is None and (token_file or arguments.ca_cert):
+        arguments.reject("--token-file and --ca-cert need --manager")
+    if url is not None and (token_file is None or into is None or arguments.settings):
+        arguments.reject("--manager needs --token-file and --into, and no --settings")
+    if url is not None:
+        policy_export.export_all(url, token_file, arguments.ca_cert, into)
+    else:
+        # Not as the worker's user, who may not write to the folder.
+        policy_export.export(arguments.settings or _default_settings(), into)
     return 0
 
 

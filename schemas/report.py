@@ -115,7 +115,10 @@ class RunProgress(NamedTuple):
 
 
 class Envelope(NamedTuple):
-    """One request of the courier; with `held` no run starts on the worker before an operator releases it."""
+    """One request of the courier; with `held` no run starts on the worker before an operator releases it.
+
+    `policy` is the digest of the worker's exported policy, None if it is not known.
+    """
 
     worker: str
     journal: str
@@ -129,6 +132,7 @@ class Envelope(NamedTuple):
     progress: tuple[RunProgress, ...] = ()
     protocol: int = PROTOCOL
     held: bool = False
+    policy: str | None = None
 
 
 HIGHEST = 2**62
@@ -261,13 +265,13 @@ def decode_run(plain: dict[str, Any]) -> Run:
 
 def decode_envelope(plain: dict[str, Any]) -> Envelope:
     """Decode an envelope that is valid by `report.schema.json`; anything else may raise KeyError or TypeError."""
-    *values, problems, reports, progress, protocol, held = _read_envelope(plain)
+    *values, problems, reports, progress, protocol, held, policy = _read_envelope(plain)
     parts = (
         tuple([ReportedProblem._make(_read_problem(item)) for item in problems]),
         tuple([_decode_report(item) for item in reports]),
         tuple([RunProgress._make(_read_progress(item)) for item in progress]),
     )
-    return Envelope._make((*values, *parts, protocol, held))
+    return Envelope._make((*values, *parts, protocol, held, policy))
 
 
 def _decode_report(plain: dict[str, Any]) -> Report:

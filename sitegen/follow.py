@@ -172,4 +172,5 @@ def _declared(revision: repository.Revision, before: DeclaredConfig | None) -> D
         loaded.workers,
         loaded.mirrors + kept,
         tuple(str(problem) for problem in loaded.problems),
+        {name: policy.digest if policy else "" for name, policy in loaded.policies.items()},
     )

@@ -5,6 +5,7 @@ them.
 import os
 from pathlib import Path
 
+from runner.authoring import policy_fetch
 from runner.base.mirror_paths import lies_in
 from runner.base.output import log, say
 from runner.base.privileges import become_owner
@@ -37,6 +38,23 @@ def export(settings: Path, into: Path | None) -> None:
         write(into, [exported])
 
 
+def export_all(url: str, token_file: str, ca_cert: str | None, into: Path) -> None:
+    """Write the policies of all workers that report to a manager to a config repository.
+
+    SkipjackError if they cannot be fetched, or the folder is none with definitions.
+    """
+    require_definitions(into)
+    write(into, policy_fetch.fetch(url, token_file, ca_cert))
+
+
+def require_definitions(into: Path) -> None:
+    """Raise SkipjackError if a folder is none with definitions, or its policies lead out of it."""
+    if not (into / "_site.yml").is_file():
+        raise SkipjackError(f"{into} has no `_site.yml`.", "Name the folder of the definitions, which contains it.")
+    if not lies_in(str(into / POLICIES), str(into)):
+        raise SkipjackError(f"{into / POLICIES} leads out of {into} by a link.", "Remove the link.")
+
+
 def write(into: Path, exported: list[ExportedPolicy]) -> None:
     """Write exported policies to a config repository, aside and renamed; those that judge as before stay as they are.
 
@@ -44,10 +62,7 @@ def write(into: Path, exported: list[ExportedPolicy]) -> None:
     """
     into = into.absolute()
     folder = into / POLICIES
-    if not (into / "_site.yml").is_file():
-        raise SkipjackError(f"{into} has no `_site.yml`.", "Name the folder of the definitions, which contains it.")
-    if not lies_in(str(folder), str(into)):
-        raise SkipjackError(f"{folder} leads out of {into} by a link.", "Remove the link.")
+    require_definitions(into)
     become_owner(str(into))
     for each in exported:
         path = folder / f"{each.worker}.yml"

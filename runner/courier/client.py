@@ -47,17 +47,20 @@ MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """The errors of reading a response of the wrong form; deep JSON exhausts the stack."""
 
 _REPORTS, _COMMANDS, _RESULTS = "/api/v1/reports", "/api/v1/commands", "/api/v1/commands/results"
+_POLICIES = "/api/v1/policies"
 
 
 class Acknowledgement(NamedTuple):
     """The response to a batch: the last number that is committed, and whether the manager wants a snapshot.
 
-    `revision` is the commit of the configuration that the manager uses, if it names one.
+    `revision` is the commit of the configuration that the manager uses, if it names one. With `policy_wanted` it asks
+    for the worker's exported policy.
     """
 
     acknowledged: int
     want: str | None
     revision: str | None = None
+    policy_wanted: bool = False
 
 
 class Rejected(SkipjackError):  # noqa: N818 - what happened to the request
@@ -119,6 +122,12 @@ class ManagerClient:
             _number(plain["taken"])
         except MALFORMED as error:
             raise self._not_a_manager(_RESULTS) from error
+
+    def send_policy(self, document: dict[str, Any]) -> None:
+        """Send the worker's exported policy, which the manager asked for; errors as `send`."""
+        plain = self._decoded(self._ask("POST", _POLICIES, TIMEOUTS, document), _POLICIES, _VALUES)
+        if not isinstance(plain.get("digest"), str):
+            raise self._not_a_manager(_POLICIES)
 
     def close(self) -> None:
         """Close the connection."""
@@ -206,7 +215,8 @@ def _answer(plain: dict[str, Any]) -> Acknowledgement:
     want, revision = plain.get("want"), plain.get("revision")
     if want is not None and not isinstance(want, str):
         raise TypeError("want")
-    return Acknowledgement(_number(plain["acknowledged"]), want, revision if _is_commit(revision) else None)
+    commit = revision if _is_commit(revision) else None
+    return Acknowledgement(_number(plain["acknowledged"]), want, commit, plain.get("policy_wanted") is True)
 
 
 def _commands(plain: dict[str, Any]) -> CommandList:

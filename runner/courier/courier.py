@@ -13,7 +13,7 @@ from pathlib import Path
 from runner.base import locks, next_wake, runtime_dir
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
-from runner.courier import commands, delivery
+from runner.courier import commands, delivery, policy_report
 from runner.courier.background_thread import BackgroundThread
 from runner.courier.client import BadToken, ManagerClient, ProtocolViolation, Rejected
 from runner.courier.command_poll import CommandPoller
@@ -147,6 +147,8 @@ class _SkipjackManager:
     def deliver(self) -> int:
         """Deliver, and start a follow if the manager names another revision; return the number of reports."""
         delivered = delivery.deliver(self._settings, self.client)
+        if delivered.policy_wanted:
+            policy_report.send(self._settings, self.client)
         self._lost = self._lost + 1 if delivered.resent else 0
         if self._lost >= LOST_AGAIN:
             raise ProtocolViolation("the manager loses reports again and again.", "Check its log and its database.")

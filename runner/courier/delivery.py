@@ -31,11 +31,13 @@ RENEW_EVERY = 3600.0
 
 
 class Delivered(NamedTuple):
-    """The number of acknowledged reports, the last revision that the manager named, whether it had lost reports."""
+    """The number of acknowledged reports, the last revision that the manager named, whether it had lost reports, and
+    whether it asks for the worker's policy."""
 
     reports: int
     revision: str | None
     resent: bool
+    policy_wanted: bool
 
 
 def deliver(settings: RunnerSettings, client: ManagerClient) -> Delivered:
@@ -72,7 +74,7 @@ def deliver(settings: RunnerSettings, client: ManagerClient) -> Delivered:
                 raise ProtocolViolation(f"the manager acknowledged {took} of the {len(reports)} reports.", _ITS_LOG)
             if not book.outbox.pending():
                 book.give_back()
-                return Delivered(delivered, answer.revision, resent)
+                return Delivered(delivered, answer.revision, resent, answer.policy_wanted)
 
 
 _ITS_LOG = "Check the manager's log. The reports wait here."
@@ -103,10 +105,11 @@ def _envelope(settings: RunnerSettings, layout: StateLayout, book: Journal) -> E
             header, left = opened.header, leftover_runs.find(opened, active)
             problems = _definition_problems(opened)
         revision, slots, held = header.revision, header.slots, hold.is_held(header, book)
+        policy = header.policy or None
         problems += tuple(ReportedProblem(*each) for each in noted.problems(layout, header))
         problems += tuple(ReportedProblem(None, "skipjack run", *leftover_runs.problem(name)) for name in left)
     except SkipjackError as error:  # no plan yet: the manager shows even that
-        revision, slots, held = None, 0, settings.held and book.released() is None
+        revision, slots, held, policy = None, 0, settings.held and book.released() is None, None
         problems = (ReportedProblem(None, "plan", error.what, error.todo),)
     problems += tuple(ReportedProblem(None, *dead) for dead in unit_health.remembered(layout))
     if (missing := runtime_dir.make(settings.run_dir)) is not None:
@@ -116,7 +119,7 @@ def _envelope(settings: RunnerSettings, layout: StateLayout, book: Journal) -> E
     under_way = _progress(settings.run_dir, active)
     busy = book.busy_slots()
     envelope = Envelope(settings.worker, identity, now, version(), revision, slots, busy, problems, (), under_way)
-    return envelope._replace(held=held)
+    return envelope._replace(held=held, policy=policy)
 
 
 def _definition_problems(opened: Plan) -> tuple[ReportedProblem, ...]:

@@ -19,13 +19,14 @@ from runner.follow.plugins_in_use import PluginsInUse
 from runner.plan.plan import Due, Header, Planned, PlanProblem
 from runner.policy import policy_lists
 from runner.policy.policy import violations
-from schemas.config import catalogue, hints
+from schemas.config import catalogue, exported_policy, hints
 from schemas.config.catalogue import Catalogue
 from schemas.config.plugin_search import Installed
 from schemas.config.timing import circular
 from schemas.git.repository import Revision
 from schemas.problems import InvalidConfigError, Problem
 from schemas.records import Policy, RunnerSettings
+from schemas.release import version
 from schemas.standard_streams import WARNING
 
 Problems = tuple[PlanProblem, ...]
@@ -83,6 +84,7 @@ def _header(local: LocalConfig, fingerprint: str, revision: Revision) -> Header:
         judged=policy.programs is not None,
         programs=policy.programs,
         passwords=tuple(file_policy.passwords(policy, settings)),
+        policy=exported_policy.exported(settings, policy, version()).digest,
     )  # fmt: skip
 
 

@@ -75,6 +75,7 @@ class Header(NamedTuple):
     - `unmoved`: mirrors whose files must still be moved from the directory of a previous name.
     - `held`: the settings keep runs from starting; see `runner/overrides/hold.py`.
     - `programs`: the programs that the policy allows, None if it allows any.
+    - `policy`: the digest of the exported policy, see `schemas/config/exported_policy.py`; empty in an earlier plan.
     - `plugins`: the plug-ins that the mirrors use. `broken`: those that their mirrors cannot use because their trial
       failed, with the reason.
     """
@@ -102,6 +103,7 @@ class Header(NamedTuple):
     programs: tuple[str, ...] | None = None
     plugins: tuple["Plugin", ...] = ()
     broken: tuple[tuple["Plugin", str], ...] = ()
+    policy: str = ""
 
 
 class Planned(NamedTuple):

@@ -57,7 +57,8 @@ class WorkerState(NamedTuple):
     """A worker's last state. `sent_at` and the progress are by its own clock, the rest by the manager's.
 
     On a `held` worker no run starts until a person releases it. `clock_ahead` is by how many seconds its clock was
-    ahead (negative: behind) at `clock_at`, when its times were last limited.
+    ahead (negative: behind) at `clock_at`, when its times were last limited. `policy` is the digest of the exported
+    policy that it reported, if it did.
     """
 
     name: str
@@ -74,6 +75,7 @@ class WorkerState(NamedTuple):
     held: bool = False
     clock_ahead: float | None = None
     clock_at: float | None = None
+    policy: str | None = None
 
 
 class PastRun(NamedTuple):
@@ -84,7 +86,10 @@ class PastRun(NamedTuple):
 
 
 class DeclaredConfig(NamedTuple):
-    """The configuration at the newest accepted revision; problems are lines of text."""
+    """The configuration at the newest accepted revision; problems are lines of text.
+
+    `policies` has the digest of each exported policy in it, by worker, empty for an invalid one.
+    """
 
     revision: str
     committed_at: float
@@ -92,6 +97,7 @@ class DeclaredConfig(NamedTuple):
     workers: Mapping[str, Worker]
     mirrors: tuple[Mirror, ...]
     problems: tuple[str, ...]
+    policies: Mapping[str, str] = {}
 
 
 class Note(NamedTuple):

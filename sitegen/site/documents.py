@@ -157,5 +157,6 @@ def _worker(worker: WorkerView) -> dict[str, Any]:
         "slots_busy": state.slots_busy if state else None,
         "held": state.held if state else None,
         "mirrors": worker.mirrors,
+        "exported_policy": worker.exported,
         "problems": [problem._asdict() for problem in state.problems] if state else [],
     }

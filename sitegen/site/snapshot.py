@@ -13,6 +13,10 @@ CURRENT, BEHIND, REFUSED, OTHER = "current", "behind", "refused", "other"
 """A worker's revision: the manager's, an earlier one, the one that the manager rejected, or one unknown to it."""
 
 
+OUTDATED, MISSING = "outdated", "missing"
+"""The exported policy of a worker in the config repository, beside CURRENT."""
+
+
 class Copy(NamedTuple):
     """One worker's copy of a mirror.
 
@@ -94,7 +98,8 @@ class WorkerView(NamedTuple):
     """A worker as visitors see it. `state` is None if it was never seen, `standing` if it has no revision to compare.
 
     `clock` is set for a while after times of its clock were limited. `left` are mirrors that it no longer has but whose
-    runs are still active.
+    runs are still active. `exported` is whether the exported policy in the config repository is that of the worker;
+    None if one of both is not known.
     """
 
     name: str
@@ -106,6 +111,7 @@ class WorkerView(NamedTuple):
     mirrors: int
     clock: ClockSkew | None = None
     left: frozenset[str] = frozenset()
+    exported: str | None = None
 
 
 class Snapshot(NamedTuple):

@@ -12,7 +12,7 @@ from schemas.report import MirrorStatus, RunProgress
 from schemas.states import ACTIVE
 from sitegen.messages.model import Facts, WorkerState
 from sitegen.site import silence
-from sitegen.site.snapshot import BEHIND, CURRENT, OTHER, REFUSED, ClockSkew, MirrorView, WorkerView
+from sitegen.site.snapshot import BEHIND, CURRENT, MISSING, OTHER, OUTDATED, REFUSED, ClockSkew, MirrorView, WorkerView
 
 STEPS = 4
 """Number of coarse steps in a worker's `silent_after`."""
@@ -88,6 +88,7 @@ def worker_views(
             mirrors[name],
             _clock(states.get(name), now),
             frozenset([mirror for worker, mirror in left if worker == name]),
+            _exported(facts, states.get(name)),
         )
         for name, host in sorted(hosts.items())
     )
@@ -97,6 +98,16 @@ def _clock(state: WorkerState | None, now: float) -> ClockSkew | None:
     if state is None or state.clock_ahead is None or state.clock_at is None or now >= state.clock_at + CLOCK_SHOWN:
         return None
     return ClockSkew(state.clock_ahead, state.clock_at)
+
+
+def _exported(facts: Facts, state: WorkerState | None) -> str | None:
+    """Return whether the config repository has the policy that a worker reports."""
+    if facts.declared is None or state is None or state.policy is None or state.name not in facts.declared.workers:
+        return None
+    found = facts.declared.policies.get(state.name)
+    if found is None:
+        return MISSING
+    return CURRENT if found == state.policy else OUTDATED
 
 
 def _standing(facts: Facts, state: WorkerState | None) -> str | None:

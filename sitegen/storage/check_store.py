@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, and_, exists, func, inspect, not_, select
 
 from schemas.states import TO_TUNASYNC
-from sitegen.storage import audit_store, codec, command_store, tables, tunasync_rows
+from sitegen.storage import audit_store, codec, command_store, policy_store, tables, tunasync_rows
 from sitegen.storage.corruption import UNREADABLE
 from sitegen.storage.database import Database, number
 from sitegen.storage.tables import catalogue, command_numbers, commands, journals, meta, mirror_state, runs, workers
@@ -21,6 +21,8 @@ _JSON: tuple[tuple[Table, str, Callable[[Any], Any]], ...] = (
     (catalogue, "workers", codec.decode_workers),
     (catalogue, "mirrors", codec.decode_mirrors),
     (catalogue, "problems", json.loads),
+    (catalogue, "policies", codec.decode_policies),
+    (tables.policies, "document", policy_store.decode),
     (commands, "mirrors", command_store.decode_mirrors),
     (tables.audit, "details", audit_store.decode_details),
     (tables.tunasync_jobs, "document", tunasync_rows.decode),

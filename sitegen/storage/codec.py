@@ -105,6 +105,16 @@ def _mirror(plain: Mapping[str, Any]) -> Mirror:
     return Mirror(**fields | {"formerly": tuple(fields.get("formerly", ()))})
 
 
+def encode_policies(policies: Mapping[str, str]) -> str:
+    """Encode the digests of the exported policies in the config repository, by worker."""
+    return json.dumps(policies)
+
+
+def decode_policies(text: str) -> dict[str, str]:
+    """Decode the result of `encode_policies`."""
+    return {str(worker): str(digest) for worker, digest in json.loads(text).items()}
+
+
 def encode_problems(problems: Sequence[ReportedProblem]) -> str:
     """Encode a worker's problems, without secrets: their texts may contain addresses of a repository or an upstream."""
     # Almost no report has problems, and encoding an empty list takes longer than this comparison.

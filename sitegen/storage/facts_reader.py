@@ -65,10 +65,11 @@ class FactsReader:
 
 
 def _workers(tx: Connection, damaged: rows.Damages) -> tuple[WorkerState, ...]:
-    worker, clock = tables.workers, tables.clocks
+    worker, clock, policy = tables.workers, tables.clocks, tables.policies
     columns = [worker.c[name] for name in rows.WORKER_COLUMNS]
-    found = clock.c.ahead.label("clock_ahead"), clock.c.at.label("clock_at")
-    which = select(*columns, *found).select_from(worker.outerjoin(clock, worker.c.name == clock.c.worker))
+    found = clock.c.ahead.label("clock_ahead"), clock.c.at.label("clock_at"), policy.c.digest.label("policy")
+    with_clocks = worker.outerjoin(clock, worker.c.name == clock.c.worker)
+    which = select(*columns, *found).select_from(with_clocks.outerjoin(policy, worker.c.name == policy.c.worker))
     states = [rows.worker(row._asdict(), damaged) for row in tx.execute(which)]
     return tunasync_rows.with_problems(tx, states)
 
@@ -121,4 +122,5 @@ def declared(tx: Connection) -> DeclaredConfig | None:
         corruption.read(codec.decode_workers, row.workers, "catalogue 1", "workers"),
         corruption.read(codec.decode_mirrors, row.mirrors, "catalogue 1", "mirrors"),
         corruption.read(lambda text: tuple(map(str, json.loads(text))), row.problems, "catalogue 1", "problems"),
+        corruption.read(codec.decode_policies, row.policies, "catalogue 1", "policies"),
     )

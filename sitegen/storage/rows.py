@@ -17,7 +17,9 @@ Values = tuple[Any, ...]
 Damages = dict[tuple[str, str], str]
 """Rows that cannot be decoded, by worker and mirror, or by worker and `""` for the worker's own row."""
 
-WORKER_COLUMNS = tuple(name for name in WorkerState._fields if not name.startswith("clock_"))
+_OF_OTHER_TABLES = ("clock_ahead", "clock_at", "policy")
+
+WORKER_COLUMNS = tuple(name for name in WorkerState._fields if name not in _OF_OTHER_TABLES)
 STATE_COLUMNS = ("worker", *(name for name in MirrorStatus._fields if name != "run"))
 """The first columns that `status` expects, probe and override last; the run's columns follow."""
 

@@ -107,6 +107,7 @@ class Store:
             "workers": codec.encode_workers(declared.workers),
             "mirrors": codec.encode_mirrors(declared.mirrors),
             "problems": json.dumps(declared.problems),
+            "policies": codec.encode_policies(declared.policies),
         }
         with self.database.writing() as tx:
             row["changed"] = count_change(tx)

@@ -48,6 +48,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE refusal ADD COLUMN since FLOAT NOT NULL DEFAULT 0",
         "ALTER TABLE refusal ADD COLUMN revision TEXT",
     ),
+    (
+        "CREATE TABLE policies (worker TEXT NOT NULL, digest TEXT NOT NULL, document TEXT NOT NULL, "
+        "reported_at FLOAT NOT NULL, PRIMARY KEY (worker))",
+        "ALTER TABLE catalogue ADD COLUMN policies TEXT NOT NULL DEFAULT '{}'",
+    ),
 )
 """Statements that migrate from version 1 to 2, from 2 to 3, and so on. Never change one that was released."""
 
@@ -168,8 +173,20 @@ catalogue = Table(
     Column("mirrors", Text, nullable=False),
     Column("problems", Text, nullable=False),
     Column("changed", BigInteger, nullable=False),
+    Column("policies", Text, nullable=False),
 )
 """The configuration in use: one row, none before the first revision was accepted."""
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("worker", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("reported_at", Float, nullable=False),
+)
+"""The exported policy that a worker reported, as JSON, with its digest. `catalogue.policies` has the digests of those
+in the config repository."""
 
 refusal = Table(
     "refusal",

@@ -115,6 +115,7 @@ def forget(tx: Connection, worker: str, by: AuditEntry) -> None:
         (tunasync_jobs, tunasync_jobs.c.worker),
         (tables.tunasync_rejected, tables.tunasync_rejected.c.worker),
         (tables.clocks, tables.clocks.c.worker),
+        (tables.policies, tables.policies.c.worker),
         (tables.limited_times, tables.limited_times.c.worker),
         (tables.workers, tables.workers.c.name),
         (tables.mirror_state, tables.mirror_state.c.worker),

@@ -16,6 +16,7 @@ from sitegen.web.access import Access
 from sitegen.web.db_timeout import in_thread
 from sitegen.web.endpoint import Endpoint
 from sitegen.web.ingest import Ingest
+from sitegen.web.policy_digests import PolicyDigests
 from sitegen.web.responses import Json
 
 PATH = "/api/v1/reports"
@@ -25,12 +26,13 @@ LARGE = 64 * 1024
 
 
 class ReportsApi:
-    """The route for reports."""
+    """The route for reports. `digests` are those of the policies that workers have sent."""
 
     def __init__(self, access: Access, ingest: Ingest, store: Store) -> None:
         self._access = access
         self._ingest = ingest
         self._store = store
+        self.digests = PolicyDigests(store, ingest)
         self._revision: tuple[int, str | None] = 0, None
 
     def endpoints(self) -> list[Endpoint]:
@@ -54,13 +56,14 @@ class ReportsApi:
         answer = await self._ingest.keep(_delivery(read, worker))
         if not self._knows_revision():
             await self._look_up_revision()
-        return Response(self._body(answer), media_type=Json.media_type)
+        policy_wanted = await self.digests.wanted(worker, read.policy)
+        return Response(self._body(answer, policy_wanted=policy_wanted), media_type=Json.media_type)
 
-    def _body(self, answer: DeliveryAcknowledgement) -> bytes:
+    def _body(self, answer: DeliveryAcknowledgement, *, policy_wanted: bool) -> bytes:
         """Return the JSON for an answer."""
         want = "snapshot" if answer.snapshot_wanted else None
         plain = {"acknowledged": answer.acknowledged, "want": want, "time": time.time(), "revision": self._revision[1]}
-        return _dump(plain).encode()
+        return _dump(plain | {"policy_wanted": policy_wanted}).encode()
 
     def _knows_revision(self) -> bool:
         """Return whether the revision in use was queried within this second: one query serves all workers."""

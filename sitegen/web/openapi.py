@@ -1,8 +1,8 @@
 """The API's OpenAPI document, made from the rows that make the application and from the JSON Schemas."""
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache
 from typing import Any
 
 from starlette.requests import Request
@@ -15,6 +15,9 @@ from sitegen.web.endpoint import Endpoint, Parameter
 from sitegen.web.responses import CachedBody, Json, cached
 
 _FILES = ("report", "commands", "api")
+_INLINED = "exported_policy"
+"""A file whose references to the files of settings are replaced by what they refer to: no message has these files."""
+
 _REFERENCE = re.compile(r"(\w+)?(?:\.schema\.json)?#/\$defs/(\w+)")
 _TOKEN = {"token": list[str]()}  # a scheme without scopes has an empty list in OpenAPI
 # An empty requirement means that a request needs no credentials.
@@ -110,7 +113,7 @@ def _content(name: str) -> dict[str, Any]:
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{name.replace('#', '_')}"}}}
 
 
-@cache
+@functools.cache
 def _schemas() -> dict[str, Any]:
     """Return every schema of a message by its name: `FILE`, or `FILE_PART` for a definition in a file."""
     found: dict[str, Any] = {}
@@ -121,7 +124,26 @@ def _schemas() -> dict[str, Any]:
         )
         for part, value in whole["$defs"].items():
             found[f"{file}_{part}"] = _moved(value, file)
-    return found
+    whole = _inlined(schema(_INLINED))
+    return found | {_INLINED: {key: value for key, value in whole.items() if key not in ("$schema", "$id")}}
+
+
+def _inlined(value: Any) -> Any:
+    """Return a schema with the parts of other files in the place of the references to them."""
+    if isinstance(value, list):
+        return [_inlined(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    file, _, pointer = value.get("$ref", "").partition("#")
+    own = {key: _inlined(item) for key, item in value.items() if key != "$ref"}
+    if not file:
+        return own
+    part = functools.reduce(lambda whole, key: whole[key], pointer.split("/")[1:], schema(_name(file)))
+    return {key: item for key, item in _inlined(part).items() if key not in ("$schema", "$id")} | own
+
+
+def _name(file: str) -> str:
+    return file.removesuffix(".schema.json")
 
 
 def _moved(value: Any, file: str) -> Any:
@@ -134,6 +156,8 @@ def _moved(value: Any, file: str) -> Any:
 
 
 def _pointer(reference: str, file: str) -> str:
+    if _name(reference) == _INLINED:
+        return f"#/components/schemas/{_INLINED}"
     match = _REFERENCE.fullmatch(reference)
     if match is None:
         raise ValueError(f"{reference} in {file} does not refer to a definition")

@@ -10,6 +10,7 @@ from sitegen.web import endpoint, openapi, responses, tunasync_reads
 from sitegen.web.access import Access
 from sitegen.web.addresses import networks
 from sitegen.web.api_commands import CommandsApi
+from sitegen.web.api_policies import PoliciesApi
 from sitegen.web.api_reads import ReadsApi
 from sitegen.web.api_reports import ReportsApi
 from sitegen.web.control import Control
@@ -46,6 +47,7 @@ def endpoints(
         *reports.endpoints(),
         *commands.endpoints(),
         *ReadsApi(store, access, current, topics).endpoints(),
+        *PoliciesApi(store, access, ingest, reports.digests, current).endpoints(),
         Endpoint("GET", "/ping", tunasync_reads.ping, "Check that the manager answers.", "api#pong", endpoint.ANYONE),
     ]
     if settings.tunasync.reads:

@@ -9,7 +9,18 @@ import pytest
 import requests
 from jsonschema import Draft202012Validator
 
-from schemas.records import FreshnessFile, ManagerSettings, Mirror, Site, SyncWindows, Worker
+from schemas.config import exported_policy
+from schemas.records import (
+    FreshnessFile,
+    ManagerSettings,
+    Mirror,
+    Policy,
+    Repository,
+    RunnerSettings,
+    Site,
+    SyncWindows,
+    Worker,
+)
 from sitegen.messages.model import DeclaredConfig, Note
 from sitegen.storage import codec
 from sitegen.storage.store import Store
@@ -25,6 +36,7 @@ from tests.sitegen.kit import NOW, REVISION, Manager, envelope_of, plain, report
 GO = "/workers/go1"
 JOB = f"{GO}/jobs/arch"
 REPORT = {"name": "arch", "status": "success"}
+POLICY = exported_policy.as_plain(exported_policy.exported(RunnerSettings("w1", Repository("")), Policy(), "0.1.0"))
 
 REQUESTS: list[tuple[str, str, str, str, Any, int]] = [
     ("POST", "/api/v1/reports", "/api/v1/reports", "worker", plain(envelope_of(report_of(1, status_of()))), 200),
@@ -49,6 +61,9 @@ REQUESTS: list[tuple[str, str, str, str, Any, int]] = [
     ("GET", "/api/v1/workers", "/api/v1/workers", "", None, 200),
     ("GET", "/api/v1/overrides", "/api/v1/overrides", "operator", None, 200),
     ("GET", "/api/v1/events", "/api/v1/events", "", None, 200),
+    ("POST", "/api/v1/policies", "/api/v1/policies", "worker", POLICY, 200),
+    ("POST", "/api/v1/policies", "/api/v1/policies", "worker", {}, 422),
+    ("GET", "/api/v1/policies", "/api/v1/policies", "operator", None, 200),
     ("GET", "/ping", "/ping", "", None, 200),
     ("POST", "/workers", "/workers", "", {"id": "go1", "url": "http://127.0.0.1:9/"}, 200),
     ("POST", "/workers/{worker}/jobs/{mirror}", JOB, "", REPORT, 200),

@@ -1,0 +1,24 @@
+"""Sends the worker's exported policy to a manager that asks for it, since its digest in the reports has changed.
+
+It is sent apart from reports, so a manager that rejects it gets all reports nevertheless.
+"""
+
+from pathlib import Path
+
+from runner.base.output import log
+from runner.courier.client import ManagerClient
+from schemas.config import exported_policy
+from schemas.config.settings import load_policy
+from schemas.errors import SkipjackError
+from schemas.records import RunnerSettings
+from schemas.release import version
+from schemas.standard_streams import WARNING
+
+
+def send(settings: RunnerSettings, client: ManagerClient) -> None:
+    """Send the policy as it is now; log a failure. The manager asks again."""
+    try:
+        exported = exported_policy.exported(settings, load_policy(Path(settings.policy)), version())
+        client.send_policy(exported_policy.as_plain(exported))
+    except SkipjackError as error:
+        log(f"cannot send the policy of this machine: {error}", about="courier", level=WARNING)
