@@ -7,10 +7,12 @@ something else than its author means. rsync gets the file with `--exclude-from`;
 import re
 from collections.abc import Collection, Iterable, Iterator
 
-from schemas.config.inheritance import Merged
+from schemas.config import rsync_rules
+from schemas.config.inheritance import Merged, PlainKeys
 from schemas.config.sources import SourceFile, is_config
-from schemas.mirror_record import MOST_PATTERN_BYTES, Mirror
+from schemas.mirror_record import MOST_PATTERN_BYTES, RSYNC_PROVIDERS, Mirror
 from schemas.problems import Problem, shown
+from schemas.rsync import rsync_options
 
 MOST_LINES = 2000
 """Lines of one file at most: rsync compares each path of a mirror with each pattern."""
@@ -50,6 +52,9 @@ class RepositoryPatterns:
             what = f"The pattern file `{path}` cannot be used, see line {found[0].line}: {found[0].what}"
             yield merged.problem("exclude_file", what, found[0].todo)
             yield from found
+        elif key := _ending_lines_at_zeros(merged.keys):
+            what = f"With `--from0` in `{key}` rsync takes all of the file `{path}` as one pattern."
+            yield merged.problem(key, what, "Remove that option.")
 
     def named_by(self, mirrors: Iterable[Mirror]) -> dict[str, tuple[str, ...]]:
         """Return the patterns of the files that valid mirrors name."""
@@ -78,6 +83,15 @@ class RepositoryPatterns:
         if path not in self._found:
             self._found[path] = _first(path, file_problems(path, self._files[path].data or b""))
         return self._found[path]
+
+
+def _ending_lines_at_zeros(keys: PlainKeys) -> str:
+    """Return the key whose options let rsync end the lines of pattern files at zero bytes; empty if none does."""
+    found = ""
+    for key in rsync_rules.in_force(keys) if keys.get("provider") in RSYNC_PROVIDERS else ():
+        for option in rsync_options.read_past_faults(keys[key]).named("--from0", "--no-from0"):
+            found = key if option.name == "--from0" else ""
+    return found
 
 
 def _patterns(data: bytes) -> tuple[str, ...]:

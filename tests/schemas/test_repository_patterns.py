@@ -171,6 +171,19 @@ def test_a_path_that_names_no_pattern_file_is_a_problem_of_the_mirror(path: str,
     assert str(problem).startswith(why)
 
 
+def test_an_option_with_which_rsync_would_read_the_file_otherwise_is_a_problem() -> None:
+    text = "exclude_file: filters/x\nrsync_options: [-0z]\n"
+    files = {
+        "a.yml": text, "b.yml": f"{text}rsync_options_extra: [--no-from0]\n", "filters/x": "x\n",
+        "c.yml": text.replace("filters/x", "/etc/skipjack/filters/x"),
+    }  # fmt: skip
+    found = load(files)
+    assert lines(found.problems) == [
+        "a.yml:2:16: With `--from0` in `rsync_options` rsync takes all of the file `filters/x` as one pattern."
+        " Remove that option."
+    ]
+
+
 def test_each_spelling_of_a_name_is_found_with_the_files_that_have_it() -> None:
     texts = {
         "a.yml": "exclude_file: filters/a # why\n", "b.yml": "worker: {w1: {'exclude_file': \"filters/b\"}}\n",

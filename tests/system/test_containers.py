@@ -142,17 +142,16 @@ def test_rsync_takes_its_password_along_and_no_command_line_holds_it(
     secrets.write_text(f"mirror:{PASSWORD}\n")
     secrets.chmod(0o600)
     (tmp_path / "password").write_text(f"{PASSWORD}\n")
-    (tmp_path / "filters/excluded").write_text("unwanted\n")
     with (worker.folder / "policy.yml").open("a") as policy:
         policy.write("docker_options: [--network=host]\n")
     (tree / "unwanted").touch()
     with RsyncDaemon(tmp_path / "up", {"files": tree}, f"auth users = mirror\nsecrets file = {secrets}") as daemon:
         text = (
             f"provider: rsync\nupstream: {daemon.url('files')}\nusername: mirror\n"
-            f"password: {{file: {tmp_path}/password}}\nexclude_file: {tmp_path}/filters/excluded\n"
+            f"password: {{file: {tmp_path}/password}}\nexclude_file: filters/excluded\n"
             "rsync_options: [--bwlimit=500]\ndocker_options: [--network=host]\n"
         )
-        repository.commit({"m.yml": text}, "Add m")
+        repository.commit({"m.yml": text, "filters/excluded": "unwanted\n"}, "Add m")
         worker.command("follow", "--start")
         seen = watch_command_lines(worker)
         (tree / "file0").unlink()
