@@ -22,11 +22,10 @@ def directories(settings: RunnerSettings, known: Defined, unread: list[str]) -> 
     A folder above directories of mirrors is searched, such as one of a `mirror_subdir`; a mirror's own is not.
     """
     mounted = mounts.points()
-    above = {parent for path in known.used for parent in _parents(path)}
     waiting = [os.path.realpath(settings.mirror_root)]
     while waiting:
         for entry in _folders_in(waiting.pop(), unread):
-            if entry.path in above:
+            if entry.path in known.above:
                 waiting.append(entry.path)
             elif entry.path not in known.used and entry.name != "lost+found":
                 kept = known.unsure or mounted_in(entry.path, mounted)
@@ -69,18 +68,8 @@ def mounted_in(path: str, points: Collection[str]) -> str:
     return f"Something is mounted at {found}: unmount it first, or destroy its dataset." if found else ""
 
 
-def _parents(path: str) -> Iterator[str]:
-    while (parent := os.path.dirname(path)) != path:
-        yield parent
-        path = parent
-
-
 def _is_known(entry: "os.DirEntry[str]", known: Defined) -> bool:
-    return (
-        entry.name in known.names
-        or entry.path in known.used
-        or any(each.startswith(f"{entry.path}/") for each in known.used)
-    )
+    return entry.name in known.names or entry.path in known.used or entry.path in known.above
 
 
 def _folders_in(folder: str, unread: list[str]) -> list["os.DirEntry[str]"]:

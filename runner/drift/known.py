@@ -23,8 +23,8 @@ class Defined(NamedTuple):
     """What has a definition: names of mirrors, and real paths of folders.
 
     `names` include those of definitions with problems, and previous names. `used` are the folders of mirrors and of the
-    workers of this machine. `unsure` is why this may be incomplete, so that nothing may be
-    removed, with what to do; else empty. `behind` says how the plan differs from the repository.
+    workers of this machine, `above` all folders that they lie in. `unsure` is why this may be incomplete, so that
+    nothing may be removed, with what to do; else empty. `behind` says how the plan differs from the repository.
     """
 
     worker: str
@@ -32,6 +32,7 @@ class Defined(NamedTuple):
     stamp: Stamp
     names: frozenset[str]
     used: frozenset[str]
+    above: frozenset[str]
     behind: tuple[str, ...]
     unsure: str
 
@@ -54,7 +55,15 @@ def load(settings: RunnerSettings) -> Defined:
     behind = tuple(f"{what} {todo}".strip() for _mirror, _about, what, todo in _behind(layout, header))
     unsure = unread or _unsure(header, behind)
     real = frozenset(path for each in used for path in (os.path.normpath(each), os.path.realpath(each)))
-    return Defined(header.worker, header.revision or "", stamp, frozenset(names), real, behind, unsure)
+    return Defined(header.worker, header.revision or "", stamp, frozenset(names), real, _above(real), behind, unsure)
+
+
+def _above(paths: Iterable[str]) -> frozenset[str]:
+    found: set[str] = set()
+    for path in paths:
+        while (path := os.path.dirname(path)) not in found:
+            found.add(path)
+    return frozenset(found)
 
 
 def _of_machine(settings: RunnerSettings) -> Iterator[str]:

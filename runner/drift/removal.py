@@ -47,8 +47,8 @@ class Remover:
             self._known = known.load(self._settings)
         if self._known.unsure:
             raise NotAsListed(f"is kept: {self._known.unsure}")
-        is_used = any(each == item.path or each.startswith(f"{item.path}/") for each in self._known.used)
-        if (item.path and is_used) or (item.kind != DATA and item.name in self._known.names):
+        is_used = item.path in self._known.used or item.path in self._known.above
+        if is_used or (item.kind != DATA and item.name in self._known.names):
             raise NotAsListed("has a definition by now")
 
     @contextlib.contextmanager
@@ -62,8 +62,9 @@ class Remover:
                     raise NotAsListed("is in use by a run")
                 if is_new:
                     stack.callback(_unlink, path)
-            if self._layout.has_container(item.name):
-                raise NotAsListed("may have a container, which the next `skipjack tick` removes")
+            # It holds no lock, and may work anywhere below a directory.
+            if any(name not in self._known.names for name in self._layout.containers_left()):
+                raise NotAsListed("may be in use by a container, which the next `skipjack tick` removes")
             if item.kind == DATA and (held := self._lock_directory(item.path)) is not None:
                 stack.callback(os.close, held)
             yield

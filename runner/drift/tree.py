@@ -5,11 +5,16 @@ Each step works on an open folder, so that no program can put a link in the plac
 
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 _DEEPEST = 100
 """Folders inside one another that are open at once; deeper ones are moved up first."""
+
+_AT_ONCE = 10_000
+"""Entries of a folder that are read before these are removed."""
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -83,21 +88,24 @@ class _Removal:
 
     def __init__(self, top: int, device: int, removed: Callable[[], None]) -> None:
         self._top, self._device, self._removed = top, device, removed
-        self._moved = 0
 
     def run(self) -> None:
-        """Remove everything, until nothing is left that was moved up meanwhile."""
-        while entries := _entries(self._top):
+        """Remove everything, also what is moved up meanwhile."""
+        self._empty(self._top, 1)
+
+    def _empty(self, folder: int, depth: int) -> None:
+        while entries := _some(folder):
             for entry in entries:
-                self._remove(entry, self._top, 1)
+                self._remove(entry, folder, depth)
 
     def _remove(self, entry: "os.DirEntry[str]", folder: int, depth: int) -> None:
         if not entry.is_dir(follow_symlinks=False):
             os.unlink(entry.name, dir_fd=folder)
             self._removed()
         elif depth >= _DEEPEST:
-            self._moved += 1
-            os.rename(entry.name, f".skipjack-prune-{self._moved}", src_dir_fd=folder, dst_dir_fd=self._top)
+            # An interrupted removal may have left such names.
+            aside = f".skipjack-prune-{time.time_ns()}"
+            os.rename(entry.name, aside, src_dir_fd=folder, dst_dir_fd=self._top)
         else:
             self._remove_folder(entry.name, folder, depth)
 
@@ -106,13 +114,13 @@ class _Removal:
         try:
             if os.fstat(inner).st_dev != self._device:
                 raise NotAsListed(f"has another file system at `{name}`")
-            for entry in _entries(inner):
-                self._remove(entry, inner, depth + 1)
+            self._empty(inner, depth + 1)
         finally:
             os.close(inner)
         os.rmdir(name, dir_fd=folder)
 
 
-def _entries(folder: int) -> list["os.DirEntry[str]"]:
+def _some(folder: int) -> list["os.DirEntry[str]"]:
+    """Return entries of a folder: not all at once, since a mirror can have a million in one."""
     with os.scandir(folder) as found:
-        return list(found)
+        return list(islice(found, _AT_ONCE))

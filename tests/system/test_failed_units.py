@@ -220,3 +220,14 @@ def test_units_that_lacked_their_disk_at_boot_start_when_it_is_there(site: Site,
     finally:
         worker.write("/etc/fstab", "")
         worker.shell(f"umount --lazy {STATE}; rmdir {STATE}; mv {KEPT} {STATE}; systemctl daemon-reload")
+
+
+def test_drift_shows_the_unit_of_a_mirror_that_is_gone(worker: Box) -> None:
+    worker.run("systemctl", "start", "skipjack-run@gone.service")
+    wait_until(lambda: prop(worker, "skipjack-run@gone.service", "ActiveState") == "failed", "its run has failed", LONG)
+    found = json.loads(worker.do(SKIPJACK, "drift", "--json"))
+    (unit,) = (each for each in found["items"] if each["kind"] == "unit")
+    assert unit["name"] == "gone" and unit["what"] == "the unit skipjack-run@gone.service is failed"
+    assert unit["kept"] == "`systemctl reset-failed skipjack-run@gone.service` removes it."
+    worker.do("systemctl", "reset-failed", "skipjack-run@gone.service")
+    assert "unit" not in {each["kind"] for each in json.loads(worker.do(SKIPJACK, "drift", "--json"))["items"]}
