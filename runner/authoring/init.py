@@ -142,7 +142,6 @@ def _report(place: RepositoryPlace, written: Created, forge: str, facts: SiteFac
 def _tasks(place: RepositoryPlace, written: Created, forge: str, facts: SiteFacts) -> Iterator[str]:
     yield f"Read {SITE} and {WORKERS}, and adapt them. example.yml shows a mirror: rename and change it, or remove it."
     yield "Add mirrors: skipjack add NAME --upstream URL; skipjack presets lists well-known ones."
-    yield "Add well-known mirrors: `skipjack presets` lists them, and `skipjack add` writes a definition."
     if forge != NONE and os.path.join(place.top, CI_FILES[forge]) in written.kept:
         yield f"Let {CI_FILES[forge]} run `skipjack validate {printable(place.within)}`."
     elif forge != NONE and not facts.source:
