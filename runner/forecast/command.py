@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.base.output import say
+from schemas.errors import SkipjackError
 from schemas.subcommands import Subcommands, add_subcommand
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def add(commands: Subcommands) -> None:
     plan.add_argument("--path", type=_folder, default=None, metavar="FOLDER", help=words)
     words = "an exported policy to judge by instead of that in the repository; may be repeated"
     plan.add_argument("--policy", type=Path, action="append", default=[], metavar="FILE", help=words)
+    words = "add sizes, durations and policies of the running site, from the manager at this address"
+    plan.add_argument("--live", type=_url, default=None, metavar="MANAGER_URL", help=words)
     words = "the form of the plan (default: %(default)s)"
     plan.add_argument("--format", choices=["text", "markdown", "json"], default="text", help=words)
     plan.set_defaults(command=_plan)
@@ -38,6 +41,14 @@ def _range(text: str) -> "RevisionRange":
         return parsed(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}. Example: main..HEAD") from error
+
+
+def _url(text: str) -> str:
+    from schemas.addresses import web_trouble, without_secrets
+
+    if trouble := web_trouble(text, whole=False):
+        raise argparse.ArgumentTypeError(f"{without_secrets(text)!r} {trouble}. Example: https://mirrors.example.org")
+    return text
 
 
 def _folder(text: str) -> str:
@@ -59,7 +70,7 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 def _forecast(arguments: argparse.Namespace) -> "Forecast":
-    from runner.forecast import compare, policies, revisions
+    from runner.forecast import compare, manager_reads, policies, revisions
     from schemas.config import plugin_search
     from schemas.git import local_repository
 
@@ -69,4 +80,12 @@ def _forecast(arguments: argparse.Namespace) -> "Forecast":
         compared = revisions.read(repository, arguments.revisions, arguments.path, installed)
     base, head = (policies.of_state(each) for each in (compared.base, compared.head))
     notes = (*compared.notes, *policies.replaced(base, head))
-    return compare.compare(compared.base, compared.head, {**head, **named}, notes)
+    exported = {**head, **named}
+    found = compare.compare(compared.base, compared.head, exported, notes)
+    if arguments.live is None or found.rejected or found.unknown_base:
+        return found
+    try:
+        facts = manager_reads.read(arguments.live, found.mirror_names)
+    except SkipjackError as error:
+        return found._replace(live_failure=str(error))
+    return compare.compare(compared.base, compared.head, exported, notes, facts)

@@ -6,23 +6,25 @@ It knows no file, no git, no network and no clock.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from runner.forecast import day_load, doubts, examples, pairs, shared, steps, values, verdicts
+from runner.forecast import day_load, doubts, examples, live_facts, pairs, shared, steps, values, verdicts
 from runner.forecast.forecast import (
     ADDED,
     KINDS,
     REMOVED,
     UNCHANGED,
+    DayLoad,
     Forecast,
     MirrorForecast,
     RevisionLabel,
     WorkerForecast,
 )
+from runner.forecast.live_facts import LiveFacts
 from runner.forecast.pairs import Pair, RevisionMirrors
 from runner.forecast.places import Places
 from schemas.config.catalogue import Catalogue
 from schemas.config.exported_policy import ExportedPolicy
 from schemas.problems import Problem
-from schemas.records import Site, Worker
+from schemas.records import Mirror, Site, Worker
 
 _NO_SITE = Site("")
 
@@ -39,9 +41,16 @@ class ConfigState(NamedTuple):
 
 
 def compare(
-    base: ConfigState, head: ConfigState, exported: Mapping[str, ExportedPolicy], notes: tuple[str, ...]
+    base: ConfigState,
+    head: ConfigState,
+    exported: Mapping[str, ExportedPolicy],
+    notes: tuple[str, ...],
+    live: LiveFacts | None = None,
 ) -> Forecast:
-    """Return the forecast of a change from `base` to `head`; `exported` has the policies by worker."""
+    """Return the forecast of a change from `base` to `head`.
+
+    `exported` has the policies by worker, `live` the facts of the running site, None without.
+    """
     problems, fixed = head.problems, _only_in(base.problems, head.problems)
     forecast = Forecast(base.label, head.label, problems=problems, fixed=fixed, notes=notes)
     if head.catalogue is None or base.catalogue is None:
@@ -49,7 +58,7 @@ def compare(
     old, new = pairs.by_worker(base.catalogue), pairs.by_worker(head.catalogue)
     previous = steps.previous_names(old, new)
     names = sorted({*base.catalogue.workers, *head.catalogue.workers})
-    workers = [_worker(name, old, new, previous, Places(exported.get(name))) for name in names]
+    workers = [_worker(name, old, new, previous, Places(exported.get(name)), live) for name in names]
     return forecast._replace(
         workers=tuple([each for each in workers if each is not None]),
         site=values.record_changes(base.catalogue.site, head.catalogue.site),
@@ -64,11 +73,16 @@ def _only_in(some: tuple[Problem, ...], others: tuple[Problem, ...]) -> tuple[Pr
 
 
 def _worker(
-    name: str, old: RevisionMirrors, new: RevisionMirrors, previous: Mapping[str, str], places: Places
+    name: str,
+    old: RevisionMirrors,
+    new: RevisionMirrors,
+    previous: Mapping[str, str],
+    places: Places,
+    live: LiveFacts | None,
 ) -> WorkerForecast | None:
     """Return the forecast of a worker; None if nothing changes there."""
     before, after = old.catalogue.workers.get(name), new.catalogue.workers.get(name)
-    found = steps.on_worker(name, old, new, previous, places)
+    found = [_sized(each, name, live) for each in steps.on_worker(name, old, new, previous, places)]
     changes = values.record_changes(before, after) if before and after else ()
     if before and after and not (found or changes):
         return None
@@ -83,10 +97,26 @@ def _worker(
         changes,
         tuple(sorted((_with_lines(each, lines) for each in single), key=_order)),
         tuple([examples.with_example(each, by_name, places) for each in common]),
-        day_load.compare(old.on.get(name, ()), new.on.get(name, ()), before, after, zone),
+        _load(old.on.get(name, []), new.on.get(name, []), before, after, zone, live),
         verdicts.of(places.exported, [pair.after for pair in affected], new.on.get(name, [])),
-        doubts.of_pairs(affected, places),
+        doubts.of_pairs(affected, places, live),
+        live_facts.of_worker(name, found, live) if live else None,
     )
+
+
+def _sized(mirror: MirrorForecast, worker: str, live: LiveFacts | None) -> MirrorForecast:
+    return mirror._replace(size=live.size(mirror, worker)) if live else mirror
+
+
+def _load(
+    before: list[Mirror], after: list[Mirror], old: Worker | None, new: Worker | None, zone: str, live: LiveFacts | None
+) -> DayLoad | None:
+    found = day_load.compare(before, after, old, new, zone)
+    if found is None or live is None:
+        return found
+    busy = (live_facts.busy_slots(mirrors, worker, live, zone) for mirrors, worker in ((before, old), (after, new)))
+    busy_before, busy_after = busy
+    return found._replace(busy_before=busy_before, busy_after=busy_after)
 
 
 def _kind(before: Worker | None, after: Worker | None) -> str:

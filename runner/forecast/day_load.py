@@ -39,13 +39,21 @@ def compare(
     return DayLoad(was, becomes, slots_before, slots_after)
 
 
+def starts_a_day(mirror: Mirror, worker: Worker | None, zone: str) -> float:
+    """Return how many runs of a mirror start on an average day."""
+    return sum(_starts_of(mirror, worker, zone))
+
+
 def _day(mirrors: Iterable[Mirror], worker: Worker | None, zone: str) -> Day:
     total = _NONE
     for mirror in mirrors:
-        limits = (mirror.sync_windows, worker.sync_windows if worker else None)
-        hours = tuple([each for each in limits if each is not None])
-        total = tuple(map(add, total, _starts(mirror.cron, mirror.interval, hours, zone)))
+        total = tuple(map(add, total, _starts_of(mirror, worker, zone)))
     return tuple([round(each, 2) for each in total])
+
+
+def _starts_of(mirror: Mirror, worker: Worker | None, zone: str) -> Day:
+    limits = (mirror.sync_windows, worker.sync_windows if worker else None)
+    return _starts(mirror.cron, mirror.interval, tuple([each for each in limits if each is not None]), zone)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -1,9 +1,11 @@
 """Which valid changes deserve a second look? Only what the change itself brings, never what was there before."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
+from runner.forecast import live_facts
 from runner.forecast.forecast import MirrorNote
+from runner.forecast.live_facts import LiveFacts
 from runner.forecast.notes import grouped
 from runner.forecast.pairs import Pair, RevisionMirrors
 from runner.forecast.places import Places
@@ -18,9 +20,10 @@ _MANY = 4
 """Connections to one host that no upstream is expected to mind."""
 
 
-def of_pairs(pairs: Iterable[Pair], places: Places) -> tuple[MirrorNote, ...]:
+def of_pairs(pairs: Sequence[Pair], places: Places, live: LiveFacts | None) -> tuple[MirrorNote, ...]:
     """Return warnings about the mirrors that a change affects on one worker."""
-    return grouped((pair.after.name, what, todo) for pair in pairs for what, todo in _of_pair(pair, places))
+    found = [(pair.after.name, what, todo) for pair in pairs for what, todo in _of_pair(pair, places)]
+    return grouped([*found, *(live_facts.duration_doubts(pairs, live) if live else ())])
 
 
 def _of_pair(pair: Pair, places: Places) -> Iterator[tuple[str, str]]:

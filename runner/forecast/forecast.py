@@ -44,7 +44,7 @@ class MirrorForecast(NamedTuple):
     `others` are the workers that it moves from or to. `previous` is its previous name, `left` the directory that it
     had under that name, if that differs. `before` and `after` are the command lines of a run, empty where they stay the
     same or a plug-in decides them. `first_run` is in words, empty if the mirror runs already. `in_force` says that the
-    worker has a valid definition of a quarantined mirror.
+    worker has a valid definition of a quarantined mirror. `size` is in bytes, None if it is not known.
     """
 
     name: str
@@ -58,6 +58,7 @@ class MirrorForecast(NamedTuple):
     others: tuple[str, ...] = ()
     first_run: str = ""
     in_force: bool = False
+    size: int | None = None
 
 
 class SharedChange(NamedTuple):
@@ -74,12 +75,17 @@ class SharedChange(NamedTuple):
 
 
 class DayLoad(NamedTuple):
-    """Runs that start in each hour of an average day in the site's time zone, before and after; and the slots."""
+    """Runs that start in each hour of an average day in the site's time zone, before and after; and the slots.
+
+    `busy_before` and `busy_after` are the slots that are in use on average; None if no durations are known.
+    """
 
     before: tuple[float, ...]
     after: tuple[float, ...]
     slots_before: int
     slots_after: int
+    busy_before: float | None = None
+    busy_after: float | None = None
 
 
 class MirrorNote(NamedTuple):
@@ -97,10 +103,27 @@ class PolicyVerdict(NamedTuple):
     denied: tuple[MirrorNote, ...] = ()
 
 
+class LiveWorker(NamedTuple):
+    """What the running site knows of a worker.
+
+    `exported_policy` is `current`, `outdated` or `missing`; None if the worker does not report its policy. `free` are
+    the free bytes below its `mirror_root`, None if not reported. `added` are the bytes of new mirrors whose size is
+    known from other copies, `expected` those with their growth in 90 days; `unknown` counts the other new mirrors.
+    `fits` says whether the expected bytes are free.
+    """
+
+    exported_policy: str | None = None
+    free: int | None = None
+    added: int = 0
+    expected: int = 0
+    unknown: int = 0
+    fits: bool | None = None
+
+
 class WorkerForecast(NamedTuple):
     """One worker that a change affects. `kind` is ADDED, REMOVED, or UNCHANGED; `mirrors` are sorted by kind and name.
 
-    `load` is None if the day stays the same.
+    `load` is None if the day stays the same, `live` without facts of the running site.
     """
 
     name: str
@@ -111,6 +134,7 @@ class WorkerForecast(NamedTuple):
     load: DayLoad | None = None
     policy: PolicyVerdict = PolicyVerdict()
     warnings: tuple[MirrorNote, ...] = ()
+    live: LiveWorker | None = None
 
 
 class Forecast(NamedTuple):
@@ -120,6 +144,7 @@ class Forecast(NamedTuple):
     `unknown_base` means the same for the base, so there is nothing to compare with. `problems` are all of the head,
     `fixed` those of the base that the head has no more, `site` the changes of `_site.yml`, `notes` facts about the
     comparison as a whole, `warnings` those that concern several workers.
+    `live_failure` is why the facts of the running site are missing although they were asked for.
     """
 
     base: RevisionLabel
@@ -132,17 +157,25 @@ class Forecast(NamedTuple):
     warnings: tuple[MirrorNote, ...] = ()
     rejected: bool = False
     unknown_base: bool = False
+    live_failure: str = ""
 
     @property
     def is_fine(self) -> bool:
         """Return whether the head is valid, it can be compared, and no exported policy denies it."""
         denied = any(worker.policy.state == DENIED for worker in self.workers)
-        return not (self.problems or self.rejected or self.unknown_base or denied)
+        return not (self.problems or self.rejected or self.unknown_base or denied or self.live_failure)
 
     @property
     def is_empty(self) -> bool:
         """Return whether nothing changes."""
         return not (self.workers or self.site or self.problems or self.fixed)
+
+    @property
+    def mirror_names(self) -> list[str]:
+        """Return the names of all mirrors that the change affects, with previous ones, sorted, each once."""
+        single = {name for worker in self.workers for each in worker.mirrors for name in (each.name, each.previous)}
+        shared = {name for worker in self.workers for each in worker.shared for name in each.mirrors}
+        return sorted((single | shared) - {""})
 
 
 def count(forecast: Forecast, kind: str) -> int:

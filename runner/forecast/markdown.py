@@ -45,6 +45,8 @@ def _head(forecast: Forecast) -> Iterator[str]:
     verdict, _colon, rest = words.verdict(forecast).partition(": ")
     sentence = f"**{verdict}:** {rest}" if rest else f"**{verdict}**"
     yield f"{MARK}\n{sentence} {words.counts(forecast)}".rstrip() + "\n\n"
+    if forecast.live_failure:
+        yield "Without the facts of the running site:\n\n" + _fenced("text", [forecast.live_failure], _WARNINGS)
     if forecast.notes:
         yield _fenced("text", forecast.notes, _WARNINGS)
     if forecast.problems:
@@ -108,6 +110,8 @@ def _remarks(worker: WorkerForecast, most: int) -> str:
         parts += ["Warnings:\n\n", _fenced("text", map(words.note, worker.warnings), most)]
     if worker.load:
         parts.append(f"Load: {words.load(worker.load)}.\n\n")
+    if worker.live and (known := words.live(worker.live)):
+        parts.append(f"Live: {known}.\n\n")
     if worker.load and not words.is_flat(worker.load):
         rows = (f"before  {words.hours(worker.load.before)}", f"after   {words.hours(worker.load.after)}")
         parts.append(_folded("starts in each hour of the day", _fenced("text", rows, most)))

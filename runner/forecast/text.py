@@ -24,6 +24,8 @@ def rendered(forecast: Forecast) -> str:
 def _lines(forecast: Forecast) -> Iterator[str]:
     yield f"Plan for {words.label(forecast.base)} -> {words.label(forecast.head)}"
     yield from (f"note: {note}" for note in forecast.notes)
+    if forecast.live_failure:
+        yield f"NOT LIVE: {forecast.live_failure}"
     yield from _problems("problems:", "!", forecast.problems)
     yield from _problems("problems that this corrects:", "+", forecast.fixed)
     if forecast.site:
@@ -53,6 +55,8 @@ def _worker(worker: WorkerForecast) -> Iterator[str]:
     for shared in worker.shared:
         yield from _shared(shared)
     yield from _day(worker.load)
+    if worker.live and (known := words.live(worker.live)):
+        yield f"  live: {known}"
     if worker.mirrors or worker.shared:
         yield f"  policy: {words.policy(worker.policy)}"
     yield from (f"    ! {words.note(note)}" for note in worker.policy.denied)

@@ -15,6 +15,7 @@ from runner.forecast.forecast import (
     REPAIRED,
     DayLoad,
     Forecast,
+    LiveWorker,
     MirrorForecast,
     MirrorNote,
     PolicyVerdict,
@@ -23,6 +24,7 @@ from runner.forecast.forecast import (
     count,
     count_changed,
 )
+from schemas.units import format_size
 
 SIGNS = {
     ADDED: "+", REPAIRED: "+", MOVED_HERE: "+", RENAMED: "~", CHANGED: "~", MOVED_AWAY: "-", REMOVED: "-",
@@ -60,7 +62,7 @@ def verdict(forecast: Forecast) -> str:
         return "Not comparable: every worker rejects the base and keeps an earlier revision, which is not known here."
     if forecast.problems:
         return f"Invalid: {plural(len(forecast.problems), 'problem')}; workers keep the last valid definitions."
-    if not forecast.is_fine:
+    if any(worker.policy.denied for worker in forecast.workers):
         return "Denied: an exported policy does not allow this change."
     return "Nothing changes." if forecast.is_empty else "Valid."
 
@@ -86,14 +88,15 @@ def worker_head(worker: WorkerForecast) -> str:
 def headline(mirror: MirrorForecast) -> str:
     """Return what happens to a mirror in a few words; empty for a change of its keys."""
     others = ", ".join(mirror.others)
+    size = f" ({format_size(mirror.size)})" if mirror.size is not None else ""
     return {
-        ADDED: f"starts {mirror.first_run}",
+        ADDED: f"starts {mirror.first_run}{size}",
         REPAIRED: "its definition is valid again",
-        MOVED_HERE: f"moves here from {others}, starts {mirror.first_run}; all files are fetched again",
+        MOVED_HERE: f"moves here from {others}, starts {mirror.first_run}; all files{size} are fetched again",
         RENAMED: f"was {mirror.previous}, whose history it continues{_move(mirror)}",
         CHANGED: "",
-        MOVED_AWAY: f"moves to {others}; its data stays in {mirror.directory}",
-        REMOVED: f"no more runs; its data stays in {mirror.directory}",
+        MOVED_AWAY: f"moves to {others}; its data{size} stays in {mirror.directory}",
+        REMOVED: f"no more runs; its data{size} stays in {mirror.directory}",
         QUARANTINED: f"invalid: {'its definition in force is kept' if mirror.in_force else 'it does not start'}",
     }[mirror.kind]
 
@@ -125,7 +128,30 @@ def load(found: DayLoad) -> str:
     most = arrow(f"{max(found.before):.1f}", f"{max(found.after):.1f}")
     busiest = found.after.index(max(found.after))
     slots = arrow(str(found.slots_before), str(found.slots_after))
-    return f"{days} starts a day, {most} in the busiest hour ({busiest:02}:00), slots {slots}"
+    words = f"{days} starts a day, {most} in the busiest hour ({busiest:02}:00), slots {slots}"
+    if found.busy_before is None and found.busy_after is None:
+        return words
+    return f"{words}, of which {arrow(_busy(found.busy_before), _busy(found.busy_after))} are in use on average"
+
+
+def _busy(slots: float | None) -> str:
+    return "?" if slots is None else f"{slots:.1f}"
+
+
+def live(found: LiveWorker) -> str:
+    """Return what the running site knows of a worker, in one line; empty if that is nothing."""
+    parts = []
+    if found.added:
+        parts.append(f"new data {format_size(found.added)}, in 90 days {format_size(found.expected)}")
+    if found.unknown:
+        parts.append(f"{plural(found.unknown, 'new mirror')} of unknown size")
+    if parts:
+        parts.append("free space is not reported" if found.free is None else f"free {format_size(found.free)}")
+    if found.fits is not None:
+        parts.append("it fits" if found.fits else "IT DOES NOT FIT")
+    if found.exported_policy in ("outdated", "missing"):
+        parts.append(f"the exported policy in use is {found.exported_policy}")
+    return ", ".join(parts)
 
 
 def arrow(before: str, after: str) -> str:

@@ -1,0 +1,98 @@
+"""Read the live facts of a site from its manager's public API. A plan needs only what visitors see, so no token."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+from runner.forecast.live_facts import LiveCopy, LiveFacts, PastSize, ReportedWorker
+from schemas import json_text
+from schemas.addresses import without_secrets
+from schemas.errors import SkipjackError
+from schemas.http_client import ExchangeFailed, HttpClient, Timeouts
+from schemas.names import is_name
+from schemas.report import HIGHEST
+
+_TIMEOUTS = Timeouts(10, 60)
+_MOST_BYTES, _MOST_VALUES = 64 * 1024**2, 2_000_000
+"""Limits of one answer: the mirrors of 10,000 definitions take about a quarter of that."""
+
+_MOST_HISTORIES = 100
+"""Mirrors whose history is read, each with a request; the manager limits those of a client."""
+
+_SUCCESS = "success"
+_MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+
+
+def read(url: str, names: Iterable[str]) -> LiveFacts:
+    """Return the facts of the site at a manager's URL, with the history of the first mirrors in `names`.
+
+    SkipjackError if the manager does not answer or is none.
+    """
+    client = HttpClient(url)
+    try:
+        mirrors = _listed(client, url, "mirrors")
+        workers = _listed(client, url, "workers")
+        known = {str(plain["name"]) for plain in mirrors}
+        wanted = [name for name in dict.fromkeys(names) if name in known][:_MOST_HISTORIES]
+        histories = {name: _listed(client, url, f"mirrors/{quote(name)}", "runs") for name in wanted}
+        copies = {key: copy for plain in mirrors for key, copy in _copies(plain, histories)}
+        return LiveFacts(copies, {str(each["name"]): _worker(each) for each in workers})
+    except _MALFORMED as error:
+        raise _not_a_manager(url) from error
+    finally:
+        client.close()
+
+
+def _listed(client: HttpClient, url: str, path: str, key: str = "") -> list[dict[str, Any]]:
+    """Return a list of an answer: `key` of it, by default that of the path's name."""
+    try:
+        answer = client.exchange("GET", f"/api/v1/{path}", _TIMEOUTS, most=_MOST_BYTES)
+    except ExchangeFailed as error:
+        what = f"cannot reach the manager at {without_secrets(url)}: {error}."
+        raise SkipjackError(what, "Check `--live` and that the manager is running.") from error
+    if answer.status in (401, 403):
+        what = f"the manager at {without_secrets(url)} needs a token for `api`."
+        raise SkipjackError(what, "Remove `api` from `protected_reads` in its settings, or plan without `--live`.")
+    if answer.status != 200:
+        raise _not_a_manager(url, f"it answered {answer.status}")
+    found = json_text.parse(answer.body, _MOST_VALUES)[key or path]
+    if not isinstance(found, list):
+        raise _not_a_manager(url)
+    return found
+
+
+def _copies(
+    plain: dict[str, Any], histories: dict[str, list[dict[str, Any]]]
+) -> Iterator[tuple[tuple[str, str], LiveCopy]]:
+    name = plain["name"]
+    for copy in plain["copies"]:
+        worker = copy["worker"]
+        runs = [run for run in histories.get(name, ()) if run["worker"] == worker] or [copy["run"]]
+        if is_name(name) and is_name(worker):
+            yield (name, worker), LiveCopy(_bytes(copy["size"]), tuple(_past(runs)))
+
+
+def _past(runs: Iterable[dict[str, Any] | None]) -> Iterator[PastSize]:
+    for run in runs:
+        if run is not None and run["status"] == _SUCCESS and run["ended_at"] is not None:
+            took = run["duration"]
+            duration = None if took is None else json_text.moment(took)
+            yield PastSize(json_text.moment(run["ended_at"]), duration, _bytes(run["size"]))
+
+
+def _worker(plain: dict[str, Any]) -> ReportedWorker:
+    state = plain.get("exported_policy")
+    return ReportedWorker(None if state is None else json_text.text(state), _bytes(plain.get("free_space")))
+
+
+def _bytes(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= HIGHEST:
+        raise ValueError("not a size")
+    return value
+
+
+def _not_a_manager(url: str, why: str = "its answer is not that of one") -> SkipjackError:
+    what = f"{without_secrets(url)} is not the address of a manager: {why}."
+    return SkipjackError(what, "Write the address of the manager, such as `--live https://mirrors.example.org`.")
