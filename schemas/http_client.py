@@ -52,10 +52,11 @@ class Timeouts(NamedTuple):
 
 
 class Response(NamedTuple):
-    """The status and the body of a response."""
+    """The status and the body of a response, and where a redirect leads."""
 
     status: int
     body: bytes
+    location: str = ""
 
 
 class ExchangeFailed(Exception):  # noqa: N818 - what happened, not a fault of this program
@@ -84,9 +85,12 @@ class ResponseTooLarge(ExchangeFailed):
 class HttpClient:
     """A client of the server at one URL, for one thread. It keeps its connection from one request to the next."""
 
-    def __init__(self, url: str, ca_cert: str | None = None) -> None:
-        """`ca_cert` is a file with the authorities to trust, None for those of the system."""
-        self._url, self._ca_cert = url, ca_cert
+    def __init__(self, url: str, ca_cert: str | None = None, address: str = "") -> None:
+        """`ca_cert` is a file with the authorities to trust, None for those of the system.
+
+        With `address`, an IP address, connections go there, whatever the URL's host resolves to by then.
+        """
+        self._url, self._ca_cert, self._address = url, ca_cert, address
         self._session: requests.Session | None = None
 
     def exchange(
@@ -98,7 +102,7 @@ class HttpClient:
         ExchangeFailed without a complete response. With `most` 0 the body is not read. A request on a kept connection
         may reach the server twice, when the server hangs up without a response.
         """
-        kept, limits = self._session is not None, _Exchange(timeouts)
+        kept, limits = self._session is not None, _Exchange(timeouts, self._address)
         words = method, path, body, dict(headers or {})
         try:
             return self._attempt(*words, limits, most)
@@ -131,7 +135,8 @@ class HttpClient:
             with session.send(
                 request, stream=True, allow_redirects=False, timeout=(limits.timeouts.connect, limits.timeouts.exchange)
             ) as response:
-                return Response(response.status_code, _body(response.raw, most) if most else b"")
+                location = response.headers.get("Location", "")
+                return Response(response.status_code, _body(response.raw, most) if most else b"", location)
         # Errors of requests are OSErrors; those of its libraries can pass through it unwrapped.
         except (OSError, ValueError, http.client.HTTPException, HTTPError) as error:
             cause = _cause(error)
@@ -195,8 +200,8 @@ class _BodyTooLargeError(ValueError):
 class _Exchange:
     """The time limits of one exchange, and how far it has come."""
 
-    def __init__(self, timeouts: Timeouts) -> None:
-        self.timeouts = timeouts
+    def __init__(self, timeouts: Timeouts, address: str) -> None:
+        self.timeouts, self.address = timeouts, address
         self.is_new_connection = self.sent = False
         self._ends_at = time.monotonic() + timeouts.exchange
 
@@ -220,7 +225,7 @@ class _Exchange:
 
     def rest(self) -> "_Exchange":
         """Return the limits of a second attempt, which has the time that the first one left."""
-        return _Exchange(self.timeouts._replace(exchange=max(0.0, self._ends_at - time.monotonic())))
+        return _Exchange(self.timeouts._replace(exchange=max(0.0, self._ends_at - time.monotonic())), self.address)
 
 
 _under_way: ContextVar[_Exchange] = ContextVar("_under_way")
@@ -259,8 +264,11 @@ class _TimedConnection(HTTPConnection):
     response_class = _TimedResponse
 
     def connect(self) -> None:
+        limits = _under_way.get()
+        if limits.address:
+            self._dns_host = limits.address  # of urllib3: the name stays that of the request and of the certificate
         super().connect()
-        _under_way.get().connected()
+        limits.connected()
 
     def send(self, data: Any) -> None:
         if self.sock is None:

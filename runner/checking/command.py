@@ -19,10 +19,16 @@ def add(commands: Subcommands) -> None:
     words = f"form of the output: {', '.join(_FORMATS)} (default: %(default)s)"
     validate.add_argument("--format", choices=_FORMATS, default="text", metavar="FORMAT", help=words)
     validate.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
-    validate.set_defaults(command=_validate)
+    words = "ask the upstreams of valid mirrors whether they have the files, politely and only on the Internet"
+    validate.add_argument("--online", action="store_true", help=words)
+    words = "with --online: ask hosts of internal networks as well; not for pull requests of people you do not trust"
+    validate.add_argument("--internal", action="store_true", help=words)
+    validate.set_defaults(command=_validate, reject=validate.error)
 
 
 def _validate(arguments: argparse.Namespace) -> int:
+    if arguments.internal and not arguments.online:
+        arguments.reject("--internal needs --online")
     from runner.checking.formats import SHOW
     from runner.checking.judging import judged
     from runner.checking.placed_paths import checked_folder
@@ -30,5 +36,9 @@ def _validate(arguments: argparse.Namespace) -> int:
 
     files = sources.read_directory(arguments.directory)
     result = judged(arguments.directory, files, plugin_search.installed().schemas)
+    if arguments.online:
+        from runner.checking import online
+
+        result = online.with_upstreams(result, arguments.directory, online.Manners(internal=arguments.internal))
     SHOW[arguments.format](result, checked_folder(arguments.directory))
     return 1 if result.problems else 0

@@ -1,11 +1,13 @@
 """What a check of a config repository has found, and the rules that it names."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
+from schemas.mirror_record import Mirror
 from schemas.problems import CONFLICT, DEFINITION, FILE_NAME, PLUGIN_SCHEMA, SCHEMA, SECRET, YAML, Problem
 
-POLICY, HINT, IGNORED_FILE, RENAME = "policy", "hint", "ignored-file", "rename"
+POLICY, HINT, IGNORED_FILE, RENAME, UPSTREAM = "policy", "hint", "ignored-file", "rename", "upstream"
 
 RULES = {
     YAML: "A file is YAML that all readers understand in the same way.",
@@ -16,6 +18,7 @@ RULES = {
     SECRET: "A file contains no password, token or private key.",
     PLUGIN_SCHEMA: "The schema of a plug-in can be used.",
     POLICY: "The policies of the workers allow the mirror.",
+    UPSTREAM: "The upstream of a mirror has the files that it fetches.",
     HINT: "A setting has an effect, and is written in the best way.",
     IGNORED_FILE: "A file that may be meant as a definition is read.",
     RENAME: "The directory of a renamed mirror is moved.",
@@ -29,13 +32,16 @@ ERROR, WARNING, NOTICE = "error", "warning", "notice"
 class CheckResult(NamedTuple):
     """The names of the valid mirrors, and what was found, in the order of the output.
 
-    Paths are relative to the checked folder. `warnings` and `moves` have all of their text in `what`.
+    Paths are relative to the checked folder. `warnings` and `moves` have all of their text in `what`. `mirrors` has the
+    records of the valid mirrors, and of others.
     """
 
     names: tuple[str, ...]
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...] = ()
     moves: tuple[Problem, ...] = ()
+    files: Mapping[str, str] = MappingProxyType({})
+    mirrors: tuple[Mirror, ...] = ()
 
     def by_level(self) -> Iterator[tuple[str, Problem]]:
         """Yield everything with its level, errors first."""

@@ -31,7 +31,9 @@ def judged(directory: Path, sources: Sequence[SourceFile], installed: SchemaSet)
     contents = {source.path: source.data for source in sources}
     warnings = (*_warnings(found, contents), *of_editors)
     moves = tuple(_of_mirrors(found, contents, rename_rules.moves, RENAME, "formerly"))
-    return CheckResult(tuple(sorted(found.files)), found.problems, warnings, moves)
+    return CheckResult(
+        tuple(sorted(found.files)), found.problems, warnings, moves, files=found.files, mirrors=found.mirrors
+    )
 
 
 def _of_editors(directory: Path, sources: Sequence[SourceFile]) -> Iterator[Problem]:

@@ -9,13 +9,13 @@ import signal
 import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from runner.base import environment
 from schemas.regular_files import regular
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
+    from typing import IO, BinaryIO
 
     from runner.base.privileges import Identity
 
@@ -109,6 +109,41 @@ def ask(
     except OSError as error:
         raise CannotStart(f"{argv[0]} cannot be started: {error.strerror}") from error
     return done.returncode, done.stdout
+
+
+def ask_stranger(argv: Sequence[str], env: Mapping[str, str], timeout: float, most: int) -> tuple[int, str]:
+    """Run a program that asks an untrusted server; return its exit code and the first `most` bytes of its output.
+
+    `env` is its whole environment. It has no terminal, and is killed when it writes more, or after `timeout` seconds:
+    then the exit code is negative. CannotStart if it cannot be started.
+    """
+    import select
+    import subprocess
+    import time
+
+    ends_at, output = time.monotonic() + timeout, b""
+    try:
+        asked = subprocess.Popen(  # noqa: S603 - the words are ours, or an address that was checked
+            [find_program(argv[0], env.get("PATH", os.defpath)), *argv[1:]],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise CannotStart(f"{argv[0]} cannot be started: {error.strerror}") from error
+    with asked as process:
+        source = cast("IO[bytes]", process.stdout).fileno()
+        poll = select.poll()
+        poll.register(source, select.POLLIN)
+        while len(output) < most and (left := ends_at - time.monotonic()) > 0:
+            if poll.poll(left * 1000 + 1):
+                piece = os.read(source, most - len(output))
+                output += piece
+                if not piece:
+                    break
+        try:
+            process.wait(max(0.0, ends_at - time.monotonic()) if len(output) < most else 0)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, output.decode("utf-8", "replace")
 
 
 def detach(argv: Sequence[str], log: str) -> None:
