@@ -44,9 +44,9 @@ def post(url: str, content: Mapping[str, Any], accepted: Collection[int] = (200,
     with closing(HttpClient(f"{place.scheme}://{place.netloc}", ca_cert)) as client:
         try:
             timeouts = Timeouts(TIMEOUT, TIMEOUT)
-            status, _body = client.exchange(
+            status = client.exchange(
                 "POST", target, timeouts, body=json.dumps(content).encode(), headers=headers, most=0
-            )
+            ).status
         except ExchangeFailed as error:
             if not error.sent:
                 raise NotReached(str(error)) from error
