@@ -18,7 +18,7 @@ from runner.checking.findings import ERROR, UPSTREAM, WARNING, CheckResult
 from runner.checking.key_places import place_of_named_key
 from runner.checking.public_hosts import HostNotFoundError
 from runner.checking.rsync_upstream import DaemonPlace
-from runner.checking.upstream_answers import FINE, UNASKED, Answer, Question, doubtful, missing
+from runner.checking.upstream_answers import FINE, UNASKED, UpstreamAnswer, Question, doubtful, missing
 from runner.checking.web_upstream import WebPlace
 from runner.subprocesses.spawn import CannotStart
 from schemas.config import rsync_rules
@@ -72,14 +72,14 @@ def _question(mirror: Mirror) -> Question:
     return Question(mirror.upstream, family, ports[-1] if ports else 0, has_password, is_rsync)
 
 
-def _answers(questions: Iterable[Question], manners: Manners) -> dict[Question, Answer]:
+def _answers(questions: Iterable[Question], manners: Manners) -> dict[Question, UpstreamAnswer]:
     """Ask all hosts, and show on a terminal how far it is."""
     by_host: dict[str, list[tuple[Question, DaemonPlace | WebPlace]]] = {}
-    answers: dict[Question, Answer] = {}
+    answers: dict[Question, UpstreamAnswer] = {}
     for question in questions:
         place = rsync_upstream.daemon_place(question) or web_upstream.web_place(question.upstream)
         if place is None:
-            answers[question] = Answer(UNASKED)
+            answers[question] = UpstreamAnswer(UNASKED)
         else:
             by_host.setdefault(place.host, []).append((question, place))
     total = sum(map(len, by_host.values()))
@@ -109,7 +109,7 @@ class _Turns:
     def __init__(self, manners: Manners) -> None:
         self._manners, self._ends_at = manners, time.monotonic() + manners.limit
         self.over = threading.Event()
-        self.answers: dict[Question, Answer] = {}
+        self.answers: dict[Question, UpstreamAnswer] = {}
 
     def ask(self, asked: list[tuple[Question, DaemonPlace | WebPlace]]) -> None:
         """Ask all questions to one host. It runs in a thread of its own."""
@@ -117,10 +117,10 @@ class _Turns:
             if number and time.monotonic() < self._ends_at:
                 self.over.wait(self._manners.pause)
             is_late = self.over.is_set() or time.monotonic() >= self._ends_at
-            self.answers[question] = Answer(UNASKED) if is_late else _answer(question, place, self._manners)
+            self.answers[question] = UpstreamAnswer(UNASKED) if is_late else _answer(question, place, self._manners)
 
 
-def _answer(question: Question, place: DaemonPlace | WebPlace, manners: Manners) -> Answer:
+def _answer(question: Question, place: DaemonPlace | WebPlace, manners: Manners) -> UpstreamAnswer:
     try:
         found = public_hosts.addresses(place.host, place.port, question.family)
     except HostNotFoundError as error:
@@ -140,7 +140,7 @@ def _answer(question: Question, place: DaemonPlace | WebPlace, manners: Manners)
 
 
 def _problems(
-    answer: Answer, mirrors: list[Mirror], result: CheckResult, directory: Path
+    answer: UpstreamAnswer, mirrors: list[Mirror], result: CheckResult, directory: Path
 ) -> Iterator[tuple[str, Problem]]:
     for name in dict.fromkeys(mirror.name for mirror in mirrors) if answer.what else ():
         file = result.files[name]
@@ -153,7 +153,7 @@ def _problems(
         yield answer.level, Problem(file, place.line, place.column, what, todo, UPSTREAM)
 
 
-def _summary(answers: Iterable[Answer]) -> str:
+def _summary(answers: Iterable[UpstreamAnswer]) -> str:
     levels = [answer.level for answer in answers]
     fine, unasked = levels.count(FINE), levels.count(UNASKED)
     text = f"{fine} of {len(levels)} upstreams have the files that mirrors fetch"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from runner.base import environment
-from runner.checking.upstream_answers import FINE, UNASKED, Answer, Question, doubtful, missing, quoted
+from runner.checking.upstream_answers import FINE, UNASKED, UpstreamAnswer, Question, doubtful, missing, quoted
 from runner.subprocesses import spawn
 from schemas.config.upstreams import daemon_host
 from schemas.problems import shown
@@ -52,13 +52,13 @@ def daemon_place(question: Question) -> DaemonPlace | None:
     return DaemonPlace(host, int(found[1] or question.port or PORT), path)
 
 
-def ask(place: DaemonPlace, addresses: Sequence[str], question: Question) -> Answer:
+def ask(place: DaemonPlace, addresses: Sequence[str], question: Question) -> UpstreamAnswer:
     """Ask the daemon at the first address that can be reached. Raises CannotStart if this machine has no rsync."""
-    answer = Answer(UNASKED)
+    answer = UpstreamAnswer(UNASKED)
     for address in addresses:
         code, said = _listed(place, address)
         if code == 0:
-            return Answer(FINE)
+            return UpstreamAnswer(FINE)
         answer = _judged(code, said, place, question)
         if code in _ANSWERED:
             break
@@ -77,7 +77,7 @@ def _kind(said: str) -> str:
     return next((kind for pattern, kind in _KINDS if pattern.search(said)), "")
 
 
-def _judged(code: int, said: str, place: DaemonPlace, question: Question) -> Answer:
+def _judged(code: int, said: str, place: DaemonPlace, question: Question) -> UpstreamAnswer:
     module = place.path.partition("/")[0]
     match _kind(said):
         case "module":
@@ -97,7 +97,7 @@ def _judged(code: int, said: str, place: DaemonPlace, question: Question) -> Ans
             what = f"the daemon of `{shown(place.host)}` does not admit this machine"
             return doubtful(what, "Check that it admits the worker.")
         case "password" if question.has_password:
-            return Answer(UNASKED)
+            return UpstreamAnswer(UNASKED)
         case "password":
             what = f"the daemon of `{shown(place.host)}` demands a password for the module `{shown(module)}`"
             return doubtful(what, "Set `username` and `password`.")

@@ -24,7 +24,7 @@ class Question(NamedTuple):
     is_exact: bool = True
 
 
-class Answer(NamedTuple):
+class UpstreamAnswer(NamedTuple):
     """What the check of an upstream found: a level, what is wrong, and what to do."""
 
     level: str
@@ -32,14 +32,14 @@ class Answer(NamedTuple):
     todo: str = ""
 
 
-def missing(question: Question, what: str, todo: str) -> Answer:
+def missing(question: Question, what: str, todo: str) -> UpstreamAnswer:
     """Return the answer for something that the upstream does not have."""
-    return Answer(ERROR if question.is_exact else WARNING, what, todo)
+    return UpstreamAnswer(ERROR if question.is_exact else WARNING, what, todo)
 
 
-def doubtful(what: str, todo: str = "It may be only now, or only for this machine.") -> Answer:
+def doubtful(what: str, todo: str = "It may be only now, or only for this machine.") -> UpstreamAnswer:
     """Return the answer for what may be the fault of this machine or of this moment."""
-    return Answer(WARNING, what, todo)
+    return UpstreamAnswer(WARNING, what, todo)
 
 
 def quoted(said: str) -> str:

@@ -5,7 +5,7 @@ from contextlib import closing
 from typing import NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from runner.checking.upstream_answers import FINE, UNASKED, Answer, Question, doubtful, missing
+from runner.checking.upstream_answers import FINE, UNASKED, UpstreamAnswer, Question, doubtful, missing
 from schemas.http_client import CertificateRejected, ExchangeFailed, HttpClient, Response, Timeouts
 from schemas.problems import shown
 
@@ -34,7 +34,7 @@ def web_place(upstream: str) -> WebPlace | None:
     return WebPlace(url.hostname, port, url) if url.scheme in _PORTS and url.hostname else None
 
 
-def ask(place: WebPlace, addresses: Sequence[str], question: Question) -> Answer:
+def ask(place: WebPlace, addresses: Sequence[str], question: Question) -> UpstreamAnswer:
     """Ask the server at the first address that can be reached."""
     failure: ExchangeFailed | None = None
     for address in addresses:
@@ -50,7 +50,7 @@ def ask(place: WebPlace, addresses: Sequence[str], question: Question) -> Answer
     return doubtful(f"the web server of `{shown(place.host)}` cannot be asked: {failure}")
 
 
-def _followed(place: WebPlace, address: str, question: Question) -> Answer:
+def _followed(place: WebPlace, address: str, question: Question) -> UpstreamAnswer:
     for _ in range(_MOST_REDIRECTS):
         response = _response(place, address)
         if not (300 <= response.status < 400 and response.location):
@@ -74,11 +74,11 @@ def _response(place: WebPlace, address: str) -> Response:
         return client.exchange("GET", words, _TIMEOUTS, most=0) if response.status in _WITHOUT_HEAD else response
 
 
-def _judged(status: int, place: WebPlace, question: Question) -> Answer:
+def _judged(status: int, place: WebPlace, question: Question) -> UpstreamAnswer:
     if status < 300:
-        return Answer(FINE)
+        return UpstreamAnswer(FINE)
     if status in (401, 407) or (status == 403 and question.has_password):
-        return Answer(UNASKED)
+        return UpstreamAnswer(UNASKED)
     if status in (404, 410):
         what = f"the web server of `{shown(place.host)}` answers {status} for `{shown(place.url.path or '/')}`"
         return missing(question, what, "Check the path, if the program fetches this address itself.")

@@ -23,13 +23,13 @@ from tests.raw_server import Server
 QUICK = Manners(pause=0.0, internal=True)
 
 
-class Web(BaseHTTPRequestHandler):
+class WebUpstream(BaseHTTPRequestHandler):
     """Answers by the path: a status, or a redirect to the rest of the path."""
 
     protocol_version = "HTTP/1.1"
 
     def do_HEAD(self) -> None:
-        """Answer with the status that the path begins with; GET is the only method for some."""
+        """UpstreamAnswer with the status that the path begins with; GET is the only method for some."""
         first, _slash, rest = self.path[1:].partition("/")
         status = 405 if first == "get" else int(first or 200)
         self.answer(status, rest)
@@ -51,7 +51,7 @@ class Web(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def web() -> Iterator[ThreadingHTTPServer]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Web) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), WebUpstream) as server:
         server.seen = []  # type: ignore[attr-defined]
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
@@ -149,7 +149,7 @@ def test_a_host_that_refuses_or_does_not_exist_is_a_problem(tmp_path: Path, sche
     assert line.startswith("error m.yml:2:1: `aaaa") and "is not a valid host name" in line
 
 
-def test_the_names_that_do_not_resolve_are_told_from_a_silent_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_name_differs_from_a_silent_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
     for number, is_certain in ((socket.EAI_NONAME, True), (socket.EAI_AGAIN, False)):
 
         def fails(*_words: object, number: int = number, **_more: object) -> None:
@@ -256,12 +256,12 @@ def test_one_host_gets_one_connection_at_a_time(tmp_path: Path, monkeypatch: pyt
     now: list[str] = []
     most: dict[str, int] = {}
 
-    def ask(place: rsync_upstream.DaemonPlace, *_more: object) -> upstream_answers.Answer:
+    def ask(place: rsync_upstream.DaemonPlace, *_more: object) -> upstream_answers.UpstreamAnswer:
         now.append(place.host)
         most[place.host] = max(most.get(place.host, 0), now.count(place.host))
         both.wait(60)
         now.remove(place.host)
-        return upstream_answers.Answer(upstream_answers.FINE)
+        return upstream_answers.UpstreamAnswer(upstream_answers.FINE)
 
     both = threading.Barrier(2)  # two hosts are asked side by side, else this would not end
     monkeypatch.setattr(rsync_upstream, "ask", ask)
