@@ -18,7 +18,7 @@ from runner.checking.findings import ERROR, UPSTREAM, WARNING, CheckResult
 from runner.checking.key_places import place_of_named_key
 from runner.checking.public_hosts import HostNotFoundError
 from runner.checking.rsync_upstream import DaemonPlace
-from runner.checking.upstream_answers import FINE, UNASKED, UpstreamAnswer, Question, doubtful, missing
+from runner.checking.upstream_answers import FINE, UNASKED, Question, UpstreamAnswer, doubtful, missing
 from runner.checking.web_upstream import WebPlace
 from runner.subprocesses.spawn import CannotStart
 from schemas.config import rsync_rules

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from runner.base import environment
-from runner.checking.upstream_answers import FINE, UNASKED, UpstreamAnswer, Question, doubtful, missing, quoted
+from runner.checking.upstream_answers import FINE, UNASKED, Question, UpstreamAnswer, doubtful, missing, quoted
 from runner.subprocesses import spawn
 from schemas.config.upstreams import daemon_host
 from schemas.problems import shown

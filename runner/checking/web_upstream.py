@@ -5,7 +5,7 @@ from contextlib import closing
 from typing import NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from runner.checking.upstream_answers import FINE, UNASKED, UpstreamAnswer, Question, doubtful, missing
+from runner.checking.upstream_answers import FINE, UNASKED, Question, UpstreamAnswer, doubtful, missing
 from schemas.http_client import CertificateRejected, ExchangeFailed, HttpClient, Response, Timeouts
 from schemas.problems import shown
 
