@@ -90,10 +90,14 @@ def _write(path: str, text: str, mode: int) -> None:
     """Write a file aside, sync and rename it: after a crash there is the old file or the whole new one."""
     aside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
     descriptor = regular(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        # Before the content: a file that was left there may be readable for every user.
-        os.fchmod(descriptor, mode)
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-    os.replace(aside, path)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            # Before the content: a file that was left there may be readable for every user.
+            os.fchmod(descriptor, mode)
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(aside, path)
+    except OSError:
+        os.unlink(aside)
+        raise

@@ -1,6 +1,9 @@
 """`skipjack policy export`, and what its file decides: nothing on the worker."""
 
+import os
 import re
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -77,6 +80,26 @@ def test_a_folder_that_is_none_of_definitions_stays_as_it_is(worker: Worker, tmp
         done = worker.command("policy", "export", "--into", str(folder), check=False)
         assert (done.returncode, done.stdout) == (1, "") and why in done.stderr and done.stderr.count("\n") == 1
     assert list(empty.iterdir()) == []
+
+
+def test_a_failure_leaves_no_file_behind(worker: Worker, checkout: Path) -> None:
+    folder = checkout / ".skipjack/policies"
+    (folder / "w1.yml").mkdir(parents=True)
+    done = worker.command("policy", "export", "--into", str(checkout), check=False)
+    assert done.returncode == 1 and "Is a directory" in done.stderr and done.stderr.count("\n") == 1
+    assert [path.name for path in folder.iterdir()] == ["w1.yml"]
+
+
+def test_root_writes_as_the_owner_of_the_folder(worker: Worker) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "_site.yml").touch()
+        if os.geteuid() == 0:
+            folder.chmod(0o755)
+            shutil.chown(folder, "nobody")
+        worker.command("policy", "export", "--into", name)
+        written = folder / ".skipjack/policies/w1.yml"
+        assert written.stat().st_uid == folder.stat().st_uid
 
 
 def test_a_merged_file_allows_nothing_on_the_worker(
