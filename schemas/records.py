@@ -35,6 +35,23 @@ class Worker(NamedTuple):
     sync_windows: SyncWindows | None = None
 
 
+FIRST_PARENT, HEAD = "first-parent", "head"
+"""Which commits must be signed: each new one on the line of first parents, or only the newest one."""
+
+
+class SignatureRules(NamedTuple):
+    """Who must have signed a revision: files of the machine, of which one is for SSH, one for OpenPGP.
+
+    `owner` is the owner of the settings, who beside root may own the files.
+    """
+
+    allowed_signers: str | None = None
+    keyring: str | None = None
+    revoked: str | None = None
+    require: str = FIRST_PARENT
+    owner: int = 0
+
+
 class Repository(NamedTuple):
     """The git repository with the configuration, and the branch and folder in it."""
 
@@ -42,6 +59,7 @@ class Repository(NamedTuple):
     branch: str = "main"
     path: str = "."
     timeout: int = 120
+    verify_signatures: SignatureRules | None = None
 
 
 class ManagerAddress(NamedTuple):

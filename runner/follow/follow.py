@@ -37,6 +37,7 @@ from schemas.standard_streams import WARNING
 from schemas.states import REFUSED
 
 _NO_PLAN = "Until then no mirror runs: there is no usable plan, and the checkout has no revision to make one from."
+_NO_PLAN_YET = "Until then no mirror runs: this worker has no usable plan."
 
 
 class Followed(NamedTuple):
@@ -99,17 +100,17 @@ def _follow(local: LocalConfig, layout: StateLayout, *, again: bool, accept_rewr
     known = f"{version()} {settings!r} {policy!r} {installed!r} {places!r}"
     fingerprint = hashlib.sha256(known.encode()).hexdigest()
     is_current = not again and old is not None and _is_current(old, fingerprint)
-    revision, failure = _fetched(settings, layout, old, applied, rebuild=not is_current)
+    revision, failure, refusal = _fetched(settings, layout, old, applied, rebuild=not is_current)
     if failure:
         log(failure, about="follow", level=WARNING)
-    if old and is_current and old.header.seen == revision.commit:
+    if old and is_current and (old.header.seen, planning.refusal(old.header)) == (revision.commit, refusal):
         noted.limits(settings, layout, (each.mirror for each in old.mirrors.values()))
         _forget_patterns(layout, old.mirrors.values(), ())
         return _result(old.header, changed=False, mirrors=len(old.mirrors))
     of_policy = (f"{what} {todo}" for what, todo in policy_lists.warnings(policy))
     for line in (*installed.problems, *of_policy, *policy_names.warnings(policy, installed)):
         log(line, about="follow", level=WARNING)
-    header, mirrors = planning.make(local, fingerprint, revision, old)
+    header, mirrors = planning.make(local, fingerprint, revision, old, refusal)
     header, mirrors = stored_patterns.stored(layout, revision.files, header, mirrors)
     for line in hints.of_mirrors(each.mirror for each in mirrors):
         log(line, about="follow", level=WARNING)
@@ -187,20 +188,28 @@ def _held_at_once(settings: RunnerSettings, layout: StateLayout, old: InForce | 
 
 def _fetched(
     settings: RunnerSettings, layout: StateLayout, old: InForce | None, applied: str | None, *, rebuild: bool
-) -> tuple[Revision, str]:
-    """Return the newest revision; when the fetch fails and `rebuild` is set, the last fetched one and the failure."""
+) -> tuple[Revision, str, planning.Problems]:
+    """Return the newest revision; when the fetch fails and `rebuild` is set, the last fetched one and the failure.
+
+    If the newest one is not signed as it must be, it has no files, and the third value is the reason.
+    """
     checkout = Path(layout.checkout)
+    refusal: planning.Problems = ()
     try:
         found = repository.fetch(settings.repository, checkout, applied)
+    except repository.Unverified as error:
+        if old is None:
+            raise SkipjackError(error.what, f"{error.todo} {_NO_PLAN_YET}") from error
+        found, refusal = Revision(error.commit, error.committed_at, ()), planning.unverified(error)
     except repository.Unfetched as error:
         noted.unfetched(layout, error, old.header.revision if old else None, time.time())
         if rebuild:
             with suppress(SkipjackError):
-                return repository.fetched_last(settings.repository, checkout, applied), str(error)
+                return repository.fetched_last(settings.repository, checkout, applied), str(error), ()
         state = "The plan in force stays in use." if old else _NO_PLAN
         raise SkipjackError(error.what, f"{error.todo} {state}") from error
     noted.fetched(layout)
-    return found, ""
+    return found, "", refusal
 
 
 def _since(mirrors: list[Planned], before: Mapping[str, Due], now: float) -> dict[str, float]:

@@ -23,7 +23,7 @@ from schemas.config import catalogue, exported_policy, hints
 from schemas.config.catalogue import Catalogue
 from schemas.config.plugin_search import Installed
 from schemas.config.timing import circular
-from schemas.git.repository import Revision
+from schemas.git.repository import Revision, Unverified
 from schemas.problems import InvalidConfigError, Problem
 from schemas.records import Policy, RunnerSettings
 from schemas.release import version
@@ -55,15 +55,42 @@ class InForce(NamedTuple):
     due: dict[str, Due]
 
 
-def make(local: LocalConfig, fingerprint: str, revision: Revision, old: InForce | None) -> tuple[Header, list[Planned]]:
+def make(
+    local: LocalConfig, fingerprint: str, revision: Revision, old: InForce | None, refusal: Problems = ()
+) -> tuple[Header, list[Planned]]:
     """Return the plan for a revision; InvalidConfigError when it is unusable and there is no `old` plan to keep.
 
-    `fingerprint` identifies the release, settings and policy that the plan is made with.
+    `fingerprint` identifies the release, settings and policy that the plan is made with. With a `refusal` none of the
+    revision is used, and `old` is kept.
     """
-    header, mirrors = _judged(local, _header(local, fingerprint, revision), revision, old)
+    header = _header(local, fingerprint, revision)
+    if old and old.header.revision == revision.commit and not revision.signer:  # verified when it came into force
+        header = _with_signer(header, old.header)
+    if refusal and old:
+        header, mirrors = _kept(local, header, refusal, old)
+    else:
+        header, mirrors = _judged(local, header, revision, old)
     plugins, broken = local.in_use.of(each.mirror for each in mirrors), local.in_use.broken
     header = header._replace(unmoved=rename_detection.unmoved(mirrors), plugins=plugins, broken=broken)
     return header._replace(problems=(*header.problems, *rename_detection.moves(mirrors))), mirrors
+
+
+SIGNATURES = "verify_signatures"
+"""The place of a problem with signatures: the setting that requires them."""
+
+
+def unverified(error: Unverified) -> Problems:
+    """Return why a revision that is not signed as it must be is rejected."""
+    return ((None, SIGNATURES, f"{error.what[0].upper()}{error.what[1:]}", error.todo),)
+
+
+def refusal(header: Header) -> Problems:
+    """Return why the revision that the plan's follow saw was not signed as it must be; empty if it was."""
+    return tuple(each for each in header.problems if each[:2] == (None, SIGNATURES))
+
+
+def _with_signer(header: Header, other: Header) -> Header:
+    return header._replace(signer=other.signer, signing_key=other.signing_key)
 
 
 def _header(local: LocalConfig, fingerprint: str, revision: Revision) -> Header:
@@ -85,6 +112,8 @@ def _header(local: LocalConfig, fingerprint: str, revision: Revision) -> Header:
         programs=policy.programs,
         passwords=tuple(file_policy.passwords(policy, settings)),
         policy=exported_policy.exported(settings, policy, version()).digest,
+        signer=revision.signer,
+        signing_key=revision.signing_key,
     )  # fmt: skip
 
 
@@ -103,7 +132,7 @@ def _judged(
     except InvalidConfigError as refused:
         if old is None:
             raise
-        return _kept(local, header, refused, old)
+        return _kept(local, header, _shown(refused.problems, {}), old)
     if worker is None:  # removed from the list on purpose, so its old definitions are not kept
         kept = old.header if old else header
         header = header._replace(slots=kept.slots, time_zone=declared.site.time_zone)
@@ -113,14 +142,13 @@ def _judged(
     return header._replace(problems=problems), mirrors
 
 
-def _kept(
-    local: LocalConfig, header: Header, refused: InvalidConfigError, old: InForce
-) -> tuple[Header, list[Planned]]:
+def _kept(local: LocalConfig, header: Header, refused: Problems, old: InForce) -> tuple[Header, list[Planned]]:
     """Keep the revision in force; the policy is applied all the same, since it may have changed."""
     kept = old.header
     mirrors, denied = _allowed(local, list(old.mirrors.values()), StateLayout(local.settings.state_dir))
     header = header._replace(slots=kept.slots, time_zone=kept.time_zone, sync_windows=kept.sync_windows)
-    return header._replace(revision=kept.revision, problems=(*_shown(refused.problems, {}), *denied)), mirrors
+    header = _with_signer(header, kept)
+    return header._replace(revision=kept.revision, problems=(*refused, *denied)), mirrors
 
 
 def _planned(

@@ -78,6 +78,7 @@ class Header(NamedTuple):
     - `policy`: the digest of the exported policy, see `schemas/config/exported_policy.py`; empty in an earlier plan.
     - `plugins`: the plug-ins that the mirrors use. `broken`: those that their mirrors cannot use because their trial
       failed, with the reason.
+    - `signer`, `signing_key`: who signed the revision in force, and the key's fingerprint; empty if nobody verified it.
     """
 
     worker: str
@@ -104,6 +105,8 @@ class Header(NamedTuple):
     plugins: tuple["Plugin", ...] = ()
     broken: tuple[tuple["Plugin", str], ...] = ()
     policy: str = ""
+    signer: str = ""
+    signing_key: str = ""
 
 
 class Planned(NamedTuple):

@@ -13,10 +13,11 @@ from runner.journal import journal, leftover_runs, rejected_reports, rename_migr
 from runner.journal.journal import Journal
 from runner.overrides import hold
 from runner.plan import schedule
-from runner.plan.plan import Due
+from runner.plan.plan import Due, Header
 from runner.plan.schedule import AFTER, CLOSED, DUE, HELD, LATER, RUNNING, OperatorRequest, Outlook, Rules, State, World
 from runner.subprocesses import unit_health
 from schemas.clock.zones import zone
+from schemas.problems import printable
 from schemas.records import RunnerSettings
 from schemas.standard_streams import WARNING
 from schemas.states import ACTIVE, INTERRUPTED, LAUNCH_FAILED, LAUNCHING, NONE, REFUSED, STOPPED
@@ -49,7 +50,7 @@ class Row(NamedTuple):
 def upcoming(settings: RunnerSettings, *, as_json: bool) -> None:
     """Print when each mirror of this worker runs next, the most urgent first."""
     now = time.time()
-    rows, rules, problems = _look(settings, now)
+    rows, rules, problems, header = _look(settings, now)
     layout = StateLayout(settings.state_dir)
     problems += [f"{each.place}: {each.what} {each.todo}" for each in rejected_reports.remembered(layout, now)]
     if settings.manager:
@@ -57,6 +58,7 @@ def upcoming(settings: RunnerSettings, *, as_json: bool) -> None:
     dead = unit_health.look(layout)
     if as_json:
         plain = {"time_zone": rules.time_zone, "now": now, "slots": rules.slots, "held": rules.held}
+        plain |= {"revision": header.revision, "signer": header.signer, "signing_key": header.signing_key}
         plain["units"] = [unit._asdict() for unit in dead]
         plain["problems"] = problems
         say(json.dumps(plain | {"mirrors": [_as_plain(row, rules) for row in rows]}, indent=2))
@@ -64,6 +66,8 @@ def upcoming(settings: RunnerSettings, *, as_json: bool) -> None:
     if rules.held:
         say(hold.HELD)
     _say_table(rows, zone(rules.time_zone), now)
+    if header.revision and header.signing_key:
+        say(f"revision {header.revision[:12]}, signed by {printable(header.signer)} with the key {header.signing_key}")
     for problem in problems:
         log(problem, about="next", level=WARNING)
     for unit in dead:
@@ -79,7 +83,7 @@ def _as_plain(row: Row, rules: Rules) -> dict[str, Any]:
 def say_due(settings: RunnerSettings) -> None:
     """Print which mirrors are due and which comes next, after a follow that starts no run."""
     now = time.time()
-    rows, rules, _problems = _look(settings, now)
+    rows, rules, _problems, _header = _look(settings, now)
     due = [row for row in rows if row.waits_for == DUE]
     if due:
         names = [row.mirror for row in due]
@@ -92,8 +96,8 @@ def say_due(settings: RunnerSettings) -> None:
         say(f"next: {row.mirror}, {' '.join(_when(row, zone(rules.time_zone), now))}; {row.why}")
 
 
-def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules, list[str]]:
-    """Return the rows of all mirrors, the most urgent first, and the problems of the whole worker.
+def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules, list[str], Header]:
+    """Return the rows of all mirrors, the most urgent first, the problems of the whole worker, and the plan's header.
 
     It reads a copy of the journal, since taking over renamed mirrors would change it.
     """
@@ -116,7 +120,7 @@ def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules, list[
         of_worker = noted.problems(StateLayout(settings.state_dir), opened.header, but=noted.MEMORY)
         problems += [f"{place}: {what} {todo}" for _mirror, place, what, todo in of_worker]
         problems += unenforced_limits.warnings(settings, (planned.mirror for planned in opened.limited()))
-    return rows, world.rules, problems
+    return rows, world.rules, problems, opened.header
 
 
 def _rows_left(names: list[str], world: World, now: float) -> list[Row]:

@@ -37,6 +37,8 @@ def _convert(key: str, value: Any) -> Any:
         return parse_size(value)
     if key in ("password", "token"):
         return records.Secret(**value)
+    if key == "verify_signatures":
+        return records.SignatureRules(**value)
     if key == "freshness":
         return records.FreshnessFile(**_fields(value))
     if key == "sync_windows":

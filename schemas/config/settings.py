@@ -32,12 +32,19 @@ def own_settings(system: Path) -> Path | None:
 
 def load_runner(path: Path) -> RunnerSettings:
     """Read a worker's settings. Raises SkipjackError with all problems."""
-    return record_factory.runner_settings(_load("runner", path))
+    return record_factory.runner_settings(_with_owner(_load("runner", path), path))
 
 
 def load_manager(path: Path) -> ManagerSettings:
     """Read the manager's settings. Raises SkipjackError with all problems."""
-    return record_factory.manager_settings(_load("manager", path))
+    return record_factory.manager_settings(_with_owner(_load("manager", path), path))
+
+
+def _with_owner(plain: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return settings with their owner, who may own the files with the keys that sign as well."""
+    if rules := (plain.get("repository") or {}).get("verify_signatures"):
+        rules["owner"] = path.stat().st_uid
+    return plain
 
 
 def load_policy(path: Path) -> Policy:
@@ -94,7 +101,8 @@ def _beyond(kind: str, document: Document) -> list[Problem]:
     if kind == "policy":
         return list(judged(_unknown_options(document)))
     more = manager_rules.check(document) if kind == "manager" else judged(_without_token(document))
-    return [*address_rules.settings_problems(document), *system_folders.problems(document), *more]
+    keys = judged(_without_keys(document))
+    return [*address_rules.settings_problems(document), *system_folders.problems(document), *keys, *more]
 
 
 def _unknown_options(document: Document) -> Iterator[Problem]:
@@ -106,6 +114,16 @@ def _unknown_options(document: Document) -> Iterator[Problem]:
             yield document.problem(place, f"`{shown(spelling)}` is not an option of rsync.", todo)
         elif equals and not takes_value(spelling):
             yield document.problem(place, f"rsync's option `{shown(spelling)}` takes no value.", f"Write `{spelling}`.")
+
+
+def _without_keys(document: Document) -> Iterator[Problem]:
+    """Report signatures that no key could make."""
+    rules = document.at("repository", "verify_signatures")
+    if keys_at(document.value, NOTHING, ("repository",)).get("verify_signatures") and not (
+        "allowed_signers" in rules or "keyring" in rules
+    ):
+        todo = "Name the keys that may sign: `allowed_signers` for SSH, `keyring` for OpenPGP."
+        yield document.problem(("repository", "verify_signatures"), "`verify_signatures` has no keys.", todo)
 
 
 def _without_token(document: Document) -> Iterator[Problem]:

@@ -17,6 +17,9 @@ from schemas.regular_files import read_beginning
 _LEFT_BEHIND = ("*.lock", "*.keep", "tmp_*", ".tmp-*", "incoming-*")
 """Leftover files and folders of a killed git."""
 
+KEY_FOLDER = "signatures-"
+"""Begins the name of a folder with copies of keys, which only the verification of signatures uses."""
+
 _OWN_CONFIG = re.compile(
     r"\s*(\[core\]|\[extensions\]|(repositoryformatversion|filemode|bare|symlinks|ignorecase|precomposeunicode) = \w+"
     r"|objectformat = sha(1|256))?\s*",
@@ -78,6 +81,7 @@ class Checkout:
     def _leftovers(self, *, keep_new: bool) -> Iterator[Path]:
         # A cut-off new repository, and damaged ones that could not be removed so far.
         yield from (path for path in self.folder.glob("repository.git.*") if not (keep_new and path == self.new))
+        yield from self.folder.glob(f"{KEY_FOLDER}*")
         yield from _of_a_killed_git(self.repository)
         if keep_new:
             yield from _of_a_killed_git(self.new)

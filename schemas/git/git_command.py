@@ -8,12 +8,13 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit, urlunsplit
+from typing import IO, Any, NamedTuple
 
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
+from schemas.git.git_credentials import without_user
 from schemas.units import setting_duration
 
 _TIME_IS_OVER = 124
@@ -67,11 +68,6 @@ _HEAD = re.compile(r"^ref: refs/heads/(\S+)\tHEAD$", re.M)
 _NOISE = re.compile(r"(?i)\s*(warning:|hint:|@|$)")
 
 
-_USER, _PASSWORD = "SKIPJACK_GIT_USER", "SKIPJACK_GIT_PASSWORD"
-_HELPER = f'!tell() {{ printf \'username=%s\\npassword=%s\\n\' "${_USER}" "${_PASSWORD}"; }}; tell'
-"""A credential helper that prints the values of the environment; git appends the operation as the last word."""
-
-
 class GitFailed(Exception):  # noqa: N818 - what happened to git
     """git has failed. `reason` is its first useful message, without secrets."""
 
@@ -111,6 +107,26 @@ class Git:
         self._timeout = timeout
         self._descriptors = lock
         self._environment = _LOCAL if local else _ENVIRONMENT
+        self._settings: tuple[str, ...] = _SETTINGS
+
+    def verifying(self, environment: dict[str, str], settings: Iterable[str]) -> "Git":
+        """Return a Git for the same repository that uses no transport and no settings of users, but these."""
+        found = Git(self.folder, self._timeout, self._descriptors, local=True)
+        found._environment = _LOCAL | environment
+        found._settings = (*_SETTINGS, *settings)
+        return found
+
+    def beside(self, *words: str, given: Path = Path(os.devnull)) -> GitResult:
+        """Run a program that git uses itself, as git would: same environment and time limit. `given` is its stdin.
+
+        Raises GitFailed after a timeout.
+        """
+        with given.open("rb") as stdin:
+            done = self._done([*self._limit, *words], stdin)
+        if done.status in (_TIME_IS_OVER, *_KILLED):
+            reason = f"`{Path(words[0]).name}` took longer than {setting_duration(self._timeout)}"
+            raise GitFailed(reason, status=done.status, timed_out=True)
+        return done
 
     def run(self, *words: str) -> str:
         """Run git for `timeout` seconds at most and return its output. Raises GitFailed."""
@@ -148,7 +164,7 @@ class Git:
 
     def _ask(self, url: str, *words: str) -> str:
         """Run git with `{url}` replaced by a remote address; its user and password are passed in the environment."""
-        address, environment = _without_user(url)
+        address, environment = without_user(url)
         self._environment = _ENVIRONMENT | environment
         return self.run(*(address if word == "{url}" else word for word in words))
 
@@ -162,10 +178,13 @@ class Git:
         )
 
     def _words(self, *words: str) -> list[str]:
+        settings = (word for each in (*self._settings, self._durability(words[0])) for word in ("-c", each))
+        return [*self._limit, _found("git"), f"--git-dir={self.folder}", *settings, *words]
+
+    @property
+    def _limit(self) -> tuple[str, ...]:
         # GitPython's own timeout needs `ps` and kills only git; this kills its helpers (ssh, https) as well.
-        limit = (_found("timeout"), "--kill-after=5", str(self._timeout))
-        settings = (word for each in (*_SETTINGS, self._durability(words[0])) for word in ("-c", each))
-        return [*limit, _found("git"), f"--git-dir={self.folder}", *settings, *words]
+        return _found("timeout"), "--kill-after=5", str(self._timeout)
 
     def _durability(self, command: str) -> str:
         """Return git's setting for what a command syncs.
@@ -178,12 +197,12 @@ class Git:
         is_whole = (self.folder / _REFERENCES).exists() and not (self.folder / "shallow").exists()
         return f"core.fsync={'none' if is_whole and command == 'fetch' else 'all'}"
 
-    def _done(self, words: list[str]) -> GitResult:
+    def _done(self, words: list[str], stdin: IO[bytes] | None = None) -> GitResult:
         from git.exc import GitCommandNotFound
 
         try:
             status, printed, said = self._git().execute(
-                words, with_extended_output=True, with_exceptions=False, pass_fds=self._descriptors
+                words, with_extended_output=True, with_exceptions=False, pass_fds=self._descriptors, istream=stdin
             )
         except GitCommandNotFound as error:
             raise GitFailed(f"the program `{Path(words[0]).name}` is not installed") from error
@@ -216,32 +235,6 @@ def _found(program: str) -> str:
     """Return the full path of a program: with a name alone, each start tries every folder of `PATH`."""
     path = shutil.which(program)
     return os.path.abspath(path) if path else program  # noqa: PTH100 - links stay
-
-
-def _without_user(url: str) -> tuple[str, dict[str, str]]:
-    """Return the address without user and password, and an environment that passes them to git.
-
-    Every user of the machine can read command lines, and a user name alone may be a token.
-    """
-    try:
-        parts = urlsplit(url)
-        server = parts.netloc.rpartition("@")[2]
-    except ValueError:
-        return url, {}
-    if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
-        return url, {}
-    user, password = unquote(parts.username or ""), parts.password
-    place, secrets = f"credential.{parts.scheme}://{server}", {}
-    if password is None:  # git asks the user's helpers for it
-        settings = [(f"{place}.username", user)]
-    else:
-        # An empty helper removes those of the user's settings, which git would ask first.
-        settings = [(f"{place}.helper", ""), (f"{place}.helper", _HELPER)]
-        secrets = {_USER: user, _PASSWORD: unquote(password)}
-    environment = {"GIT_CONFIG_COUNT": str(len(settings))}
-    for number, (key, value) in enumerate(settings):
-        environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-    return urlunsplit(parts._replace(netloc=server)), environment | secrets
 
 
 def _reason(done: GitResult) -> str:

@@ -73,6 +73,10 @@ class Objects:
             raise GitFailed(f"the commit {name} cannot be read")
         return Commit(name, tree[1].decode(), min(float(committed[1]), _LATEST) if committed else 0.0)
 
+    def content(self, commit: str, most: int) -> bytes:
+        """Return the first `most` bytes of a commit at most, by its full name."""
+        return self._read(commit, "commit", most)[1]
+
     def folder(self, tree: str, path: str) -> str | None:
         """Return the tree of the folder at a path below a tree; None if there is none."""
         for part in [part for part in path.split("/") if part not in ("", ".")]:

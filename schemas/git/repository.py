@@ -21,7 +21,7 @@ from schemas.failures import LINK_TODO, dangling
 from schemas.failures import remedy as remedy_of_machine
 from schemas.git.checkout import Checkout, is_shallow, keep_own_settings
 from schemas.git.git_command import Git, GitFailed, require_git
-from schemas.git.git_objects import Objects
+from schemas.git.git_objects import Commit, Objects
 from schemas.git.git_remedies import remedy, user
 from schemas.git.slow_remote import FetchTimeout, in_steps, is_begun
 from schemas.lock_holders import described
@@ -45,11 +45,16 @@ _OF_THE_MACHINE = re.compile(
 
 
 class Revision(NamedTuple):
-    """One commit of the config repository with its configuration files; `committed_at` is in seconds UTC."""
+    """One commit of the config repository with its configuration files; `committed_at` is in seconds UTC.
+
+    `signer` and `signing_key` are the name and the fingerprint that were verified; empty if nothing was.
+    """
 
     commit: str
     committed_at: float
     files: tuple[SourceFile, ...]
+    signer: str = ""
+    signing_key: str = ""
 
 
 class Unfetched(SkipjackError):  # noqa: N818 - it is what happened to the fetch
@@ -60,12 +65,22 @@ class Rewritten(SkipjackError):  # noqa: N818 - it is what happened to the histo
     """The branch's history does not contain the revision that was applied before, or cannot show that it does."""
 
 
+class Unverified(SkipjackError):  # noqa: N818 - it is what happened to the revision
+    """The newest revision is not signed as `verify_signatures` requires. None of its files was read."""
+
+    def __init__(self, commit: Commit, what: str, todo: str) -> None:
+        super().__init__(f"the revision {commit.name[:12]} is rejected by `verify_signatures`: {what}", todo)
+        self.commit = commit.name
+        self.committed_at = commit.committed_at
+
+
 def fetch(repository: Repository, checkout: Path, applied: str | None = None) -> Revision:
     """Fetch the followed branch into `checkout` (created if missing) and read its newest revision.
 
     `timeout` of the repository limits each git process. With `applied`, the history must contain that commit, so that a
-    force push cannot reset a mirror site. Raises Rewritten if it does not, Unfetched if the fetch fails, and
-    SkipjackError for any other reason; the previous state stays usable. A damaged checkout is fetched again.
+    force push cannot reset a mirror site. Raises Rewritten if it does not, Unverified if the new commits are not signed
+    as `verify_signatures` requires, Unfetched if the fetch fails, and SkipjackError for any other reason; the previous
+    state stays usable. A damaged checkout is fetched again.
     """
     with _locked(repository, checkout, applied) as fetching:
         return fetching.revision()
@@ -183,13 +198,27 @@ class _Fetch:
             commit = objects.commit(_FETCHED)
             if self._applied is not None and commit.name != self._applied:
                 self._check_history(repo, commit.name, self._applied)
+            signer, key = self._signer(repo, objects, commit)
             tree = objects.folder(commit.tree, self._repository.path)
             if tree is None:
                 raise SkipjackError(
                     f"the branch `{self._repository.branch}` of {self._shown} has no folder `{self._repository.path}`.",
                     "Set `repository.path` in the settings.",
                 )
-            return Revision(commit.name, commit.committed_at, objects.files(tree))
+            return Revision(commit.name, commit.committed_at, objects.files(tree), signer, key)
+
+    def _signer(self, repo: Git, objects: Objects, commit: Commit) -> tuple[str, str]:
+        """Verify the signatures of new commits and return the newest signer; empty if nothing is to be verified."""
+        if self._repository.verify_signatures is None:
+            return "", ""
+        from schemas.git import signatures
+
+        place = self._folder.folder
+        rules = self._repository.verify_signatures
+        try:
+            return signatures.signer_of(repo, objects, rules, commit.name, self._applied, place) or ("", "")
+        except SkipjackError as error:
+            raise Unverified(commit, error.what, error.todo) from error
 
     def _check_history(self, repo: Git, commit: str, applied: str) -> None:
         """Check that a commit's history contains the applied one. Raises Rewritten, or GitFailed if it is damaged.

@@ -26,6 +26,7 @@ RUN_IN = {
     "docs/manager.md": "tests/system/test_documents.py",
     "docs/plugins.md": "tests/e2e/test_plugins_page.py",
     "docs/settings.md": "tests/system/test_documents.py",
+    "docs/signatures.md": "tests/runner/test_signatures_page.py",
     "docs/systemd.md": "tests/system/test_documents.py",
 }
 """The test that runs the commands of each page, on a machine of its own."""

@@ -93,6 +93,7 @@ def test_no_pattern_uses_a_dollar_other_than_for_the_end() -> None:
 
 WORKER = schema("workers")["properties"]["workers"]["additionalProperties"]["properties"]
 RUNNER, MANAGER = schema("runner")["properties"], schema("manager")["properties"]
+SIGNATURES = RUNNER["repository"]["properties"]["verify_signatures"]["properties"]
 
 RECORDS = [
     pytest.param(schema("mirror")["properties"], records.Mirror, {"name", "plugins"}, set(), id="mirror"),
@@ -100,6 +101,7 @@ RECORDS = [
     pytest.param(WORKER, records.Worker, {"name"}, {"defaults"}, id="worker"),
     pytest.param(RUNNER["repository"]["properties"], records.Repository, set(), set(), id="repository"),
     pytest.param(MANAGER["repository"]["properties"], records.Repository, set(), set(), id="manager's repository"),
+    pytest.param(SIGNATURES, records.SignatureRules, {"owner"}, set(), id="signatures"),
     pytest.param(RUNNER["manager"]["properties"], records.ManagerAddress, set(), set(), id="manager's address"),
     pytest.param(RUNNER["manager"]["properties"]["token"]["properties"], records.Secret, set(), set(), id="token"),
     pytest.param(schema("mirror")["properties"]["password"]["properties"], records.Secret, set(), set(), id="password"),

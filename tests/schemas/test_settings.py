@@ -1,4 +1,6 @@
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from schemas.records import (
     Repository,
     RunnerSettings,
     Secret,
+    SignatureRules,
 )
 from schemas.secrets import read_mirror_secret, read_secret
 
@@ -245,6 +248,33 @@ def test_an_address_without_a_password_is_shown_whole(settings: Path) -> None:
 def test_the_manager_needs_no_settings_but_a_mapping(settings: Path) -> None:
     settings.write_text("{}")
     assert load_manager(settings) == ManagerSettings()
+
+
+@pytest.mark.parametrize("load", [load_runner, load_manager])
+def test_signatures_need_keys_and_the_owner_of_the_settings_may_own_them(settings: Path, load: Any) -> None:
+    text = "repository: {{url: u, verify_signatures: {}}}\n" + ("worker: w1\n" if load is load_runner else "")
+    settings.write_text(text.format("{revoked: /r, require: head}"))
+    with pytest.raises(InvalidConfigError) as caught:
+        load(settings)
+    assert [problem.what for problem in caught.value.problems] == ["`verify_signatures` has no keys."]
+    for wrong in (
+        "{}",
+        "{keyring: etc}",
+        "{keyring: /k, require: all}",
+        "{keyring: [/k]}",
+        "/k",
+        "{keyring: /k, other: /k}",
+        "true",
+    ):
+        settings.write_text(text.format(wrong))
+        with pytest.raises(InvalidConfigError) as caught:
+            load(settings)
+        assert len(caught.value.problems) == 1, wrong
+    settings.write_text(text.format("{keyring: /k}"))
+    if os.geteuid() == 0:
+        os.chown(settings, 12345, -1)
+    owner = settings.stat().st_uid
+    assert load(settings).repository.verify_signatures == SignatureRules(keyring="/k", owner=owner)
 
 
 @pytest.mark.parametrize("load", [load_runner, load_manager])

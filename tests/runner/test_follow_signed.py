@@ -1,0 +1,179 @@
+"""`follow` with `verify_signatures`: what is not signed by an allowed key changes nothing and is shown everywhere."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from runner.base.state_dir import StateLayout
+from runner.plan import plan
+from runner.plan.plan import Header
+from tests.e2e.parts import ConfigRepository, Worker
+from tests.schemas.signing import ALICE, key_print, public, ssh_key
+
+DEFINITION = "provider: command\nupstream: https://files.example/\ncommand: /bin/true\n"
+
+
+class Signer:
+    """A person who commits to a config repository with a key."""
+
+    def __init__(self, repository: ConfigRepository, key: Path) -> None:
+        self.key = key
+        self._repository = repository
+        repository.git("config", "gpg.format", "ssh")
+        repository.git("config", "user.signingkey", str(key))
+
+    def commit(self, files: dict[str, str | None], *, signed: bool = True) -> str:
+        """Commit and push files, and return the commit."""
+        self._repository.git("config", "commit.gpgsign", str(signed).lower())
+        return self._repository.commit(files, "A change")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> ConfigRepository:
+    return ConfigRepository(tmp_path)
+
+
+@pytest.fixture
+def signer(tmp_path: Path, repository: ConfigRepository) -> Signer:
+    """Alice, whose key signs the first revision."""
+    found = Signer(repository, ssh_key(tmp_path / "alice"))
+    files = {"_site.yml": "title: x\n", "_workers.yml": "workers: {w1: {}}\n", "_defaults.yml": "worker: w1\n"}
+    found.commit({**files, "a.yml": DEFINITION})
+    return found
+
+
+@pytest.fixture
+def worker(tmp_path: Path, repository: ConfigRepository, signer: Signer) -> Worker:
+    made = Worker(tmp_path / "w", "w1", repository.url)
+    (tmp_path / "allowed").write_text(f"{ALICE} {public(signer.key)}\n")
+    verify(made, f"{{allowed_signers: {tmp_path}/allowed}}")
+    return made
+
+
+def verify(worker: Worker, rules: str) -> None:
+    """Add `verify_signatures` to a worker's settings."""
+    text = worker.settings.read_text()
+    worker.settings.write_text(text.replace("'}", f"', verify_signatures: {rules}}}", 1))
+
+
+def header(worker: Worker) -> Header:
+    with plan.opened(StateLayout(str(worker.state)).plan) as opened:
+        return opened.header
+
+
+def mirrors(worker: Worker) -> list[str]:
+    with plan.opened(StateLayout(str(worker.state)).plan) as opened:
+        return [each.mirror.name for each in opened.mirrors()]
+
+
+def upcoming(worker: Worker) -> dict[str, object]:
+    plain: dict[str, object] = json.loads(worker.command("next", "--json").stdout)
+    return plain
+
+
+def test_the_plan_names_who_signed_what_runs(worker: Worker, signer: Signer, repository: ConfigRepository) -> None:
+    worker.command("follow")
+    commit = repository.git("rev-parse", "HEAD")
+    found = upcoming(worker)
+    assert [found[key] for key in ("revision", "signer", "signing_key")] == [commit, ALICE, key_print(signer.key)]
+    line = f"revision {commit[:12]}, signed by {ALICE} with the key {key_print(signer.key)}\n"
+    assert line in worker.command("next").stdout
+    worker.command("follow", "--again")
+    assert header(worker).signer == ALICE, "nothing was new"
+
+
+def test_an_unsigned_revision_is_rejected_and_shown_until_it_is_replaced(
+    worker: Worker, signer: Signer, repository: ConfigRepository
+) -> None:
+    worker.command("follow")
+    good = repository.git("rev-parse", "HEAD")
+    bad = signer.commit({"b.yml": DEFINITION, "a.yml": None}, signed=False)
+
+    for _time in range(2):  # also when the plan knows it already
+        done = worker.command("follow", check=False)
+        assert done.returncode == 1
+        assert f"the revision {bad[:12]} is rejected by `verify_signatures`: commit {bad[:12]} ".lower() in (
+            done.stderr.lower()
+        )
+        assert "has no signature. Replace it on the branch" in done.stderr
+        assert f"the newest revision is rejected; {good[:12]} stays in force" in done.stderr
+    found = header(worker)
+    assert (found.revision, found.seen, found.signer) == (good, bad, ALICE)
+    assert mirrors(worker) == ["a"]
+    problems = str(upcoming(worker)["problems"])
+    assert "has no signature" in problems
+    assert f"Revision {bad[:12]} is rejected; revision {good[:12]} stays in use" in problems
+
+    repository.git("reset", "-q", "--hard", good)
+    repository.git("push", "-q", "--force", "origin", "HEAD")
+    worker.command("follow")
+    assert upcoming(worker)["problems"] == []
+    signed = signer.commit({"b.yml": DEFINITION})
+    worker.command("follow")
+    assert (header(worker).revision, mirrors(worker)) == (signed, ["a", "b"])
+
+
+def test_a_key_that_is_allowed_later_brings_the_revision_into_force(
+    worker: Worker, repository: ConfigRepository, tmp_path: Path
+) -> None:
+    worker.command("follow")
+    bob = Signer(repository, ssh_key(tmp_path / "bob"))
+    commit = bob.commit({"b.yml": DEFINITION})
+    assert "is not allowed now: `allowed_signers` does not list it" in worker.command("follow", check=False).stderr
+    with (tmp_path / "allowed").open("a") as file:
+        file.write(f"bob@example.org {public(bob.key)}\n")
+    worker.command("follow")
+    assert (header(worker).revision, header(worker).signer) == (commit, "bob@example.org")
+
+
+def test_the_policy_of_the_machine_applies_although_the_newest_revision_is_rejected(
+    worker: Worker, signer: Signer
+) -> None:
+    worker.command("follow")
+    signer.commit({"b.yml": DEFINITION}, signed=False)
+    worker.command("follow", check=False)
+    with (worker.folder / "policy.yml").open("a") as file:
+        file.write("providers: [rsync]\n")
+    worker.command("follow", check=False)
+    assert mirrors(worker) == []
+
+
+def test_an_unreadable_file_of_keys_keeps_the_revision_in_force(worker: Worker, signer: Signer, tmp_path: Path) -> None:
+    worker.command("follow")
+    good = header(worker).revision
+    signer.commit({"b.yml": DEFINITION})
+    (tmp_path / "allowed").chmod(0o666)
+    told = worker.command("follow", check=False).stderr
+    assert f"{tmp_path}/allowed can be changed by other users, so it proves nothing" in told
+    (tmp_path / "allowed").rename(tmp_path / "away")
+    assert f"cannot read {tmp_path}/allowed: No such file" in worker.command("follow", check=False).stderr
+    assert header(worker).revision == good
+
+
+def test_a_new_machine_starts_with_a_signed_revision_only(worker: Worker, signer: Signer) -> None:
+    signer.commit({"b.yml": DEFINITION}, signed=False)
+    done = worker.command("follow", check=False)
+    assert done.returncode == 1
+    assert "has no signature" in done.stderr
+    assert "Until then no mirror runs: this worker has no usable plan." in done.stderr
+    signer.commit({"c.yml": DEFINITION})
+    worker.command("follow")
+    assert mirrors(worker) == ["a", "b", "c"]
+
+
+def test_an_accepted_rewrite_must_be_signed_as_well(
+    worker: Worker, signer: Signer, repository: ConfigRepository
+) -> None:
+    worker.command("follow")
+    good = header(worker).revision
+    repository.git("checkout", "-q", "--orphan", "other")
+    for signed in (False, True):
+        signer.commit({"b.yml": DEFINITION, "c.yml": str(signed)}, signed=signed)
+        repository.git("push", "-q", "--force", "origin", "HEAD:main")
+        assert "no longer contains the revision" in worker.command("follow", check=False).stderr
+        done = worker.command("follow", "--accept-rewrite", check=False)
+        if not signed:
+            assert "has no signature" in done.stderr
+            assert header(worker).revision == good
+    assert header(worker).revision == repository.git("rev-parse", "HEAD")
