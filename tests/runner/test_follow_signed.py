@@ -14,7 +14,7 @@ from tests.schemas.signing import ALICE, key_print, public, ssh_key
 DEFINITION = "provider: command\nupstream: https://files.example/\ncommand: /bin/true\n"
 
 
-class Signer:
+class Person:
     """A person who commits to a config repository with a key."""
 
     def __init__(self, repository: ConfigRepository, key: Path) -> None:
@@ -35,18 +35,18 @@ def repository(tmp_path: Path) -> ConfigRepository:
 
 
 @pytest.fixture
-def signer(tmp_path: Path, repository: ConfigRepository) -> Signer:
+def alice(tmp_path: Path, repository: ConfigRepository) -> Person:
     """Alice, whose key signs the first revision."""
-    found = Signer(repository, ssh_key(tmp_path / "alice"))
+    found = Person(repository, ssh_key(tmp_path / "alice"))
     files = {"_site.yml": "title: x\n", "_workers.yml": "workers: {w1: {}}\n", "_defaults.yml": "worker: w1\n"}
     found.commit({**files, "a.yml": DEFINITION})
     return found
 
 
 @pytest.fixture
-def worker(tmp_path: Path, repository: ConfigRepository, signer: Signer) -> Worker:
+def worker(tmp_path: Path, repository: ConfigRepository, alice: Person) -> Worker:
     made = Worker(tmp_path / "w", "w1", repository.url)
-    (tmp_path / "allowed").write_text(f"{ALICE} {public(signer.key)}\n")
+    (tmp_path / "allowed").write_text(f"{ALICE} {public(alice.key)}\n")
     verify(made, f"{{allowed_signers: {tmp_path}/allowed}}")
     return made
 
@@ -72,23 +72,23 @@ def upcoming(worker: Worker) -> dict[str, object]:
     return plain
 
 
-def test_the_plan_names_who_signed_what_runs(worker: Worker, signer: Signer, repository: ConfigRepository) -> None:
+def test_the_plan_names_who_signed_what_runs(worker: Worker, alice: Person, repository: ConfigRepository) -> None:
     worker.command("follow")
     commit = repository.git("rev-parse", "HEAD")
     found = upcoming(worker)
-    assert [found[key] for key in ("revision", "signer", "signing_key")] == [commit, ALICE, key_print(signer.key)]
-    line = f"revision {commit[:12]}, signed by {ALICE} with the key {key_print(signer.key)}\n"
+    assert [found[key] for key in ("revision", "signer", "signing_key")] == [commit, ALICE, key_print(alice.key)]
+    line = f"revision {commit[:12]}, signed by {ALICE} with the key {key_print(alice.key)}\n"
     assert line in worker.command("next").stdout
     worker.command("follow", "--again")
     assert header(worker).signer == ALICE, "nothing was new"
 
 
 def test_an_unsigned_revision_is_rejected_and_shown_until_it_is_replaced(
-    worker: Worker, signer: Signer, repository: ConfigRepository
+    worker: Worker, alice: Person, repository: ConfigRepository
 ) -> None:
     worker.command("follow")
     good = repository.git("rev-parse", "HEAD")
-    bad = signer.commit({"b.yml": DEFINITION, "a.yml": None}, signed=False)
+    bad = alice.commit({"b.yml": DEFINITION, "a.yml": None}, signed=False)
 
     for _time in range(2):  # also when the plan knows it already
         done = worker.command("follow", check=False)
@@ -109,7 +109,7 @@ def test_an_unsigned_revision_is_rejected_and_shown_until_it_is_replaced(
     repository.git("push", "-q", "--force", "origin", "HEAD")
     worker.command("follow")
     assert upcoming(worker)["problems"] == []
-    signed = signer.commit({"b.yml": DEFINITION})
+    signed = alice.commit({"b.yml": DEFINITION})
     worker.command("follow")
     assert (header(worker).revision, mirrors(worker)) == (signed, ["a", "b"])
 
@@ -118,7 +118,7 @@ def test_a_key_that_is_allowed_later_brings_the_revision_into_force(
     worker: Worker, repository: ConfigRepository, tmp_path: Path
 ) -> None:
     worker.command("follow")
-    bob = Signer(repository, ssh_key(tmp_path / "bob"))
+    bob = Person(repository, ssh_key(tmp_path / "bob"))
     commit = bob.commit({"b.yml": DEFINITION})
     assert "is not allowed now: `allowed_signers` does not list it" in worker.command("follow", check=False).stderr
     with (tmp_path / "allowed").open("a") as file:
@@ -128,10 +128,10 @@ def test_a_key_that_is_allowed_later_brings_the_revision_into_force(
 
 
 def test_the_policy_of_the_machine_applies_although_the_newest_revision_is_rejected(
-    worker: Worker, signer: Signer
+    worker: Worker, alice: Person
 ) -> None:
     worker.command("follow")
-    signer.commit({"b.yml": DEFINITION}, signed=False)
+    alice.commit({"b.yml": DEFINITION}, signed=False)
     worker.command("follow", check=False)
     with (worker.folder / "policy.yml").open("a") as file:
         file.write("providers: [rsync]\n")
@@ -139,10 +139,10 @@ def test_the_policy_of_the_machine_applies_although_the_newest_revision_is_rejec
     assert mirrors(worker) == []
 
 
-def test_an_unreadable_file_of_keys_keeps_the_revision_in_force(worker: Worker, signer: Signer, tmp_path: Path) -> None:
+def test_an_unreadable_file_of_keys_keeps_the_revision_in_force(worker: Worker, alice: Person, tmp_path: Path) -> None:
     worker.command("follow")
     good = header(worker).revision
-    signer.commit({"b.yml": DEFINITION})
+    alice.commit({"b.yml": DEFINITION})
     (tmp_path / "allowed").chmod(0o666)
     told = worker.command("follow", check=False).stderr
     assert f"{tmp_path}/allowed can be changed by other users, so it proves nothing" in told
@@ -151,25 +151,25 @@ def test_an_unreadable_file_of_keys_keeps_the_revision_in_force(worker: Worker, 
     assert header(worker).revision == good
 
 
-def test_a_new_machine_starts_with_a_signed_revision_only(worker: Worker, signer: Signer) -> None:
-    signer.commit({"b.yml": DEFINITION}, signed=False)
+def test_a_new_machine_starts_with_a_signed_revision_only(worker: Worker, alice: Person) -> None:
+    alice.commit({"b.yml": DEFINITION}, signed=False)
     done = worker.command("follow", check=False)
     assert done.returncode == 1
     assert "has no signature" in done.stderr
     assert "Until then no mirror runs: this worker has no usable plan." in done.stderr
-    signer.commit({"c.yml": DEFINITION})
+    alice.commit({"c.yml": DEFINITION})
     worker.command("follow")
     assert mirrors(worker) == ["a", "b", "c"]
 
 
 def test_an_accepted_rewrite_must_be_signed_as_well(
-    worker: Worker, signer: Signer, repository: ConfigRepository
+    worker: Worker, alice: Person, repository: ConfigRepository
 ) -> None:
     worker.command("follow")
     good = header(worker).revision
     repository.git("checkout", "-q", "--orphan", "other")
     for signed in (False, True):
-        signer.commit({"b.yml": DEFINITION, "c.yml": str(signed)}, signed=signed)
+        alice.commit({"b.yml": DEFINITION, "c.yml": str(signed)}, signed=signed)
         repository.git("push", "-q", "--force", "origin", "HEAD:main")
         assert "no longer contains the revision" in worker.command("follow", check=False).stderr
         done = worker.command("follow", "--accept-rewrite", check=False)

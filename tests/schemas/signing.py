@@ -39,7 +39,7 @@ def key_print(key: Path) -> str:
     return run("ssh-keygen", "-l", "-f", key).split()[1]
 
 
-class Machine(NamedTuple):
+class KeyFiles(NamedTuple):
     """The folder with the files of `verify_signatures`."""
 
     folder: Path

@@ -12,12 +12,12 @@ from schemas.git.repository import Unverified, fetch
 from schemas.records import SignatureRules
 
 from .conftest import Origin
-from .signing import GpgHome, Machine, Signing, gpg_home, run
+from .signing import ALICE, GpgHome, KeyFiles, Signing, gpg_home, public, run, ssh_key
 
 PAST = ("--faked-system-time", "20190601T120000!")
 
 
-class Keys(NamedTuple):
+class GpgKeys(NamedTuple):
     """A home of GnuPG with keys, by the names of their owners."""
 
     home: GpgHome
@@ -25,7 +25,7 @@ class Keys(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def keys() -> Iterator[Keys]:
+def keys() -> Iterator[GpgKeys]:
     """OpenPGP keys: one that is valid, one that has expired, one that is not allowed."""
     with gpg_home() as home:
         prints = {name: home.key(name) for name in ("alice", "mallory")}
@@ -33,11 +33,11 @@ def keys() -> Iterator[Keys]:
         home.gpg("--quick-add-key", prints["alice"], "ed25519", "sign", "never")
         lines = home.gpg("--with-colons", "--list-keys", prints["alice"]).splitlines()
         prints["subkey"] = [line.split(":")[9] for line in lines if line.startswith("fpr:")][-1]
-        yield Keys(home, prints)
+        yield GpgKeys(home, prints)
 
 
 @pytest.fixture
-def rules(tmp_path: Path, keys: Keys) -> SignatureRules:
+def rules(tmp_path: Path, keys: GpgKeys) -> SignatureRules:
     """The setting that allows the keys of Alice, and the expired one."""
     ring = tmp_path / "etc" / "keyring"
     ring.mkdir(parents=True)
@@ -47,7 +47,7 @@ def rules(tmp_path: Path, keys: Keys) -> SignatureRules:
     return SignatureRules(keyring=str(ring), owner=os.geteuid())
 
 
-def signed(origin: Origin, keys: Keys, name: str, *options: str) -> str:
+def signed(origin: Origin, keys: GpgKeys, name: str, *options: str) -> str:
     """Make a commit that a key signs."""
     Signing(origin).commit()
     content = f"{origin.git('cat-file', 'commit', 'HEAD')}\n"
@@ -63,7 +63,7 @@ def refusal(origin: Origin, rules: SignatureRules) -> str:
 
 @pytest.mark.parametrize("name", ["alice", "subkey"])
 def test_an_allowed_key_signs(
-    origin: Origin, keys: Keys, rules: SignatureRules, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    origin: Origin, keys: GpgKeys, rules: SignatureRules, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GNUPGHOME", str(tmp_path / "none"))
     commit = signed(origin, keys, name)
@@ -94,13 +94,13 @@ def agents(folder: Path) -> list[bytes]:
     ids=["unknown", "expired", "SHA-1"],
 )
 def test_other_signatures_are_refused(
-    origin: Origin, keys: Keys, rules: SignatureRules, name: str, options: tuple[str, ...], why: str
+    origin: Origin, keys: GpgKeys, rules: SignatureRules, name: str, options: tuple[str, ...], why: str
 ) -> None:
     signed(origin, keys, name, *options)
     assert why in refusal(origin, rules)
 
 
-def test_an_expired_signature_is_refused(origin: Origin, keys: Keys, rules: SignatureRules) -> None:
+def test_an_expired_signature_is_refused(origin: Origin, keys: GpgKeys, rules: SignatureRules) -> None:
     home = keys.home
     key = home.key("old", *PAST)
     Path(str(rules.keyring), "old.asc").write_text(home.exported(key))
@@ -109,7 +109,7 @@ def test_an_expired_signature_is_refused(origin: Origin, keys: Keys, rules: Sign
     assert "has an expired signature" in refusal(origin, rules)
 
 
-def test_a_revoked_key_is_refused(origin: Origin, keys: Keys, rules: SignatureRules) -> None:
+def test_a_revoked_key_is_refused(origin: Origin, keys: GpgKeys, rules: SignatureRules) -> None:
     signed(origin, keys, "alice")
     certificate = (keys.home.folder / "openpgp-revocs.d" / f"{keys.prints['alice']}.rev").read_text()
     Path(str(rules.keyring), "a-revocation.asc").write_text(certificate.replace(":-----BEGIN", "-----BEGIN"))
@@ -120,7 +120,7 @@ def test_a_revoked_key_is_refused(origin: Origin, keys: Keys, rules: SignatureRu
 @pytest.mark.parametrize("name", ["alice", "subkey"])
 @pytest.mark.parametrize("spelling", ["{}\n", "# gone\n0x{}  # Alice\n", "spaces"])
 def test_a_fingerprint_revokes_a_key_and_its_subkeys(
-    origin: Origin, keys: Keys, rules: SignatureRules, tmp_path: Path, name: str, spelling: str
+    origin: Origin, keys: GpgKeys, rules: SignatureRules, tmp_path: Path, name: str, spelling: str
 ) -> None:
     found = keys.prints["alice"]
     spaced = " ".join(found[start : start + 4] for start in range(0, 40, 4)).lower()
@@ -130,13 +130,13 @@ def test_a_fingerprint_revokes_a_key_and_its_subkeys(
     assert f"is signed by the key {keys.prints[name]}, which `revoked` lists" in told
 
 
-def test_an_altered_commit_is_refused(origin: Origin, keys: Keys, rules: SignatureRules) -> None:
+def test_an_altered_commit_is_refused(origin: Origin, keys: GpgKeys, rules: SignatureRules) -> None:
     signed(origin, keys, "alice")
     Signing(origin).with_header("", "", ("A change", "Another"))
     assert "has a signature that does not match it" in refusal(origin, rules)
 
 
-def test_two_signatures_are_refused(origin: Origin, keys: Keys, rules: SignatureRules) -> None:
+def test_two_signatures_are_refused(origin: Origin, keys: GpgKeys, rules: SignatureRules) -> None:
     signed(origin, keys, "alice", "--local-user", keys.prints["mallory"])
     assert "does not accept" in refusal(origin, rules) or "not in `keyring`" in refusal(origin, rules)
 
@@ -151,7 +151,7 @@ def test_two_signatures_are_refused(origin: Origin, keys: Keys, rules: Signature
     ids=["text", "empty", "none"],
 )
 def test_a_keyring_without_keys_is_refused(
-    origin: Origin, keys: Keys, rules: SignatureRules, name: str | None, content: str, why: str
+    origin: Origin, keys: GpgKeys, rules: SignatureRules, name: str | None, content: str, why: str
 ) -> None:
     ring = Path(str(rules.keyring))
     for path in ring.iterdir():
@@ -162,11 +162,11 @@ def test_a_keyring_without_keys_is_refused(
     assert why.format(ring=ring) in refusal(origin, rules)
 
 
-def test_commits_of_both_kinds_are_verified(origin: Origin, keys: Keys, rules: SignatureRules, tmp_path: Path) -> None:
-    from .signing import ALICE, public, ssh_key
-
+def test_commits_of_both_kinds_are_verified(
+    origin: Origin, keys: GpgKeys, rules: SignatureRules, tmp_path: Path
+) -> None:
     key = ssh_key(tmp_path / "key")
-    both = Machine(tmp_path / "etc").rules(allowed_signers=f"{ALICE} {public(key)}\n")._replace(keyring=rules.keyring)
+    both = KeyFiles(tmp_path / "etc").rules(allowed_signers=f"{ALICE} {public(key)}\n")._replace(keyring=rules.keyring)
     applied = origin.git("rev-parse", "HEAD")
     Signing(origin).commit(key)
     signed(origin, keys, "alice")
@@ -176,7 +176,7 @@ def test_commits_of_both_kinds_are_verified(origin: Origin, keys: Keys, rules: S
     assert fetch(record, origin.checkout, applied).signer == ALICE
 
 
-def test_a_keyring_in_the_binary_form_is_read(origin: Origin, keys: Keys, tmp_path: Path) -> None:
+def test_a_keyring_in_the_binary_form_is_read(origin: Origin, keys: GpgKeys, tmp_path: Path) -> None:
     ring = tmp_path / "ring"
     ring.mkdir()
     run("gpg", "--batch", "--output", ring / "alice.gpg", "--export", keys.prints["alice"],

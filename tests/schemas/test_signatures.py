@@ -13,7 +13,7 @@ from schemas.git.repository import Revision, Rewritten, Unverified, fetch, fetch
 from schemas.records import SignatureRules
 
 from .conftest import Origin
-from .signing import ALICE, BOB, Machine, Signing, key_print, public, run, ssh_key
+from .signing import ALICE, BOB, KeyFiles, Signing, key_print, public, run, ssh_key
 
 OLD = "2019-06-01T12:00:00Z"
 """A date that a signer may write into a commit, at which an expired key was valid."""
@@ -27,10 +27,10 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
+def key_files(tmp_path: Path) -> KeyFiles:
     """A folder for files of keys."""
     (tmp_path / "etc").mkdir()
-    return Machine(tmp_path / "etc")
+    return KeyFiles(tmp_path / "etc")
 
 
 @pytest.fixture
@@ -40,9 +40,9 @@ def signing(origin: Origin) -> Signing:
 
 
 @pytest.fixture
-def allowed(machine: Machine, keys: dict[str, Path]) -> SignatureRules:
+def allowed(key_files: KeyFiles, keys: dict[str, Path]) -> SignatureRules:
     """The setting that allows Alice and Bob."""
-    return machine.rules(allowed_signers=f"{ALICE} {public(keys['alice'])}\n{BOB} {public(keys['bob'])}\n")
+    return key_files.rules(allowed_signers=f"{ALICE} {public(keys['alice'])}\n{BOB} {public(keys['bob'])}\n")
 
 
 def fetched(origin: Origin, rules: SignatureRules, applied: str | None = None) -> Revision:
@@ -158,21 +158,21 @@ def git_accepts(origin: Origin, rules: SignatureRules) -> bool:
 
 @pytest.mark.parametrize("option", ['valid-before="20200101"', 'valid-after="20190101",valid-before="20200101"'])
 def test_an_expired_key_cannot_sign_with_an_old_date(
-    origin: Origin, signing: Signing, machine: Machine, keys: dict[str, Path], option: str
+    origin: Origin, signing: Signing, key_files: KeyFiles, keys: dict[str, Path], option: str
 ) -> None:
-    rules = machine.rules(allowed_signers=f"{ALICE} {option} {public(keys['alice'])}\n")
+    rules = key_files.rules(allowed_signers=f"{ALICE} {option} {public(keys['alice'])}\n")
     signing.commit(keys["alice"], date=OLD)
     assert git_accepts(origin, rules), "which is why a second check is needed"
     told = refusal(origin, rules)
     assert f"the key {key_print(keys['alice'])}, which is not allowed now" in told
     renewed = f'{ALICE} {option} {public(keys["alice"])}\n{ALICE} valid-after="20200101" {public(keys["alice"])}\n'
-    assert fetched(origin, machine.rules(allowed_signers=renewed)).signer == ALICE
+    assert fetched(origin, key_files.rules(allowed_signers=renewed)).signer == ALICE
 
 
 def test_a_key_signs_no_commit_of_a_time_before_it_was_allowed(
-    origin: Origin, signing: Signing, machine: Machine, keys: dict[str, Path]
+    origin: Origin, signing: Signing, key_files: KeyFiles, keys: dict[str, Path]
 ) -> None:
-    rules = machine.rules(allowed_signers=f'{ALICE} valid-after="20200101" {public(keys["alice"])}\n')
+    rules = key_files.rules(allowed_signers=f'{ALICE} valid-after="20200101" {public(keys["alice"])}\n')
     signing.commit(keys["alice"], date=OLD)
     assert "which was not allowed when the commit was made" in refusal(origin, rules)
 
@@ -193,10 +193,10 @@ def test_a_key_signs_no_commit_of_a_time_before_it_was_allowed(
     ],
 )
 def test_a_key_may_sign_as_its_line_allows(
-    origin: Origin, signing: Signing, machine: Machine, keys: dict[str, Path], signers: str, is_allowed: bool
+    origin: Origin, signing: Signing, key_files: KeyFiles, keys: dict[str, Path], signers: str, is_allowed: bool
 ) -> None:
     line = signers.format(alice=ALICE, bob=BOB, key=public(keys["alice"]), other=public(keys["mallory"]))
-    rules = machine.rules(allowed_signers=f"{line}\n")
+    rules = key_files.rules(allowed_signers=f"{line}\n")
     signing.commit(keys["alice"])
     if is_allowed:
         assert fetched(origin, rules).signing_key == key_print(keys["alice"])
@@ -221,10 +221,10 @@ def test_a_signature_for_another_purpose_does_not_sign_a_commit(
 
 
 def test_a_certificate_signs_while_it_is_valid(
-    origin: Origin, signing: Signing, machine: Machine, tmp_path: Path
+    origin: Origin, signing: Signing, key_files: KeyFiles, tmp_path: Path
 ) -> None:
     authority, key = ssh_key(tmp_path / "authority"), ssh_key(tmp_path / "carol")
-    rules = machine.rules(allowed_signers=f"*@example.org cert-authority {public(authority)}\n")
+    rules = key_files.rules(allowed_signers=f"*@example.org cert-authority {public(authority)}\n")
     for validity, is_valid in (("20190101:20200101", False), ("20190101:20990101", True)):
         run("ssh-keygen", "-q", "-s", authority, "-I", "carol", "-n", ALICE, "-V", validity, f"{key}.pub")
         run("cp", f"{key}-cert.pub", tmp_path / "signs.pub")
@@ -235,7 +235,7 @@ def test_a_certificate_signs_while_it_is_valid(
             assert fetched(origin, rules).signer == ALICE
         else:
             assert "which is not allowed now" in refusal(origin, rules)
-    revoked = machine.rules(allowed_signers=f"*@example.org cert-authority {public(authority)}\n",
+    revoked = key_files.rules(allowed_signers=f"*@example.org cert-authority {public(authority)}\n",
                             revoked=f"{public(authority)}\n")  # fmt: skip
     assert "which is not allowed now" in refusal(origin, revoked)
 
@@ -265,12 +265,12 @@ def test_a_revoked_key_cannot_sign(
 
 
 def test_a_line_without_a_key_is_an_error_in_the_list_of_revoked_keys(
-    origin: Origin, signing: Signing, allowed: SignatureRules, keys: dict[str, Path], machine: Machine
+    origin: Origin, signing: Signing, allowed: SignatureRules, keys: dict[str, Path], key_files: KeyFiles
 ) -> None:
-    (machine.folder / "revoked").write_text(f"{public(keys['mallory'])}\nalice@example.org\n")
+    (key_files.folder / "revoked").write_text(f"{public(keys['mallory'])}\nalice@example.org\n")
     signing.commit(keys["bob"])
-    told = refusal(origin, allowed._replace(revoked=str(machine.folder / "revoked")))
-    assert f"{machine.folder}/revoked:2: `alice@example.org` is not a key or a fingerprint." in told
+    told = refusal(origin, allowed._replace(revoked=str(key_files.folder / "revoked")))
+    assert f"{key_files.folder}/revoked:2: `alice@example.org` is not a key or a fingerprint." in told
 
 
 def test_signers_in_the_repository_are_not_trusted(
