@@ -18,7 +18,10 @@ SNAPSHOT = "snapshot"
 
 
 class Run(NamedTuple):
-    """One run of one mirror, finished or in progress."""
+    """One run of one mirror, finished or in progress.
+
+    `free_space` are the bytes that were free for the worker's user on the directory's file system at its end.
+    """
 
     id: int
     status: str
@@ -34,6 +37,7 @@ class Run(NamedTuple):
     size: int | None = None
     log_tail: str = ""
     revision: str | None = None
+    free_space: int | None = None
 
 
 class Probe(NamedTuple):
@@ -152,6 +156,7 @@ _COUNT: _Range = (0, HIGHEST)
 RUN_BOUNDS: Bounds = {
     "launched_at": _TIME, "started_at": _TIME, "ended_at": _TIME, "attempts": (0, 10**6), "exit_code": (-255, 255),
     "reason": 2000, "duration": (0, 10**9), "bytes": _COUNT, "files": _COUNT, "size": _COUNT, "log_tail": 16384,
+    "free_space": _COUNT,
 }  # fmt: skip
 PROBE_BOUNDS: Bounds = {
     "at": _TIME, "upstream_at": _TIME, "own_at": _TIME, "problem": 1000, "even_at": _TIME, "file": 1000,

@@ -107,8 +107,8 @@ class LiveWorker(NamedTuple):
     """What the running site knows of a worker.
 
     `exported_policy` is `current`, `outdated` or `missing`; None if the worker does not report its policy. `free` are
-    the free bytes below its `mirror_root`, None if not reported. `added` are the bytes of new mirrors whose size is
-    known from other copies, `expected` those with their growth in 90 days; `unknown` counts the other new mirrors.
+    the free bytes after its newest run that reported them, None if none did. `added` are the bytes of new mirrors whose
+    size is known from other copies, `expected` those with their growth in 90 days; `unknown` counts the others.
     `fits` says whether the expected bytes are free.
     """
 

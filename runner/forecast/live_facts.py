@@ -19,11 +19,15 @@ _RUNS = 3
 
 
 class PastSize(NamedTuple):
-    """A successful run: when it ended (seconds since 1970 UTC), its duration in seconds, and the size in bytes."""
+    """A successful run: when it ended (seconds since 1970 UTC), its duration in seconds, and the size in bytes.
+
+    `free` are the bytes that were free then, None if not reported.
+    """
 
     ended_at: float
     duration: float | None
     size: int | None
+    free: int | None = None
 
 
 class LiveCopy(NamedTuple):
@@ -34,10 +38,9 @@ class LiveCopy(NamedTuple):
 
 
 class ReportedWorker(NamedTuple):
-    """A worker as its manager knows it: the state of its exported policy, and the free bytes; None if not reported."""
+    """A worker as its manager knows it: the state of its exported policy, None if it did not report one."""
 
     exported_policy: str | None = None
-    free: int | None = None
 
 
 class LiveFacts(NamedTuple):
@@ -53,6 +56,12 @@ class LiveFacts(NamedTuple):
             return max((self._sizes(names)), default=None)
         found = (self.copies.get((name, worker)) for name in names)
         return next((copy.size for copy in found if copy is not None and copy.size is not None), None)
+
+    def free(self, worker: str) -> int | None:
+        """Return the free bytes of a worker after the newest run that reported them; None if none did."""
+        runs = (run for (_name, holder), copy in self.copies.items() if holder == worker for run in copy.runs)
+        newest = max(((run.ended_at, run.free) for run in runs if run.free is not None), default=None)
+        return newest[1] if newest else None
 
     def _sizes(self, names: Iterable[str]) -> Iterator[int]:
         wanted = set(names)
@@ -93,9 +102,9 @@ def of_worker(name: str, mirrors: Iterable[MirrorForecast], facts: LiveFacts) ->
     sizes = [facts.size(each, name) for each in new]
     known = [size for size in sizes if size is not None]
     grown = sum(known) + sum(_growth(each, facts) for each in new)
-    reported = facts.workers.get(name, ReportedWorker())
-    fits = None if reported.free is None or not known else grown <= reported.free
-    return LiveWorker(reported.exported_policy, reported.free, sum(known), grown, len(sizes) - len(known), fits)
+    reported, free = facts.workers.get(name, ReportedWorker()), facts.free(name)
+    fits = None if free is None or not known else grown <= free
+    return LiveWorker(reported.exported_policy, free, sum(known), grown, len(sizes) - len(known), fits)
 
 
 def _growth(mirror: MirrorForecast, facts: LiveFacts) -> int:

@@ -77,12 +77,13 @@ def _past(runs: Iterable[dict[str, Any] | None]) -> Iterator[PastSize]:
         if run is not None and run["status"] == _SUCCESS and run["ended_at"] is not None:
             took = run["duration"]
             duration = None if took is None else json_text.moment(took)
-            yield PastSize(json_text.moment(run["ended_at"]), duration, _bytes(run["size"]))
+            ended_at = json_text.moment(run["ended_at"])
+            yield PastSize(ended_at, duration, _bytes(run["size"]), _bytes(run.get("free_space")))
 
 
 def _worker(plain: dict[str, Any]) -> ReportedWorker:
     state = plain.get("exported_policy")
-    return ReportedWorker(None if state is None else json_text.text(state), _bytes(plain.get("free_space")))
+    return ReportedWorker(None if state is None else json_text.text(state))
 
 
 def _bytes(value: object) -> int | None:

@@ -106,6 +106,9 @@ MIGRATIONS = (
     """
     ALTER TABLE mirror ADD COLUMN uncounted_since REAL;
     """,
+    """
+    ALTER TABLE run ADD COLUMN free_space INTEGER;
+    """,
 )
 """Steps from each version of the tables to the next. Never change one: append. Active runs of the release before must
 be able to write the changed tables."""

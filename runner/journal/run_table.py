@@ -31,7 +31,7 @@ class Ending(NamedTuple):
     file once for each name; `on_disk` is then the size on disk, if the run walked the directory. `transferred` is the
     total size of new and changed files. `unreached` says that the
     upstream could not be reached or refused more connections, so that the run may be tried again early. `died` says
-    that the run's process died, so that its last steps are unknown.
+    that the run's process died, so that its last steps are unknown. `free_space` are the free bytes in the directory.
     """
 
     status: str
@@ -49,13 +49,15 @@ class Ending(NamedTuple):
     transferred: int | None = None
     unreached: bool = False
     died: bool = False
+    free_space: int | None = None
 
 
 def storable(ending: Ending) -> Ending:
     """Return the end with figures limited to what SQLite can hold, since an upstream can claim any, and masked."""
-    figures = (ending.bytes, ending.files, ending.size)
+    figures = (ending.bytes, ending.files, ending.size, ending.free_space)
     most = [None if figure is None else min(figure, HIGHEST) for figure in figures]
-    return ending._replace(reason=masked(ending.reason), bytes=most[0], files=most[1], size=most[2])
+    limited = ending._replace(bytes=most[0], files=most[1], size=most[2], free_space=most[3])
+    return limited._replace(reason=masked(ending.reason))
 
 
 def columns_of(ending: Ending) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 The order in which an attempt's parts are called is in `pipeline`; which line of a log names an error, in `log_errors`.
 """
 
+import os
 from typing import NamedTuple
 
 from runner.base.output import head
@@ -90,6 +91,14 @@ def _explained(job: Job, provider: Provider, code: int) -> _Verdict:
 
 def _ending(status: str, reason: str, code: int, job: Job, found: Findings, tail: str) -> Ending:
     figures = found.bytes, found.files, found.size
-    return Ending(
-        status, reason, code, job.attempt, *figures, tail, by_name=found.by_name, transferred=found.transferred
-    )
+    ending = Ending(status, reason, code, job.attempt, *figures, tail)
+    return ending._replace(by_name=found.by_name, transferred=found.transferred, free_space=_free_space(job.directory))
+
+
+def _free_space(directory: str) -> int | None:
+    """Return the free bytes on the file system of a directory; None if it cannot be asked."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize

@@ -53,6 +53,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "reported_at FLOAT NOT NULL, PRIMARY KEY (worker))",
         "ALTER TABLE catalogue ADD COLUMN policies TEXT NOT NULL DEFAULT '{}'",
     ),
+    ("ALTER TABLE runs ADD COLUMN free_space BIGINT",),
 )
 """Statements that migrate from version 1 to 2, from 2 to 3, and so on. Never change one that was released."""
 
@@ -156,6 +157,7 @@ runs = Table(
     Column("size", BigInteger),
     Column("log_tail", Text, nullable=False),
     Column("revision", Text),
+    Column("free_space", BigInteger),
     # For the runs on a mirror's page, and for the search of runs to delete, which reads this index alone.
     Index("runs_of_mirror", "mirror", "worker", "ended_at"),
     # For the history of all mirrors, and for the search of logs to delete.

@@ -56,6 +56,8 @@ def test_every_end_has_its_status_and_a_reason(repository: ConfigRepository, wor
     for name, (_, _, status, reason) in ENDS.items():
         run = worker.run_of(name)
         assert (run.status, reason in run.reason, bool(run.reason)) == (status, True, bool(reason)), name
+        has_ended = name not in ("interpreter", "shebang")  # these two never start
+        assert (run.free_space is not None) == has_ended, name
         log = worker.folder / f"logs/{name}/latest"
         assert log.resolve().name.endswith(".log" if status == "success" else ".log.fail")
         assert run.reason in log.read_text()

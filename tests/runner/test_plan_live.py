@@ -28,13 +28,19 @@ def grown(number: int, **fields: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a manager to which w1 reported three runs of gnu, each with more data, and one of debian."""
+    """The URL of a manager to which w1 reported three runs of gnu, each with more data, and one of debian.
+
+    On w2 90 GiB are free.
+    """
     manager = Manager(tmp_path_factory.mktemp("live"))
     token = manager.token("w1")
+    other = manager.token("w2")
+    kernel = status_of("kernel", run=run_of(2, ended_at=PAST, duration=60.0, free_space=90 * GIB))
     runs = tuple(("gnu", grown(number)) for number in range(1, 4))
     gnu, debian = status_of("gnu", run=runs[-1][1], size=13 * GIB), status_of("debian", run=run_of(9, duration=60.0))
     with manager.answering():
         manager.post(envelope_of(report_of(1, gnu, debian, kind="snapshot", runs=runs)), token)
+        manager.post(envelope_of(report_of(1, kernel, kind="snapshot"), worker="w2"), other)
         yield manager.url
     manager.session.close()
 
@@ -48,7 +54,7 @@ def test_a_further_copy_has_the_size_of_the_first_and_its_growth(proposal: Propo
     proposal.commit({"gnu.yml": f"{GNU}worker: [w1, w2]\n", "new.yml": "upstream: rsync://h/new/\nworker: w2\n"})
     plan = proposal.plan("--live", site)
     assert "  + gnu: starts at once (13.0 GiB)\n" in plan
-    live = "new data 13.0 GiB, in 90 days 103 GiB, 1 new mirror of unknown size, free space is not reported"
+    live = "new data 13.0 GiB, in 90 days 103 GiB, 1 new mirror of unknown size, free 90.0 GiB, IT DOES NOT FIT"
     assert f"  live: {live}\n" in plan
 
 
@@ -120,7 +126,8 @@ def test_a_wrong_address_is_a_wrong_usage(proposal: Proposal, url: str, capsys: 
 
 
 def known(*runs: PastSize, free: int | None = None, policy: str | None = None) -> LiveWorker:
-    facts = LiveFacts({("gnu", "w1"): LiveCopy(13 * GIB, runs)}, {"w2": ReportedWorker(policy, free)})
+    copies = {("gnu", "w1"): LiveCopy(13 * GIB, runs), ("old", "w2"): LiveCopy(1, (PastSize(NOW, 1.0, 1, free),))}
+    facts = LiveFacts(copies, {"w2": ReportedWorker(policy)})
     return live_facts.of_worker("w2", [MirrorForecast("gnu", ADDED, "/srv/mirror/gnu")], facts)
 
 
