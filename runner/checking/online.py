@@ -8,8 +8,8 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from runner.base.output import bar, log
@@ -74,7 +74,7 @@ def _question(mirror: Mirror) -> Question:
 
 def _answers(questions: Iterable[Question], manners: Manners) -> dict[Question, UpstreamAnswer]:
     """Ask all hosts, and show on a terminal how far it is."""
-    by_host: dict[str, list[tuple[Question, DaemonPlace | WebPlace]]] = {}
+    by_host: dict[str, _Asked] = {}
     answers: dict[Question, UpstreamAnswer] = {}
     for question in questions:
         place = rsync_upstream.daemon_place(question) or web_upstream.web_place(question.upstream)
@@ -82,18 +82,11 @@ def _answers(questions: Iterable[Question], manners: Manners) -> dict[Question, 
             answers[question] = UpstreamAnswer(UNASKED)
         else:
             by_host.setdefault(place.host, []).append((question, place))
-    total = sum(map(len, by_host.values()))
-    turns, pool = _Turns(manners), ThreadPoolExecutor(_AT_ONCE)
+    turns = _Turns(list(by_host.values()), manners)
     try:
-        left: set[Future[None]] = {pool.submit(turns.ask, asked) for asked in by_host.values()}
-        while left:
-            done, left = wait(left, 0.2, FIRST_COMPLETED)
-            _show(f"{len(turns.answers)} of {total} upstreams asked")
-            for each in done:
-                each.result()
+        turns.run()
     finally:
         turns.over.set()
-        pool.shutdown(cancel_futures=True)
         _show("")
     return answers | turns.answers
 
@@ -103,16 +96,52 @@ def _show(text: str) -> None:
         bar(text)
 
 
-class _Turns:
-    """Asks the questions to each host in turn, until the time is over."""
+_Asked = list[tuple[Question, DaemonPlace | WebPlace]]
+"""The questions to one host."""
 
-    def __init__(self, manners: Manners) -> None:
-        self._manners, self._ends_at = manners, time.monotonic() + manners.limit
+
+class _Turns:
+    """Asks several hosts side by side, and each of them in turn, until the time is over."""
+
+    def __init__(self, hosts: list[_Asked], manners: Manners) -> None:
+        self._hosts, self._manners = hosts, manners
+        self._waiting: SimpleQueue[_Asked] = SimpleQueue()
+        self._done: SimpleQueue[Exception | None] = SimpleQueue()
+        self._ends_at = time.monotonic() + manners.limit
         self.over = threading.Event()
         self.answers: dict[Question, UpstreamAnswer] = {}
 
-    def ask(self, asked: list[tuple[Question, DaemonPlace | WebPlace]]) -> None:
-        """Ask all questions to one host. It runs in a thread of its own."""
+    def run(self) -> None:
+        """Ask all questions, and show on a terminal how far it is. Raises what a thread raised."""
+        for asked in self._hosts:
+            self._waiting.put(asked)
+        for _ in self._hosts[:_AT_ONCE]:
+            threading.Thread(target=self._work, daemon=True).start()  # one that waits for a server delays no Ctrl-C
+        left, total = len(self._hosts), sum(map(len, self._hosts))
+        while left:
+            _show(f"{len(self.answers)} of {total} upstreams asked")
+            try:
+                failure = self._done.get(timeout=0.2)
+            except Empty:
+                continue
+            if failure is not None:
+                raise failure
+            left -= 1
+
+    def _work(self) -> None:
+        while not self.over.is_set():
+            try:
+                asked = self._waiting.get_nowait()
+            except Empty:
+                return
+            try:
+                self._ask(asked)
+            except Exception as error:
+                self._done.put(error)
+            else:
+                self._done.put(None)
+
+    def _ask(self, asked: _Asked) -> None:
         for number, (question, place) in enumerate(asked):
             if number and time.monotonic() < self._ends_at:
                 self.over.wait(self._manners.pause)

@@ -3,6 +3,7 @@
 A pull request can name any host. Its check must not become a request to the network of the machine that runs it.
 """
 
+import functools
 import ipaddress
 import socket
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ _NO_SUCH_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NON
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 """The last 32 bits are an IPv4 address (RFC 6052)."""
+
+_REFERENCE = "a.root-servers.net"
+"""A name that every name server on the Internet knows."""
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -36,13 +40,22 @@ def addresses(host: str, port: int, family: int = 0) -> tuple[str, ...]:
         found = socket.getaddrinfo(host, port, _FAMILIES[family], socket.SOCK_STREAM)
     except socket.gaierror as error:
         wanted = f"an IPv{family} address" if family else "an address"
-        if error.errno in _NO_SUCH_NAME:
+        if error.errno in _NO_SUCH_NAME and _has_name_server():
             raise HostNotFoundError(f"the host `{shown(host)}` does not have {wanted}", is_certain=True) from error
-        what = f"the host `{shown(host)}` cannot be resolved now: {error.strerror}"
+        what = f"this machine cannot resolve the host `{shown(host)}` now: {error.strerror}"
         raise HostNotFoundError(what, is_certain=False) from error
     except (UnicodeError, OverflowError) as error:
         raise HostNotFoundError(f"`{shown(host)}` is not a valid host name", is_certain=True) from error
     return tuple(dict.fromkeys(str(each[4][0]) for each in found))
+
+
+@functools.cache
+def _has_name_server() -> bool:
+    """Return whether this machine can resolve names of the Internet; without a name server no name exists for it."""
+    try:
+        return bool(socket.getaddrinfo(_REFERENCE, None))
+    except OSError:
+        return False
 
 
 def is_public(address: str) -> bool:

@@ -149,16 +149,24 @@ def test_a_host_that_refuses_or_does_not_exist_is_a_problem(tmp_path: Path, sche
     assert line.startswith("error m.yml:2:1: `aaaa") and "is not a valid host name" in line
 
 
-def test_a_missing_name_differs_from_a_silent_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    for number, is_certain in ((socket.EAI_NONAME, True), (socket.EAI_AGAIN, False)):
+@pytest.mark.parametrize(
+    ("number", "has_server", "is_certain"),
+    [(socket.EAI_NONAME, True, True), (socket.EAI_NONAME, False, False), (socket.EAI_AGAIN, True, False)],
+)
+def test_a_missing_name_differs_from_a_missing_name_server(
+    monkeypatch: pytest.MonkeyPatch, number: int, has_server: bool, is_certain: bool
+) -> None:
+    def resolve(host: str, *_words: object) -> list[str]:
+        if has_server and host == "a.root-servers.net":
+            return [host]
+        raise socket.gaierror(number, "no")
 
-        def fails(*_words: object, number: int = number, **_more: object) -> None:
-            raise socket.gaierror(number, "no")
-
-        monkeypatch.setattr(socket, "getaddrinfo", fails)
-        with pytest.raises(public_hosts.HostNotFoundError) as raised:
-            public_hosts.addresses("h.example.org", 873)
-        assert raised.value.is_certain == is_certain
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    public_hosts._has_name_server.cache_clear()
+    with pytest.raises(public_hosts.HostNotFoundError) as raised:
+        public_hosts.addresses("h.example.org", 873)
+    public_hosts._has_name_server.cache_clear()
+    assert raised.value.is_certain == is_certain
 
 
 @pytest.mark.parametrize(
