@@ -2,8 +2,11 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from urllib.parse import urlsplit
 
 from schemas.config import folders
+from schemas.config.placement import MASTER
+from schemas.config.upstreams import daemon_host, plain_host
 from schemas.records import Mirror
 
 OF_THE_SITE = frozenset({
@@ -18,7 +21,8 @@ _OF_WINDOWS = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.I
 
 def of_mirrors(mirrors: Sequence[Mirror], site_url: str = "") -> list[str]:
     """Return a line for each warning, once for a mirror on several workers."""
-    lines = (*_of_folders(mirrors), *_of_names({mirror.name for mirror in mirrors}, site_url))
+    names = {mirror.name for mirror in mirrors}
+    lines = (*_of_folders(mirrors), *_of_names(names, site_url), *_from_itself(mirrors, site_url))
     return list(dict.fromkeys(lines))
 
 
@@ -41,3 +45,12 @@ def _of_names(names: Iterable[str], site_url: str) -> Iterator[str]:
             yield f"`{name}`: {what}. Rename it, unless that host serves only mirrors."
         if _OF_WINDOWS.fullmatch(name):
             yield f"`{name}`: Windows reserves this name, so git cannot check `{name}.yml` out there. Rename it."
+
+
+def _from_itself(mirrors: Sequence[Mirror], site_url: str) -> Iterator[str]:
+    """Yield master copies that are fetched from the site's own host; other copies may be."""
+    host = plain_host(urlsplit(site_url).hostname or "")
+    for mirror in mirrors if host else ():
+        if host in mirror.upstream.lower() and mirror.role == MASTER and daemon_host(mirror.upstream) == host:
+            what = f"its `upstream` is {host}, the host of this site"
+            yield f"`{mirror.name}`: {what}. Name the original, or set `role: slave` for a copy of another worker's."

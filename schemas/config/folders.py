@@ -67,9 +67,8 @@ def logs_in_snapshots(mirrors: Sequence[Mirror]) -> Pairs:
 
 def differing_in_case(mirrors: Sequence[Mirror]) -> Pairs:
     """Yield pairs (inner, outer) whose directories are nested only if upper and lower case count as equal."""
-    exact = {(id(inner), id(outer)) for inner, outer in overlaps(mirrors)}
     for inner, outer in _nested_or_equal(_places(mirrors, lambda mirror: _directory(mirror).lower())):
-        if (id(inner), id(outer)) not in exact:
+        if not _sortable(_directory(inner)).startswith(_sortable(_directory(outer))):
             yield inner, outer
 
 

@@ -1,5 +1,6 @@
 """Warnings about valid configuration: settings without effect, or that are better written in another way."""
 
+import re
 from collections.abc import Iterable, Iterator
 
 from schemas.config import built_in, rsync_mistakes, rsync_rules, shell_doubts
@@ -47,6 +48,8 @@ def _of_mirror(mirror: Mirror) -> Iterator[str]:
     ):
         what = "`password` without `username`: rsync sends the name of the worker's own user."
         yield f"`{mirror.name}`: {what} Add `username:`."
+    if is_rsync:
+        yield from _upstream(mirror)
     for key in rsync_rules.in_force(mirror._asdict()):
         words = getattr(mirror, key)
         if found := rsync_output.harmless(words):
@@ -59,6 +62,15 @@ def _of_mirror(mirror: Mirror) -> Iterator[str]:
         for option in rsync_options.read(words).named("--max-delete"):
             number = rsync_options.number(option.value or "")
             yield f"`{mirror.name}`: `--max-delete={number}` in `{key}` {_own_limit(mirror, number)}"
+
+
+def _upstream(mirror: Mirror) -> Iterator[str]:
+    path = mirror.upstream.partition("::")[2] or mirror.upstream.partition("://")[2] or mirror.upstream
+    if found := re.search(r"[*?]|\[[^/\]]*\](?=.*/)", path.partition("/")[2] or path):
+        what = f"the path of `upstream` has `{shown(found[0])}`: the files of all directories that match come into one"
+        yield f"`{mirror.name}`: {what}. Name one directory."
+    if ".." in path.split("/"):
+        yield f"`{mirror.name}`: the path of `upstream` has `..`, which daemons treat differently. Write it without."
 
 
 def _command_lines(mirror: Mirror) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.config import cross_checks, cross_hints, folders
+from schemas.config import cross_checks, cross_hints, folders, hints
 from tests.schemas.kit import lines, load, reported
 
 SNAPSHOT = "btrfs_snapshot: true\nsnapshot_path: "
@@ -159,3 +159,26 @@ def test_paths_of_any_depth_are_compared() -> None:
     (mirror,) = load(a=f"mirror_dir: {deep}\n").mirrors
     inner = mirror._replace(name="b", mirror_dir=f"{deep}/y")
     assert list(folders.overlaps([mirror, inner])) == [(inner, mirror)]
+
+
+def test_a_master_copy_of_the_site_itself_is_a_warning() -> None:
+    site = "title: T\nurl: https://m.example.org/files\ncategories: {os: O}\n"
+    own = "upstream: rsync://M.example.org./debian/\n"
+    assert warned(_site=site, a=own, b=f"role: slave\n{own}", c="upstream: rsync://m.example.org.uk/x/\n") == [
+        "`a`: its `upstream` is m.example.org, the host of this site."
+        " Name the original, or set `role: slave` for a copy of another worker's."
+    ]
+    assert warned(a=own) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "warning"),
+    [
+        ("m/*/", "has `*`: the files of all"), ("m/[ab]/", "has `[ab]`: the files of all"), ("m/a?/", "has `?`: the"),
+        ("m/../x/", "has `..`, which daemons treat differently"), ("m/a..b/.c/", ""), ("m/", ""),
+    ],
+)  # fmt: skip
+def test_a_path_of_an_upstream_that_means_another_directory_is_a_warning(path: str, warning: str) -> None:
+    for start in ("rsync://h/", "rsync://[::1]:873/", "h::", "[::1]::", "u@h:"):
+        found = hints.of_mirrors(load(a=f"upstream: '{start}{path}'\n").mirrors)
+        assert (warning in found[0]) if warning else not found, start
