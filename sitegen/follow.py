@@ -66,6 +66,8 @@ class Follower:
         except repository.Unfetched as error:
             # This says nothing about a revision, so the note of a rejected one stays beside it.
             return self._note(_UNREACHABLE, error)
+        except repository.Unverified as error:
+            return self._note(error.commit, error)
         except SkipjackError as error:
             return self._note(None, error)
         try:

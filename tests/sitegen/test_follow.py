@@ -1,6 +1,7 @@
 """Following a real git repository into a real store."""
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from schemas.records import Repository
+from schemas.records import Repository, SignatureRules
 from sitegen.follow import Follower
 from sitegen.storage.corruption import Damaged
 from sitegen.storage.store import Store
 from tests.cases import some
 from tests.schemas.damage import DAMAGE
+from tests.schemas.signing import ALICE, public, ssh_key
 from tests.sitegen.kit import Manager
 
 GOOD = {
@@ -32,7 +34,7 @@ class Origin:
         self._git("init", "--quiet", "--initial-branch=main", str(path))
         self.commit(GOOD)
 
-    def commit(self, files: Mapping[str, str | None]) -> None:
+    def commit(self, files: Mapping[str, str | None], key: Path | None = None) -> None:
         for name, text in files.items():
             if text is None:
                 (self.path / name).unlink()
@@ -41,7 +43,9 @@ class Origin:
                 (self.path / name).write_text(text)
         self._git("-C", str(self.path), "add", "--all")
         identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
-        self._git("-C", str(self.path), *identity, "commit", "--quiet", "--message=x")
+        signed = ("-c", "gpg.format=ssh", "-c", f"user.signingkey={key}") if key else ()
+        sign = ["-S"] if key else []
+        self._git("-C", str(self.path), *identity, *signed, "commit", "--quiet", "--message=x", *sign)
 
     def rewind(self) -> None:
         self._git("-C", str(self.path), "reset", "--quiet", "--hard", "HEAD^")
@@ -115,6 +119,40 @@ def test_a_rejected_revision_is_recorded_once_and_the_old_one_stays(
     assert store.notes() == (refused, None), "since the same moment"
     origin.commit({"_site.yml": "title: Again\n"})
     assert follower.follow()
+    assert store.notes() == (None, None)
+
+
+def test_an_unsigned_revision_is_rejected_before_its_files_are_read(
+    origin: Origin, store: Store, tmp_path: Path
+) -> None:
+    key = ssh_key(tmp_path / "alice")
+    (tmp_path / "allowed").write_text(f"{ALICE} {public(key)}\n")
+    rules = SignatureRules(allowed_signers=str(tmp_path / "allowed"), owner=os.geteuid())
+    source = Repository(str(origin.path), verify_signatures=rules)
+
+    def follower() -> Follower:
+        return Follower(source, str(tmp_path / "state"), store)
+
+    assert follower().follow()
+    assert (names(store), store.notes()[0] is None) == ([], False), "not even the first revision"
+    origin.commit({"arch.yml": None}, key)
+    assert follower().follow()
+    assert (names(store), store.notes()) == (["debian"], (None, None))
+    origin.commit({"debian.yml": None, "_site.yml": "titel: x\n"})
+    unsigned = origin.head()
+    again = follower()
+    assert again.follow()
+    assert not again.follow()
+    refused, _unreachable = store.notes()
+    assert refused is not None and refused.revision == unsigned
+    assert "is rejected by `verify_signatures`" in refused.reason and "has no signature" in refused.reason
+    assert (names(store), again.refusal) == (["debian"], refused.reason)
+    origin.commit({"_site.yml": "title: x\n"}, key)
+    follower().follow()
+    assert (names(store), store.notes()[0] is None) == (["debian"], False), "it does not cover the one before"
+    origin.rewind()
+    origin.rewind()
+    assert again.follow()
     assert store.notes() == (None, None)
 
 
