@@ -5,8 +5,13 @@ Each start of `skipjack` imports this module, so imports stand inside the functi
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from schemas.subcommands import Subcommands, add_subcommand
+
+if TYPE_CHECKING:
+    from runner.checking.findings import CheckResult
+    from runner.checking.placed_paths import CheckedFolder
 
 _FORMATS = ("text", "json", "github", "gitlab", "sarif")
 
@@ -19,6 +24,8 @@ def add(commands: Subcommands) -> None:
     words = f"form of the output: {', '.join(_FORMATS)} (default: %(default)s)"
     validate.add_argument("--format", choices=_FORMATS, default="text", metavar="FORMAT", help=words)
     validate.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
+    words = "check only what the change of the work tree since its common commit with this revision can break"
+    validate.add_argument("--changed-since", type=_revision, metavar="REVISION", help=words)
     words = "ask the upstreams of valid mirrors whether they have the files, politely and only on the Internet"
     validate.add_argument("--online", action="store_true", help=words)
     words = "with --online: ask hosts of internal networks as well; not for pull requests of people you do not trust"
@@ -26,19 +33,41 @@ def add(commands: Subcommands) -> None:
     validate.set_defaults(command=_validate, reject=validate.error)
 
 
+def _revision(text: str) -> str:
+    if not text or text.startswith("-") or ".." in text or not text.isprintable():
+        raise argparse.ArgumentTypeError("name one revision, such as origin/main")
+    return text
+
+
 def _validate(arguments: argparse.Namespace) -> int:
     if arguments.internal and not arguments.online:
         arguments.reject("--internal needs --online")
     from runner.checking.formats import SHOW
-    from runner.checking.judging import judged
     from runner.checking.placed_paths import checked_folder
-    from schemas.config import plugin_search, sources
 
-    files = sources.read_directory(arguments.directory)
-    result = judged(arguments.directory, files, plugin_search.installed().schemas)
+    folder = checked_folder(arguments.directory)
+    result = _checked(folder, arguments.changed_since)
     if arguments.online:
         from runner.checking import online
 
         result = online.with_upstreams(result, arguments.directory, online.Manners(internal=arguments.internal))
-    SHOW[arguments.format](result, checked_folder(arguments.directory))
+    SHOW[arguments.format](result, folder)
     return 1 if result.problems else 0
+
+
+def _checked(folder: "CheckedFolder", since: str | None) -> "CheckResult":
+    from runner.checking import judging
+    from schemas.config import plugin_search, sources
+    from schemas.errors import SkipjackError
+
+    sources.require_folder(folder.typed)
+    installed = plugin_search.installed().schemas
+    if since is None:
+        return judging.judged_folder(folder.typed, installed)
+    from runner.checking import change
+    from runner.checking.work_tree import WorkTree
+
+    if folder.top is None or folder.below is None:
+        what = f"`--changed-since` compares with git, and {folder.typed} is not in a git repository."
+        raise SkipjackError(what, "Check the whole folder, without this option.")
+    return change.judged(folder.typed, WorkTree(folder.top, folder.below, since), installed)

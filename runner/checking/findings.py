@@ -1,7 +1,6 @@
 """What a check of a config repository has found, and the rules that it names."""
 
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 from schemas.mirror_record import Mirror
@@ -30,18 +29,18 @@ ERROR, WARNING, NOTICE = "error", "warning", "notice"
 
 
 class CheckResult(NamedTuple):
-    """The names of the valid mirrors, and what was found, in the order of the output.
+    """The files of the valid mirrors by their names, and what was found, in the order of the output.
 
     Paths are relative to the checked folder. `warnings` and `moves` have all of their text in `what`. `mirrors` has the
-    records of the valid mirrors, and of others.
+    records of the valid mirrors. `kind` says which mirrors were checked, if not all.
     """
 
-    names: tuple[str, ...]
+    files: Mapping[str, str]
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...] = ()
     moves: tuple[Problem, ...] = ()
-    files: Mapping[str, str] = MappingProxyType({})
     mirrors: tuple[Mirror, ...] = ()
+    kind: str = ""
 
     def by_level(self) -> Iterator[tuple[str, Problem]]:
         """Yield everything with its level, errors first."""
@@ -51,9 +50,10 @@ class CheckResult(NamedTuple):
 
     def summary(self) -> str:
         """Return one line with the numbers of problems and of valid mirrors."""
-        valid = "1 mirror is valid" if len(self.names) == 1 else f"{len(self.names)} mirrors are valid"
+        mirrors = f"{self.kind}mirror is" if len(self.files) == 1 else f"{self.kind}mirrors are"
         count = len(self.problems)
-        return f"{count} problem{'s' * (count > 1)}; {valid}" if count else valid
+        problems = f"{count} problem{'s' * (count > 1)}; " if count else ""
+        return f"{problems}{len(self.files)} {mirrors} valid"
 
 
 def message(problem: Problem) -> str:

@@ -15,11 +15,11 @@ _ESCAPES = str.maketrans(_IN_MESSAGE)
 """What the runner unescapes, in a message and in a property."""
 
 
-def show(findings: CheckResult, folder: CheckedFolder) -> None:
+def show(result: CheckResult, folder: CheckedFolder) -> None:
     """Print a command for each finding, and how many mirrors are valid."""
-    for level, problem in findings.by_level():
+    for level, problem in result.by_level():
         say(_command(level, problem, folder), has_addresses=False)
-    say(findings.summary())
+    say(result.summary())
 
 
 def _command(level: str, problem: Problem, folder: CheckedFolder) -> str:

@@ -1,6 +1,5 @@
 """Print findings as a Code Quality report of GitLab."""
 
-import hashlib
 from collections import Counter
 from typing import Any
 
@@ -13,11 +12,11 @@ from schemas.problems import Problem
 _SEVERITIES = {ERROR: "critical", WARNING: "minor"}
 
 
-def show(findings: CheckResult, folder: CheckedFolder) -> None:
+def show(result: CheckResult, folder: CheckedFolder) -> None:
     """Print the report."""
     alike: Counter[tuple[str, ...]] = Counter()
     report = []
-    for level, problem in findings.by_level():
+    for level, problem in result.by_level():
         same = (problem.rule, folder.repository_path(problem.file), problem.what)
         alike[same] += 1
         report.append(_entry(level, problem, same[1], fingerprint(*same, str(alike[same]))))
@@ -26,6 +25,8 @@ def show(findings: CheckResult, folder: CheckedFolder) -> None:
 
 def fingerprint(*parts: str) -> str:
     """Return the same digits for the same parts; no line is among them, so a problem keeps them when its line moves."""
+    import hashlib  # the other forms do not need it
+
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 

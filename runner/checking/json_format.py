@@ -9,16 +9,16 @@ from runner.checking.placed_paths import CheckedFolder
 from schemas.problems import Problem
 
 
-def show(findings: CheckResult, folder: CheckedFolder) -> None:
+def show(result: CheckResult, folder: CheckedFolder) -> None:
     """Print the document. A problem's `file` is relative to the checked folder, its `path` to the repository."""
 
     def plain(problem: Problem) -> dict[str, Any]:
         return problem._asdict() | {"path": folder.repository_path(problem.file)}
 
     document = {
-        "mirrors": findings.names,
-        "problems": [plain(problem) for problem in findings.problems],
-        "moves": [move.what for move in findings.moves],
-        "warnings": [warning.what for warning in findings.warnings],
+        "mirrors": sorted(result.files),
+        "problems": [plain(problem) for problem in result.problems],
+        "moves": [move.what for move in result.moves],
+        "warnings": [warning.what for warning in result.warnings],
     }
     say(inert_json(document))

@@ -1,13 +1,13 @@
 """Judge the files of a config repository: everything that is wrong with them, and what is valid but doubtful."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from runner.authoring import editor_files
 from runner.checking.findings import HINT, IGNORED_FILE, RENAME, CheckResult
 from runner.checking.key_places import place_of_named_key
-from schemas.config import catalogue, cross_hints, hints, rename_rules
+from schemas.config import catalogue, cross_hints, hints, rename_rules, sources
 from schemas.config.catalogue import Catalogue
 from schemas.config.schema_set import SchemaSet
 from schemas.config.sources import SourceFile
@@ -18,26 +18,32 @@ FileContents = Mapping[str, bytes | None]
 """The content of each file by its path; None for a link or a file that is not read."""
 
 
-def judged(directory: Path, sources: Sequence[SourceFile], installed: SchemaSet) -> CheckResult:
-    """Return what is wrong or doubtful in these files, as every worker with the `installed` plug-ins would see it.
+def judged_folder(directory: Path, installed: SchemaSet) -> CheckResult:
+    """Return what is wrong or doubtful in a folder, as every worker with the `installed` plug-ins would see it.
 
-    The schemas for editors are read from the directory: no worker needs them.
+    The schemas for editors are judged as well, although no worker needs them.
     """
-    of_editors = tuple(_of_editors(directory, sources))
+    files = sources.read_directory(directory)
+    result = judged(files, installed)
+    return result._replace(warnings=(*result.warnings, *_of_editors(directory, files)))
+
+
+def judged(
+    files: Sequence[SourceFile], installed: SchemaSet, beside: Callable[[], Iterable[str]] = tuple
+) -> CheckResult:
+    """Return what is wrong or doubtful in these files; `beside` returns paths of files that messages may name."""
     try:
-        found = catalogue.load(sources, installed)
+        found = catalogue.load(files, installed, beside)
     except InvalidConfigError as refused:
-        return CheckResult((), refused.problems, of_editors)
-    contents = {source.path: source.data for source in sources}
-    warnings = (*_warnings(found, contents), *of_editors)
+        return CheckResult({}, refused.problems)
+    contents = {file.path: file.data for file in files}
+    warnings = tuple(_warnings(found, contents))
     moves = tuple(_of_mirrors(found, contents, rename_rules.moves, RENAME, "formerly"))
-    return CheckResult(
-        tuple(sorted(found.files)), found.problems, warnings, moves, files=found.files, mirrors=found.mirrors
-    )
+    return CheckResult(found.files, found.problems, warnings, moves, found.mirrors)
 
 
-def _of_editors(directory: Path, sources: Sequence[SourceFile]) -> Iterator[Problem]:
-    for line in editor_files.warnings(str(directory), sources):  # each begins with paths
+def _of_editors(directory: Path, files: Sequence[SourceFile]) -> Iterator[Problem]:
+    for line in editor_files.warnings(str(directory), files):  # each begins with paths
         yield Problem(line.replace(",", " ").partition(" ")[0], 1, 1, line, "", HINT)
 
 

@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 
 class CheckedFolder(NamedTuple):
-    """The checked folder as it was typed, and its path below the top of its git repository.
+    """The checked folder as it was typed, the top of its git repository, and its path below that, empty at the top.
 
-    `below` is None outside of a git repository, and empty at its top.
+    Both are None outside of a git repository.
     """
 
     typed: Path
-    below: str | None
+    top: Path | None = None
+    below: str | None = None
 
     def typed_path(self, file: str) -> str:
         """Return the path of a file in the folder, from where the command was started."""
@@ -29,5 +30,7 @@ def checked_folder(typed: Path) -> CheckedFolder:
     """Return the folder with its place in the repository: the nearest folder above that has a `.git`."""
     real = Path(os.path.realpath(typed))
     top = next((folder for folder in (real, *real.parents) if os.path.lexists(folder / ".git")), None)
-    below = None if top is None else real.relative_to(top).as_posix()
-    return CheckedFolder(typed, "" if below == "." else below)
+    if top is None:
+        return CheckedFolder(typed)
+    below = real.relative_to(top).as_posix()
+    return CheckedFolder(typed, top, "" if below == "." else below)

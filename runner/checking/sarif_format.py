@@ -17,12 +17,12 @@ _LINK = re.compile(r"\[(?=[^\]]*\]\()")
 """The beginning of a link in a message, which nobody means who writes it into a value."""
 
 
-def show(findings: CheckResult, folder: CheckedFolder) -> None:
+def show(result: CheckResult, folder: CheckedFolder) -> None:
     """Print the log, with one run."""
-    say(inert_json(_log(findings, folder)), has_addresses=False)
+    say(inert_json(_log(result, folder)), has_addresses=False)
 
 
-def _log(findings: CheckResult, folder: CheckedFolder) -> dict[str, Any]:
+def _log(result: CheckResult, folder: CheckedFolder) -> dict[str, Any]:
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -30,7 +30,7 @@ def _log(findings: CheckResult, folder: CheckedFolder) -> dict[str, Any]:
             {
                 "tool": {"driver": _driver()},
                 "columnKind": "unicodeCodePoints",
-                "results": [_result(level, problem, folder) for level, problem in findings.by_level()],
+                "results": [_result(level, problem, folder) for level, problem in result.by_level()],
             }
         ],
     }

@@ -7,12 +7,12 @@ from runner.checking.placed_paths import CheckedFolder
 from schemas.standard_streams import WARNING
 
 
-def show(findings: CheckResult, folder: CheckedFolder) -> None:
+def show(result: CheckResult, folder: CheckedFolder) -> None:
     """Print everything, and how many mirrors are valid."""
-    for move in findings.moves:
+    for move in result.moves:
         log(inert(move.what), about="validate")
-    for warning in findings.warnings:
+    for warning in result.warnings:
         log(inert(warning.what), about="validate", level=WARNING)
-    for problem in findings.problems:
+    for problem in result.problems:
         say(inert(str(problem._replace(file=inert_path(folder.typed_path(problem.file))))))
-    say(findings.summary())
+    say(result.summary())

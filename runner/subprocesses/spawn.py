@@ -146,6 +146,27 @@ def ask_stranger(argv: Sequence[str], env: Mapping[str, str], timeout: float, mo
     return process.returncode, output.decode("utf-8", "replace")
 
 
+def capture(
+    argv: Sequence[str], env: Mapping[str, str], cwd: str, timeout: float, stdin: bytes
+) -> tuple[int, bytes, str]:
+    """Run a program that only reads, and return its exit code, its output, and its messages.
+
+    `env` is its whole environment. CannotStart if it cannot be started, TooSlow after `timeout` seconds.
+    """
+    import subprocess
+
+    try:
+        done = subprocess.run(  # noqa: S603 - the words are ours or names that were checked
+            [find_program(argv[0], env.get("PATH", os.defpath)), *argv[1:]],
+            input=stdin, capture_output=True, env=env, cwd=cwd, timeout=timeout, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise TooSlow(f"{argv[0]} did not answer within {timeout:g} s") from error
+    except OSError as error:
+        raise CannotStart(f"{argv[0]} cannot be started: {error.strerror}") from error
+    return done.returncode, done.stdout, done.stderr.decode("utf-8", "replace")
+
+
 def detach(argv: Sequence[str], log: str) -> None:
     """Start one of our own programs that outlives us, in a new session; its messages are appended to the file `log`.
 

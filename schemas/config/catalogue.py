@@ -6,7 +6,7 @@ step continues with the keys that can be judged, so that one problem does not hi
 """
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -59,10 +59,13 @@ class Catalogue(NamedTuple):
         return file in self.owners and worker not in self.owners[file]
 
 
-def load(sources: Sequence[SourceFile], installed: SchemaSet = OWN) -> Catalogue:
+def load(
+    sources: Sequence[SourceFile], installed: SchemaSet = OWN, beside: Callable[[], Iterable[str]] = tuple
+) -> Catalogue:
     """Load all files. Raises InvalidConfigError with all problems if the site or the workers are invalid.
 
-    Mirrors may use the keys of `installed` plug-ins, and of those whose schemas are in `.skipjack/schemas`.
+    Mirrors may use the keys of `installed` plug-ins, and of those whose schemas are in `.skipjack/schemas`. `beside`
+    returns paths of files that are not loaded; only messages suggest their names.
     """
     schemas, file_problems, warnings = _with_carried(sources, installed)
     patterns = RepositoryPatterns(sources)
@@ -75,7 +78,9 @@ def load(sources: Sequence[SourceFile], installed: SchemaSet = OWN) -> Catalogue
     definitions |= {path: secret_text.with_problems(definitions[path], data) for path, data in suspects.items()}
     tree = _ConfigFiles(definitions, schemas, patterns)
     whole = [*tree.site_problems(), *tree.workers_problems()]
-    declared = cross_checked([tree.declared(path) for path in tree.mirror_paths()])
+    declared = cross_checked(
+        [tree.declared(path) for path in tree.mirror_paths()], lambda: [*map(_name_of, filter(_is_mirror, beside()))]
+    )
     policies, policy_problems = _policies(sources, tree.worker_names())
     # A set, because a mirror has the same problem on each of its workers.
     problems = {
@@ -190,7 +195,7 @@ class _ConfigFiles:
 
     def mirror_paths(self) -> list[str]:
         """Return the files that declare a mirror, with a valid name or not."""
-        return sorted(path for path in self.documents if path not in (SITE, WORKERS) and _stem(path) != "_defaults")
+        return sorted(filter(_is_mirror, self.documents))
 
     def declared(self, path: str) -> Declaration:
         """Return one mirror with everything that it inherits."""
@@ -265,6 +270,10 @@ class _ConfigFiles:
 
 def _stem(path: str) -> str:
     return path.rpartition("/")[2].removesuffix(".yml")
+
+
+def _is_mirror(path: str) -> bool:
+    return path not in (SITE, WORKERS) and _stem(path) != "_defaults" and not path.startswith(FRAGMENTS)
 
 
 def _name_of(path: str) -> str:

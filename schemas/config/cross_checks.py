@@ -4,6 +4,7 @@ A mirror with a problem of its own is compared as well, by its keys with known v
 problems.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -47,8 +48,10 @@ class Declaration(NamedTuple):
     pattern_files: frozenset[str] = frozenset()
 
 
-def cross_checked(declared: Sequence[Declaration]) -> list[Declaration]:
+def cross_checked(declared: Sequence[Declaration], beside: Callable[[], Sequence[str]] = tuple) -> list[Declaration]:
     """Return the mirrors; those in conflict with others are no longer sound and have the problem.
+
+    `beside` returns names of mirrors that are not compared, for suggestions.
 
     A sound mirror is compared only with sound ones, so that a broken mirror does not quarantine another one.
     """
@@ -57,7 +60,7 @@ def cross_checked(declared: Sequence[Declaration]) -> list[Declaration]:
     # Broken ones are compared in a second pass, in which only they get problems.
     broken = {each.document.file for each in once if not each.sound}
     found: dict[str, list[Problem]] = {}
-    for rule in (_claims, _clashes, _after_problems):
+    for rule in (_claims, _clashes, functools.partial(_after_problems, beside)):
         for file, problem in rule(sound, once):
             found.setdefault(file, []).append(problem)
         for file, problem in rule(once, once) if broken else ():
@@ -205,15 +208,17 @@ def _clashes(judged: Sequence[Declaration], _declared: Sequence[Declaration]) ->
             yield document.file, document.problem(clash.place, what, clash.todo)
 
 
-def _after_problems(judged: Sequence[Declaration], declared: Sequence[Declaration]) -> Iterator[tuple[str, Problem]]:
+def _after_problems(
+    beside: Callable[[], Sequence[str]], judged: Sequence[Declaration], declared: Sequence[Declaration]
+) -> Iterator[tuple[str, Problem]]:
     """Yield mirrors whose `after` names a missing mirror or leads back to themselves."""
     placed = {each.name for each in judged if any(partial.mirror.worker for partial in each.partial_mirrors)}
-    known = [each.name for each in declared]
+    known = frozenset(each.name for each in declared)
     compared = _Compared(judged)
     renamed = rename_rules.current_names(compared.mirrors)
-    for mirror, place, what in timing.after_problems(compared.mirrors, frozenset(known) - placed):
+    for mirror, place, what in timing.after_problems(compared.mirrors, known - placed):
         name = mirror.after[place]
-        todo = "Remove it from `after`." if name in known else suggest(name, known)
+        todo = "Remove it from `after`." if name in known else suggest(name, sorted({*known, *beside()}))
         if name in renamed:
             todo = f"Its name is now `{renamed[name]}`."
         yield compared.document(mirror).file, compared.merged(mirror).problem("after", what, todo, place)

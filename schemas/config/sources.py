@@ -133,9 +133,7 @@ def ending_of(path: str) -> str:
 
 def read_directory(directory: Path) -> tuple[SourceFile, ...]:
     """Read a folder's configuration files, sorted by path. Raises SkipjackError if the folder does not exist."""
-    if not directory.is_dir():
-        what = f"{directory} is not a folder." if directory.exists() else f"the folder {directory} does not exist."
-        raise SkipjackError(what, "Name the folder that contains `_site.yml`.")
+    require_folder(directory)
     found = []
     for folder, below, names in os.walk(directory):
         below.sort()
@@ -146,10 +144,27 @@ def read_directory(directory: Path) -> tuple[SourceFile, ...]:
                 found.append(SourceFile(printable(path), _read(full)))
             elif is_passed_over(path):
                 found.append(SourceFile(printable(path), None, passed_over=True))
-    return with_pattern_files(found, lambda path: _pattern_file(directory, path))
+    return with_pattern_files(found, lambda path: read_pattern_file(directory, path))
 
 
-def _pattern_file(directory: Path, path: str) -> SourceFile | None:
+def require_folder(directory: Path) -> None:
+    """Raise SkipjackError if there is no such folder."""
+    if not directory.is_dir():
+        what = f"{directory} is not a folder." if directory.exists() else f"the folder {directory} does not exist."
+        raise SkipjackError(what, "Name the folder that contains `_site.yml`.")
+
+
+def read_files(directory: Path, paths: Iterable[str]) -> tuple[SourceFile, ...]:
+    """Read some of a folder's configuration files, and the pattern files that they name, as `read_directory` does.
+
+    Files that do not exist are left out.
+    """
+    full = {path: directory / path for path in paths}
+    found = [SourceFile(printable(path), _read(each)) for path, each in full.items() if os.path.lexists(each)]
+    return with_pattern_files(found, lambda path: read_pattern_file(directory, path))
+
+
+def read_pattern_file(directory: Path, path: str) -> SourceFile | None:
     """Return a pattern file below a folder, without following a link on the way; None if there is none."""
     full = directory / path
     folders = full.parents[: path.count("/")]

@@ -79,7 +79,7 @@ def asked(tmp_path: Path, *mirrors: Mirror, manners: Manners = QUICK) -> list[st
     for mirror in mirrors:
         (tmp_path / f"{mirror.name}.yml").write_text("title: A\nupstream: x\n")
     files = {mirror.name: f"{mirror.name}.yml" for mirror in mirrors}
-    found = online.with_upstreams(CheckResult(tuple(files), (), files=files, mirrors=mirrors), tmp_path, manners)
+    found = online.with_upstreams(CheckResult(files, (), mirrors=mirrors), tmp_path, manners)
     return [f"{level} {each}" for level, each in found.by_level()]
 
 
