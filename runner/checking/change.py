@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runner.checking import compared_values, judging
-from runner.checking.compared_values import NOTHING, Compared
+from runner.checking.compared_values import NOTHING, ComparedKeys
 from runner.checking.findings import CheckResult
 from runner.checking.related_files import Related, inherited_by, name_of
 from runner.checking.work_tree import WorkTree
@@ -32,7 +32,7 @@ _MOST_NAMES = 12
 """Names that git finds faster than we do in a list of all files."""
 
 
-class _Definitions:
+class _TrackedDefinitions:
     """The definitions in the work tree, asked from git only when they are needed."""
 
     def __init__(self, tree: WorkTree, untracked: Iterable[str]) -> None:
@@ -57,13 +57,13 @@ class _Definitions:
         return [path for path in self.all if path.startswith(folder)]
 
 
-class _Change(NamedTuple):
+class _ChangedFiles(NamedTuple):
     """All files that differ from the base, with their content there, and what is beside them.
 
     `lines` are those of definitions with a key that is compared.
     """
 
-    files: _Definitions
+    files: _TrackedDefinitions
     before: dict[str, SourceFile | None]
     lines: dict[str, list[bytes]]
 
@@ -102,7 +102,7 @@ def judged(directory: Path, tree: WorkTree, installed: SchemaSet) -> CheckResult
     return _restricted(found_in(files), shown, lambda: found_in(_at_base(directory, change, files)))
 
 
-def _read(tree: WorkTree) -> _Change:
+def _read(tree: WorkTree) -> _ChangedFiles:
     changed, untracked = tree.changed(), tree.untracked()
     stored = [path for path, base in changed.items() if base.blob and _is_read(path)]
     contents = dict(zip(stored, tree.contents([changed[path].blob for path in stored]), strict=True))
@@ -114,7 +114,7 @@ def _read(tree: WorkTree) -> _Change:
     lines: dict[str, list[bytes]] = {}
     for line in tree.lines_with(compared_values.WORDS, compared_values.AFTER):
         lines.setdefault(line.path, []).append(line.text)
-    return _Change(_Definitions(tree, untracked), before, lines)
+    return _ChangedFiles(_TrackedDefinitions(tree, untracked), before, lines)
 
 
 def _is_read(path: str) -> bool:
@@ -127,7 +127,7 @@ def _definitions(paths: list[str]) -> list[str]:
     return found if len(found) == len(paths) else [*filter(sources.is_config, paths)]
 
 
-def _related(directory: Path, change: _Change, affected: set[str]) -> tuple[SourceFile, ...]:
+def _related(directory: Path, change: _ChangedFiles, affected: set[str]) -> tuple[SourceFile, ...]:
     """Read the affected definitions, those that they can be in conflict with, and what each inherits."""
     now = sources.read_files(directory, affected)
     says = _said_by(each for each in (*now, *change.before.values()) if each is not None)
@@ -149,7 +149,7 @@ def _names_in(folder: Path) -> list[str]:
     return os.listdir(folder) if folder.is_dir() else []
 
 
-def _said_by(files: Iterable[SourceFile]) -> Compared:
+def _said_by(files: Iterable[SourceFile]) -> ComparedKeys:
     says = NOTHING
     for file in files:
         if file.data is not None and not file.has_patterns:
@@ -157,7 +157,7 @@ def _said_by(files: Iterable[SourceFile]) -> Compared:
     return says
 
 
-def _said_elsewhere(directory: Path, change: _Change, affected: set[str]) -> Iterator[tuple[str, Compared]]:
+def _said_elsewhere(directory: Path, change: _ChangedFiles, affected: set[str]) -> Iterator[tuple[str, ComparedKeys]]:
     """Yield what each unaffected definition says, from its lines or, where these are not enough, from the file."""
     for path, lines in change.lines.items():
         if path not in affected and sources.is_config(path):
@@ -176,7 +176,7 @@ def _shown(paths: Iterable[str], files: Sequence[SourceFile]) -> set[str]:
     return found | {path for path, named_by in patterns.items() if not named_by.isdisjoint(found)}
 
 
-def _at_base(directory: Path, change: _Change, files: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
+def _at_base(directory: Path, change: _ChangedFiles, files: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
     """Return files as they were before the change."""
     changed = {printable(path): file for path, file in change.before.items()}
     own = [file for file in files if file.path not in changed and not file.has_patterns]

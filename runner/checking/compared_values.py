@@ -35,30 +35,30 @@ _MAY_SET = re.compile(
 """A line that sets a key that is compared, has an anchor whose text may be one, or one as the text of a complex key."""
 
 
-class Compared(NamedTuple):
+class ComparedKeys(NamedTuple):
     """What a file says that is compared, in lower case: paths, and names in `formerly` and `after`."""
 
     paths: frozenset[str] = frozenset()
     formerly: frozenset[str] = frozenset()
     after: frozenset[str] = frozenset()
 
-    def __or__(self, other: tuple[Any, ...]) -> "Compared":
-        return Compared(*(own | more for own, more in zip(self, other, strict=True)))
+    def __or__(self, other: tuple[Any, ...]) -> "ComparedKeys":
+        return ComparedKeys(*(own | more for own, more in zip(self, other, strict=True)))
 
 
-NOTHING = Compared()
+NOTHING = ComparedKeys()
 
 
-def of_value(value: object) -> Compared:
+def of_value(value: object) -> ComparedKeys:
     """Return what parsed YAML says, at any depth: for all workers or for one."""
     found: dict[str, set[str]] = {key: set() for key in KEYS}
     _collect(value, found)
     return _compared(found)
 
 
-def _compared(found: dict[str, set[str]]) -> Compared:
+def _compared(found: dict[str, set[str]]) -> ComparedKeys:
     paths = frozenset(path for key in _PATHS for path in found[key])
-    return Compared(paths, frozenset(found["formerly"]), frozenset(found["after"]))
+    return ComparedKeys(paths, frozenset(found["formerly"]), frozenset(found["after"]))
 
 
 def _collect(value: object, found: dict[str, set[str]]) -> None:
@@ -74,7 +74,7 @@ def _texts(value: object) -> Iterator[str]:
     yield from (each.lower() for each in values if isinstance(each, str))
 
 
-def of_lines(lines: Iterable[bytes]) -> Compared | None:
+def of_lines(lines: Iterable[bytes]) -> ComparedKeys | None:
     """Return what the lines of a file say that have one of WORDS, each with AFTER lines after it.
 
     None if that takes a parser.

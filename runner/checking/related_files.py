@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Set
 from typing import NamedTuple, Protocol
 
-from runner.checking.compared_values import NOTHING, Compared
+from runner.checking.compared_values import NOTHING, ComparedKeys
 from schemas.config.sources import ending_of
 
 WORKERS, DEFAULTS = "_workers.yml", "_defaults.yml"
@@ -40,7 +40,7 @@ class _Reach(NamedTuple):
     parts: frozenset[str]
     """All names and parts of paths: mirrors with these names can be in conflict whatever they say."""
 
-    def meets(self, other: Compared) -> bool:
+    def meets(self, other: ComparedKeys) -> bool:
         """Return whether a file that says this can be in conflict with the changed ones."""
         if not (other.formerly.isdisjoint(self.names | self.after | self.parts) and other.after.isdisjoint(self.names)):
             return True
@@ -56,7 +56,7 @@ class _Reach(NamedTuple):
         return path in self.above or parts[-1] in self.parts or not self.paths.isdisjoint(_with_folders(path))
 
 
-def _reach(names: Iterable[str], said: Compared) -> _Reach:
+def _reach(names: Iterable[str], said: ComparedKeys) -> _Reach:
     paths = [*map(_plain, said.paths)]
     absolute = [path for path in paths if path[:1] == "/"]
     parts = {part for path in paths for part in path.split("/")} | said.formerly | said.after
@@ -77,7 +77,7 @@ def _with_folders(path: str) -> list[str]:
     return ["/".join(parts[:end]) for end in range(2, len(parts) + 1)]
 
 
-class Definitions(Protocol):
+class DefinitionPaths(Protocol):
     """The definitions in a folder, which are asked for only when they are needed."""
 
     def named(self, names: Iterable[str]) -> Iterable[str]:
@@ -93,11 +93,11 @@ class Related:
     `said` is what unchanged files say that is compared; files that say nothing are left out.
     """
 
-    def __init__(self, files: Definitions, said: Mapping[str, Compared]) -> None:
+    def __init__(self, files: DefinitionPaths, said: Mapping[str, ComparedKeys]) -> None:
         self._files = files
         self._said = said
 
-    def to(self, changed: Iterable[str], changed_says: Compared) -> set[str]:
+    def to(self, changed: Iterable[str], changed_says: ComparedKeys) -> set[str]:
         """Return the files of mirrors to read, with the changed ones. `changed` are their paths, now and before."""
         paths = set(changed)
         for path in paths.union(*map(inherited_by, paths)):
