@@ -8,6 +8,7 @@ from pathlib import Path
 
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
+from runner.drift import counting
 from runner.follow.follow import follow
 from runner.journal import journal
 from runner.overrides import hold
@@ -58,6 +59,7 @@ def report_follow(
     Return False when the newest revision has problems or could not be fetched.
     """
     done = follow(settings, again=again, accept_rewrite=accept_rewrite)
+    counting.count(settings)
     for problem in done.problems:
         log(problem, about="follow", level=ERROR if done.refused else WARNING)
     for move in () if quiet and not done.changed else done.moves:

@@ -121,7 +121,8 @@ class RunProgress(NamedTuple):
 class Envelope(NamedTuple):
     """One request of the courier; with `held` no run starts on the worker before an operator releases it.
 
-    `policy` is the digest of the worker's exported policy, None if it is not known.
+    `policy` is the digest of the worker's exported policy, None if it is not known. `leftovers` is the number of things
+    on its machine without a definition, None if it was not counted.
     """
 
     worker: str
@@ -137,6 +138,7 @@ class Envelope(NamedTuple):
     protocol: int = PROTOCOL
     held: bool = False
     policy: str | None = None
+    leftovers: int | None = None
 
 
 HIGHEST = 2**62
@@ -172,7 +174,9 @@ PROGRESS_BOUNDS: Bounds = {
 }  # fmt: skip
 PROBLEM_BOUNDS: Bounds = {"place": 1000, "what": 4000, "todo": 4000}
 REPORT_BOUNDS: Bounds = {"made_at": _TIME}
-ENVELOPE_BOUNDS: Bounds = {"sent_at": _TIME, "version": 64, "slots_total": (0, 100_000), "slots_busy": (0, 100_000)}
+ENVELOPE_BOUNDS: Bounds = {
+    "sent_at": _TIME, "version": 64, "slots_total": (0, 100_000), "slots_busy": (0, 100_000), "leftovers": (0, 10**9),
+}  # fmt: skip
 
 MOST_ITEMS = 10_000
 """Problems, or runs with their progress, in one envelope at most."""
@@ -270,13 +274,13 @@ def decode_run(plain: dict[str, Any]) -> Run:
 
 def decode_envelope(plain: dict[str, Any]) -> Envelope:
     """Decode an envelope that is valid by `report.schema.json`; anything else may raise KeyError or TypeError."""
-    *values, problems, reports, progress, protocol, held, policy = _read_envelope(plain)
+    *values, problems, reports, progress, protocol, held, policy, leftovers = _read_envelope(plain)
     parts = (
         tuple([ReportedProblem._make(_read_problem(item)) for item in problems]),
         tuple([_decode_report(item) for item in reports]),
         tuple([RunProgress._make(_read_progress(item)) for item in progress]),
     )
-    return Envelope._make((*values, *parts, protocol, held, policy))
+    return Envelope._make((*values, *parts, protocol, held, policy, leftovers))
 
 
 def _decode_report(plain: dict[str, Any]) -> Report:

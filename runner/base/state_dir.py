@@ -22,6 +22,7 @@ class StateLayout:
     - `rejected`: what the manager rejected lately; written only by the courier.
     - `notes`: problems of this machine that the last follow found; see `runner/follow/noted.py`.
     - `unreported`: why and since when the manager takes no reports; written only by the courier.
+    - `leftovers`: how many things were without a definition when follow counted them last.
     - `messages`: the log of ticks and runs that have neither a terminal nor systemd.
     - `patterns`: copies of pattern files, in a folder for each mirror that has a run now.
     - `repository_patterns`: pattern files of the config repository, each by git's name of its content; written only by
@@ -44,6 +45,7 @@ class StateLayout:
         self.rejected = os.path.join(state_dir, "rejected")
         self.notes = os.path.join(state_dir, "notes")
         self.unreported = os.path.join(state_dir, "unreported")
+        self.leftovers = os.path.join(state_dir, "leftovers")
         self.messages = os.path.join(state_dir, "messages.log")
         self.home = os.path.join(state_dir, "home")
         self.patterns = os.path.join(state_dir, "patterns")

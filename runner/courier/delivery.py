@@ -119,7 +119,7 @@ def _envelope(settings: RunnerSettings, layout: StateLayout, book: Journal) -> E
     under_way = _progress(settings.run_dir, active)
     busy = book.busy_slots()
     envelope = Envelope(settings.worker, identity, now, version(), revision, slots, busy, problems, (), under_way)
-    return envelope._replace(held=held, policy=policy)
+    return envelope._replace(held=held, policy=policy, leftovers=noted.leftovers(layout))
 
 
 def _definition_problems(opened: Plan) -> tuple[ReportedProblem, ...]:

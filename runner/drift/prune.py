@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 
 from runner.base.output import bar, confirmed, log, say
-from runner.drift import report, search
+from runner.drift import counting, report, search
 from runner.drift.items import DATA, Leftover, digest, removable
 from runner.drift.known import Defined
 from runner.drift.removal import Remover
@@ -68,6 +68,7 @@ def _removed(settings: RunnerSettings, known: Defined, items: Sequence[Leftover]
             say(f"removed {item.kind} {place}")
             continue
         failed += 1
+    counting.count(settings, again=True)
     wakeup.send(settings.run_dir, wakeup.COURIER)  # the manager forgets the mirrors
     return 1 if failed else 0
 

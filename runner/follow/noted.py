@@ -31,6 +31,9 @@ LONG = 3600.0
 _MOST_VALUES = 10_000
 """Most values in the file: one with more was not written by a follow."""
 
+_DIGITS = 10
+"""Bytes of the file with the number of leftovers at most."""
+
 _Notes = dict[str, list[tuple[float, str, str]]]
 """For each subject: since when, what, and what to do."""
 
@@ -84,6 +87,15 @@ def of_manager(layout: StateLayout, now: float) -> Iterable[PlanProblem]:
     noted = _read_unreported(layout)
     if noted and (noted.lasting or now - noted.since >= LONG):
         yield None, MANAGER, f"It has accepted no reports since {_moment(noted.since)}: {noted.what}", noted.todo
+
+
+def leftovers(layout: StateLayout) -> int | None:
+    """Return how many things were without a definition at the last count; None if they were not counted."""
+    try:
+        text = read_regular(layout.leftovers, _DIGITS).strip()
+        return int(text) if text.isdigit() else None
+    except OSError:
+        return None
 
 
 class _Unreported(NamedTuple):

@@ -58,7 +58,8 @@ class WorkerState(NamedTuple):
 
     On a `held` worker no run starts until a person releases it. `clock_ahead` is by how many seconds its clock was
     ahead (negative: behind) at `clock_at`, when its times were last limited. `policy` is the digest of the exported
-    policy that it reported, if it did.
+    policy that it reported, if it did. `leftovers` is the number of things on its machine without a definition, None if
+    it did not count them.
     """
 
     name: str
@@ -76,6 +77,7 @@ class WorkerState(NamedTuple):
     clock_ahead: float | None = None
     clock_at: float | None = None
     policy: str | None = None
+    leftovers: int | None = None
 
 
 class PastRun(NamedTuple):

@@ -158,5 +158,6 @@ def _worker(worker: WorkerView) -> dict[str, Any]:
         "held": state.held if state else None,
         "mirrors": worker.mirrors,
         "exported_policy": worker.exported,
+        "leftovers": state.leftovers if state else None,
         "problems": [problem._asdict() for problem in state.problems] if state else [],
     }

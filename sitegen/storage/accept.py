@@ -74,6 +74,7 @@ class Condition(NamedTuple):
     problems: str
     progress: str
     held: bool
+    leftovers: int | None
 
 
 def accept_reports(acknowledged: int, reports: Iterable[Report]) -> AcceptedReports:
@@ -133,6 +134,7 @@ def condition(envelope: Envelope, last_seen: float) -> Condition:
         codec.encode_problems(envelope.problems),
         codec.encode_progress(envelope.progress),
         envelope.held,
+        envelope.leftovers,
     )
 
 

@@ -54,6 +54,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE catalogue ADD COLUMN policies TEXT NOT NULL DEFAULT '{}'",
     ),
     ("ALTER TABLE runs ADD COLUMN free_space BIGINT",),
+    ("ALTER TABLE workers ADD COLUMN leftovers INTEGER",),
 )
 """Statements that migrate from version 1 to 2, from 2 to 3, and so on. Never change one that was released."""
 
@@ -105,6 +106,7 @@ workers = Table(
     Column("progress", Text, nullable=False),
     Column("replaced", BigInteger, nullable=False),
     Column("held", Boolean, nullable=False),
+    Column("leftovers", Integer),
 )
 """`progress` is from the last envelope only; `replaced` is the change number of the last snapshot, which replaced all
 states of the worker's mirrors."""

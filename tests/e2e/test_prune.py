@@ -17,6 +17,7 @@ from runner.drift import folders, search, tree, usage
 from runner.drift.items import digest, removable
 from runner.drift.removal import Remover
 from runner.drift.tree import NotAsListed
+from runner.follow import noted
 from runner.install import others
 from runner.journal import journal
 from runner.journal.journal import Subject
@@ -24,7 +25,7 @@ from runner.overrides import override_store
 from runner.plan import plan
 from schemas.config.settings import load_runner
 from tests.e2e.gate import Gate, syncing
-from tests.e2e.parts import BIN, ConfigRepository, Worker
+from tests.e2e.parts import BIN, ConfigRepository, Manager, Worker, wait_until
 
 MIRROR = "provider: command\nupstream: https://files.example/\ncommand: touch file\n"
 
@@ -363,3 +364,48 @@ def test_without_a_plan_nothing_is_removed(worker: Worker) -> None:
     for command in ("drift", "prune"):
         done = worker.command(command, check=False)
         assert (done.returncode, "there is no plan" in done.stderr) == (1, True)
+
+
+def test_the_workers_page_shows_how_many_things_are_without_a_definition(
+    repository: ConfigRepository, manager: Manager, reporter: Worker
+) -> None:
+    def published() -> int | None:
+        found: list[dict[str, Any]] = (manager.published() or {"workers": []})["workers"]
+        return next((each["leftovers"] for each in found if each["name"] == "w1"), None)
+
+    repository.commit({"gone.yml": MIRROR}, "Add one")
+    reporter.command("once")
+    wait_until(lambda: published() == 0, "nothing is left over")
+    assert "Without a definition" not in manager.page("workers.html")
+    repository.commit({"gone.yml": None}, "Remove it")
+    reporter.command("once")
+    wait_until(lambda: published() == 3, "its directory, logs and state are shown")
+    wait_until(
+        lambda: "<dd>3, see <code>skipjack drift</code></dd>" in manager.page("workers.html"), "the page shows it"
+    )
+    reporter.command("prune", "--data", "--yes")
+    reporter.command("courier")
+    wait_until(lambda: published() == 0, "nothing is left over")
+    assert "gone" not in manager.names()
+
+
+def test_leftovers_are_counted_once_a_day_and_after_a_new_plan(left: Worker, repository: ConfigRepository) -> None:
+    count = Path(StateLayout(str(left.state)).leftovers)
+    assert count.read_text() == "3\n"
+    (left.root / "more").mkdir()
+    left.command("follow")
+    assert count.read_text() == "3\n"
+    os.utime(count, (time.time() - 90_000,) * 2)
+    left.command("follow", "--again")
+    assert count.read_text() == "4\n"
+    (left.root / "again").mkdir()
+    repository.commit({"new.yml": MIRROR}, "A new plan")
+    left.command("follow")
+    assert count.read_text() == "5\n"
+    os.utime(count, (time.time() + 90_000,) * 2)
+    (left.root / "again").rmdir()
+    left.command("follow")
+    assert count.read_text() == "4\n", "the clock was wrong"
+    for content in ("", "x", "-1", "9" * 100):
+        count.write_text(content)
+        assert noted.leftovers(StateLayout(str(left.state))) is None

@@ -11,7 +11,7 @@ NOTHING = BatchContext({}, {})
 
 
 def known(acknowledged: int) -> BatchContext:
-    condition = accept.Condition(NOW, JOURNAL, "0.1.0", REVISION, 4, 1, "[]", "[]", False)
+    condition = accept.Condition(NOW, JOURNAL, "0.1.0", REVISION, 4, 1, "[]", "[]", False, None)
     return BatchContext({("w1", JOURNAL): acknowledged}, {"w1": condition})
 
 
@@ -109,6 +109,7 @@ def test_every_change_that_a_page_shows_is_news() -> None:
     assert accept.plan([delivery_of(report_of(2, status_of()))], known(1)).news, "a report"
     assert accept.plan([delivery_of(slots_busy=2)], known(1)).news, "another condition"
     assert accept.plan([delivery_of(held=True)], known(1)).news, "a held worker"
+    assert accept.plan([delivery_of(leftovers=1)], known(1)).news, "a directory without a definition"
     assert accept.plan([delivery_of(at=NOW + 60.1)], known(1)).news, "a heartbeat after a pause of more than a minute"
     assert accept.plan([delivery_of(progress=(RunProgress("debian", NOW, 5.0),))], known(1)).news, "progress"
 
