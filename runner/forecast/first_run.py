@@ -6,11 +6,14 @@ from schemas.records import SyncWindows, Worker
 
 def words(mirror: Mirror, worker: Worker) -> str:
     """Return when a worker starts a mirror that never ran there."""
-    begin = f"at the next time of `{mirror.cron}`" if mirror.cron else "at once"
     windows = [found for found in (mirror.sync_windows, worker.sync_windows) if found is not None]
-    limits = [_within(found) for found in windows]
-    after = f"after {', '.join(mirror.after)}" if mirror.after else ""
-    return ", ".join([begin, *filter(None, (*limits, after))])
+    limits = [text for found in windows if (text := _within(found))]
+    if mirror.cron:
+        begin = f"at the next time of `{mirror.cron}`"
+    else:
+        begin = "in the next sync window" if limits else "at once"
+    after = [f"after {', '.join(mirror.after)}"] if mirror.after else []
+    return ", ".join([begin, *limits, *after])
 
 
 def _within(windows: SyncWindows) -> str:

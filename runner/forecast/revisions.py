@@ -56,9 +56,7 @@ def read(repository: LocalRepository, wanted: RevisionRange, path: str | None, i
     if wanted.head is None:
         return _against_work_tree(repository, wanted, start, path, installed)
     end = repository.commit(wanted.head)
-    common = repository.merge_base(start, end)
-    notes = [] if wanted.of_merge_base or common.name == start.name else [_behind(wanted)]
-    start = common if wanted.of_merge_base else start
+    start, notes = _from(repository, wanted, start, end)
     before, after = (_folder(repository, each, path) for each in (start, end))
     folder = before if after is None else after
     if folder is None:
@@ -73,6 +71,19 @@ def read(repository: LocalRepository, wanted: RevisionRange, path: str | None, i
     base = _base(repository, wanted.base, start, folder if before is None else before, installed)
     head = _state(RevisionLabel(wanted.head, end.name), files, installed)
     return BothSides(base, head, tuple(notes))
+
+
+def _from(repository: LocalRepository, wanted: RevisionRange, start: Commit, end: Commit) -> tuple[Commit, list[str]]:
+    """Return the commit to compare with, and notes about the histories. SkipjackError if they are unrelated."""
+    if wanted.of_merge_base:
+        return repository.merge_base(start, end), []
+    try:
+        common = repository.merge_base(start, end)
+    except SkipjackError:
+        if not repository.is_shallow:
+            raise
+        return start, [f"This clone is shallow, so it is not known whether {_names(wanted)[1]} has all newer changes."]
+    return start, [] if common.name == start.name else [_behind(wanted)]
 
 
 def _against_work_tree(
@@ -126,8 +137,12 @@ def _no_config(where: str) -> SkipjackError:
 
 
 def _behind(wanted: RevisionRange) -> str:
-    base, head = shown(wanted.base), shown(str(wanted.head))
+    base, head = _names(wanted)
     return (
         f"{head} does not contain {base}, so newer changes of {base} look as if they were undone."
         f" Merge {base}, or compare `{base}...{head}`."
     )
+
+
+def _names(wanted: RevisionRange) -> tuple[str, str]:
+    return shown(wanted.base), shown(str(wanted.head))

@@ -127,8 +127,9 @@ def load(found: DayLoad) -> str:
     days = arrow(f"{sum(found.before):.0f}", f"{sum(found.after):.0f}")
     most = arrow(f"{max(found.before):.1f}", f"{max(found.after):.1f}")
     busiest = found.after.index(max(found.after))
+    hour = "an hour" if is_flat(found) else f"in the busiest hour ({busiest:02}:00)"
     slots = arrow(str(found.slots_before), str(found.slots_after))
-    words = f"{days} starts a day, {most} in the busiest hour ({busiest:02}:00), slots {slots}"
+    words = f"{days} starts a day, {most} {hour}, slots {slots}"
     if found.busy_before is None and found.busy_after is None:
         return words
     return f"{words}, of which {arrow(_busy(found.busy_before), _busy(found.busy_after))} are in use on average"

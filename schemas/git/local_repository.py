@@ -46,6 +46,11 @@ class LocalRepository:
         with _reading(self._repo.folder):
             return self._objects.commit(found.strip())
 
+    @property
+    def is_shallow(self) -> bool:
+        """Whether older commits are missing, as in a clone with a depth."""
+        return is_shallow(_common(self._repo.folder))
+
     def merge_base(self, one: Commit, other: Commit) -> Commit:
         """Return the newest common commit of two histories. SkipjackError if they have none."""
         try:
@@ -70,18 +75,14 @@ class LocalRepository:
             return None if tree is None else self._objects.files(tree)
 
     def _missing(self) -> str:
-        if self._is_shallow:
+        if self.is_shallow:
             return "This clone is shallow: run `git fetch --unshallow`, or let the job fetch the whole history."
         return "Check the name, or fetch it: `git fetch origin`."
 
     def _unrelated(self) -> str:
-        if self._is_shallow:
+        if self.is_shallow:
             return "This clone is shallow: run `git fetch --unshallow`, or let the job fetch the whole history."
         return "Workers refuse a history without the revision that they follow. Check both names."
-
-    @property
-    def _is_shallow(self) -> bool:
-        return is_shallow(_common(self._repo.folder))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.bench import (
     fleet,
+    forecast,
     idle_day,
     idle_tick,
     ingest,
@@ -37,6 +38,7 @@ def main() -> int:
     installed = _installed()
     idle_tick.measure(FOLDER / "data" / "idle", installed)
     idle_day.measure(FOLDER / "data" / "day", installed)
+    forecast.measure(FOLDER / "data" / "forecast", installed)
     sync.measure(FOLDER / "data" / "sync", installed)
     run_cost.measure(FOLDER / "data" / "cost", installed)
     run_to_page.measure(FOLDER / "data" / "page")

@@ -44,7 +44,7 @@ def test_a_comment_is_short_and_folded(proposal: Proposal) -> None:
 
 Policy: no exported policy; only the worker knows what it allows.
 
-Load: 8 -> 2 starts a day, 0.3 -> 0.1 in the busiest hour (00:00), slots 4.
+Load: 8 -> 2 starts a day, 0.3 -> 0.1 an hour, slots 4.
 
 ```diff
 ! gnu

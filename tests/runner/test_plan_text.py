@@ -118,7 +118,10 @@ def test_secrets_are_hidden_also_those_that_no_check_finds() -> None:
 
 def test_workers_and_the_site_are_compared_as_well(proposal: Proposal) -> None:
     proposal.commit({
-        "_workers.yml": "workers:\n  w1: {slots: 8, sync_windows: {allowed: ['22:00-06:00']}}\n  w3: {}\n",
+        "_workers.yml": (
+            "workers:\n  w1: {slots: 8, sync_windows: {allowed: ['22:00-06:00']}}\n"
+            "  w3: {sync_windows: {allowed: ['01:00-02:00']}}\n"
+        ),
         "_site.yml": BASE["_site.yml"].replace("Test Mirrors", "Our Mirrors"),
         "new.yml": f"{NEW}worker: w3\nafter: [gnu]\n",
         "gnu.yml": f"{BASE['gnu.yml']}worker: [w1, w3]\n",
@@ -128,7 +131,7 @@ def test_workers_and_the_site_are_compared_as_well(proposal: Proposal) -> None:
     assert "\nworker w1\n  slots: 4 -> 8\n  sync_windows.allowed: 22:00-06:00\n" in plan
     assert "\nworker w2: removed: it syncs nothing from then on, and its data stays\n" in plan
     assert "\nworker w3: new worker\n" in plan
-    assert "  + new: starts at once, after gnu\n" in plan
+    assert "  + new: starts in the next sync window, within 01:00-02:00, after gnu\n" in plan
 
 
 def test_nothing_to_do_is_said_in_one_sentence(proposal: Proposal) -> None:
@@ -253,7 +256,10 @@ def test_a_shallow_clone_names_the_remedy(proposal: Proposal) -> None:
     proposal.repository.tree = shallow
     assert "This clone is shallow: run `git fetch --unshallow`" in failure(proposal, f"{base}..HEAD")
     subprocess.run(["git", "-C", str(shallow), "fetch", "-q", "--depth", "1", "origin", base], check=True)
-    assert "This clone is shallow: run `git fetch --unshallow`" in failure(proposal, f"{base}..HEAD")
+    assert "This clone is shallow: run `git fetch --unshallow`" in failure(proposal, f"{base}...HEAD")
+    code, out, _err = proposal.run(f"{base}..HEAD")
+    assert (code, "  - gnu" in out) == (0, True)
+    assert "note: This clone is shallow, so it is not known whether HEAD has all newer changes.\n" in out
 
 
 def test_a_bare_repository_and_a_linked_work_tree_are_read(proposal: Proposal) -> None:
