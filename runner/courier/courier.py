@@ -148,7 +148,7 @@ class _SkipjackManager:
         """Deliver, and start a follow if the manager names another revision; return the number of reports."""
         delivered = delivery.deliver(self._settings, self.client)
         if delivered.policy_wanted:
-            policy_report.send(self._settings, self.client)
+            policy_report.send(Path(self._here.settings), self.client)
         self._lost = self._lost + 1 if delivered.resent else 0
         if self._lost >= LOST_AGAIN:
             raise ProtocolViolation("the manager loses reports again and again.", "Check its log and its database.")

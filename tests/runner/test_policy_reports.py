@@ -10,8 +10,7 @@ from runner.courier import courier
 from runner.follow import follow
 from schemas.config import exported_policy
 from schemas.config.settings import load_policy, load_runner
-from schemas.mirror_record import Secret
-from schemas.records import ManagerAddress, RunnerSettings
+from schemas.records import RunnerSettings
 from schemas.release import version
 from tests.e2e.parts import ConfigRepository, Worker
 
@@ -47,14 +46,15 @@ def manager() -> Iterator[Manager]:
 def settings(tmp_path: Path, manager: Manager) -> RunnerSettings:
     repository = ConfigRepository(tmp_path)
     repository.commit({"_site.yml": "title: x\n", "_workers.yml": "workers: {w1: {}}\n"}, "Begin")
-    found = load_runner(Worker(tmp_path / "w", "w1", repository.url).settings)
+    worker = Worker(tmp_path / "w", "w1", repository.url)
+    worker.report_to(manager.scripted.url, "x" * 43)
+    found = load_runner(worker.settings)
     follow.follow(found)
-    (tmp_path / "token").write_text("x" * 43)
-    return found._replace(manager=ManagerAddress(manager.scripted.url, token=Secret(file=str(tmp_path / "token"))))
+    return found
 
 
 def deliver(settings: RunnerSettings, tmp_path: Path) -> None:
-    courier.once(settings, tmp_path / "runner.yml", start=False)
+    courier.once(settings, tmp_path / "w/runner.yml", start=False)
 
 
 def exported(settings: RunnerSettings) -> exported_policy.ExportedPolicy:
@@ -67,7 +67,7 @@ def test_a_manager_of_an_earlier_release_gets_the_digest_and_no_policy(
     deliver(settings, tmp_path)
     assert POLICIES not in manager.scripted.paths
     [report] = [each for each in manager.asked if "journal" in each]
-    assert report["policy"] == exported(settings._replace(manager=None)).digest
+    assert report["policy"] == exported(settings).digest
 
 
 def test_a_manager_that_asks_gets_the_policy_as_it_is_now(
@@ -84,6 +84,17 @@ def test_a_manager_that_asks_gets_the_policy_as_it_is_now(
     follow.follow(settings)
     deliver(settings, tmp_path)
     assert [each for each in manager.asked if "journal" in each][-1]["policy"] == exported(settings).digest
+
+
+def test_the_policy_has_the_settings_of_now_and_not_of_the_start_of_the_courier(
+    settings: RunnerSettings, manager: Manager, tmp_path: Path
+) -> None:
+    manager.answer = WANTED
+    file = tmp_path / "w/runner.yml"
+    file.write_text(file.read_text() + "container_program: podman\n")
+    deliver(settings, tmp_path)
+    [sent] = [each for each in manager.asked if "machine" in each]
+    assert (settings.container_program, sent["machine"]["container_program"]) == ("docker", "podman")
 
 
 @pytest.mark.parametrize(
