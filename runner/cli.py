@@ -18,6 +18,7 @@ from runner.checking import command as checking
 from runner.drift import command as drift
 from runner.error_boundary import damage_behind, guarded
 from runner.forecast import command as forecast
+from runner.forge import command as forge
 from runner.importing import command as importing
 from runner.install import command as install
 from schemas.errors import SkipjackError
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     checking.add(commands)
     forecast.add(commands)
+    forge.add(commands)
     authoring.add(commands)
     importing.add(commands)
     follow = _with_settings(commands, "follow", "bring the plan to the newest revision; starts no run")

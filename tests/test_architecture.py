@@ -24,8 +24,8 @@ ORDER = {
     "runner": (
         "base", "plan", "journal", "error_boundary", "subprocesses", "plugin_api", "plugin_loader", "plugin_errors",
         "providers", "hooks", "containers",
-        "policy", "importing", "authoring", "follow", "checking", "forecast", "overrides", "run", "tick", "courier",
-        "install", "drift", "",
+        "policy", "importing", "authoring", "follow", "checking", "forecast", "forge", "overrides", "run", "tick",
+        "courier", "install", "drift", "",
     ),
     "sitegen": ("scoped_thread", "messages", "storage", "site", "web", ""),
 }  # fmt: skip
