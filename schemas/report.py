@@ -122,7 +122,9 @@ class Envelope(NamedTuple):
     """One request of the courier; with `held` no run starts on the worker before an operator releases it.
 
     `policy` is the digest of the worker's exported policy, None if it is not known. `leftovers` is the number of things
-    on its machine without a definition, None if it was not counted.
+    on its machine without a definition, None if it was not counted. `rejected` is the newest
+    revision if the worker rejected it. `signer` and `signing_key` are who signed the revision in force, and the key's
+    fingerprint; None if the worker did not verify it.
     """
 
     worker: str
@@ -139,6 +141,9 @@ class Envelope(NamedTuple):
     held: bool = False
     policy: str | None = None
     leftovers: int | None = None
+    rejected: str | None = None
+    signer: str | None = None
+    signing_key: str | None = None
 
 
 HIGHEST = 2**62
@@ -176,6 +181,7 @@ PROBLEM_BOUNDS: Bounds = {"place": 1000, "what": 4000, "todo": 4000}
 REPORT_BOUNDS: Bounds = {"made_at": _TIME}
 ENVELOPE_BOUNDS: Bounds = {
     "sent_at": _TIME, "version": 64, "slots_total": (0, 100_000), "slots_busy": (0, 100_000), "leftovers": (0, 10**9),
+    "signer": 200, "signing_key": 100,
 }  # fmt: skip
 
 MOST_ITEMS = 10_000
@@ -274,13 +280,14 @@ def decode_run(plain: dict[str, Any]) -> Run:
 
 def decode_envelope(plain: dict[str, Any]) -> Envelope:
     """Decode an envelope that is valid by `report.schema.json`; anything else may raise KeyError or TypeError."""
-    *values, problems, reports, progress, protocol, held, policy, leftovers = _read_envelope(plain)
+    found = _read_envelope(plain)
+    problems, reports, progress = found[_ITEMS]
     parts = (
         tuple([ReportedProblem._make(_read_problem(item)) for item in problems]),
         tuple([_decode_report(item) for item in reports]),
         tuple([RunProgress._make(_read_progress(item)) for item in progress]),
     )
-    return Envelope._make((*values, *parts, protocol, held, policy, leftovers))
+    return Envelope._make((*found[: _ITEMS.start], *parts, *found[_ITEMS.stop :]))
 
 
 def _decode_report(plain: dict[str, Any]) -> Report:
@@ -313,5 +320,8 @@ _read_probe = _reader(Probe)
 _read_override = _reader(Override)
 _read_run = _reader(Run)
 _read_envelope = _reader(Envelope)
+_ITEMS = slice(Envelope._fields.index("problems"), Envelope._fields.index("progress") + 1)
+"""The place of an envelope's problems, reports and progress, which are records."""
+
 _read_problem = _reader(ReportedProblem)
 _read_progress = _reader(RunProgress)

@@ -105,11 +105,13 @@ def _envelope(settings: RunnerSettings, layout: StateLayout, book: Journal) -> E
             header, left = opened.header, leftover_runs.find(opened, active)
             problems = _definition_problems(opened)
         revision, slots, held = header.revision, header.slots, hold.is_held(header, book)
-        policy = header.policy or None
+        policy, signer, key = header.policy or None, header.signer or None, header.signing_key or None
+        rejected = header.seen if header.seen != header.revision else None
         problems += tuple(ReportedProblem(*each) for each in noted.problems(layout, header))
         problems += tuple(ReportedProblem(None, "skipjack run", *leftover_runs.problem(name)) for name in left)
     except SkipjackError as error:  # no plan yet: the manager shows even that
-        revision, slots, held, policy = None, 0, settings.held and book.released() is None, None
+        revision, slots, held = None, 0, settings.held and book.released() is None
+        policy = rejected = signer = key = None
         problems = (ReportedProblem(None, "plan", error.what, error.todo),)
     problems += tuple(ReportedProblem(None, *dead) for dead in unit_health.remembered(layout))
     if (missing := runtime_dir.make(settings.run_dir)) is not None:
@@ -119,7 +121,14 @@ def _envelope(settings: RunnerSettings, layout: StateLayout, book: Journal) -> E
     under_way = _progress(settings.run_dir, active)
     busy = book.busy_slots()
     envelope = Envelope(settings.worker, identity, now, version(), revision, slots, busy, problems, (), under_way)
-    return envelope._replace(held=held, policy=policy, leftovers=noted.leftovers(layout))
+    return envelope._replace(
+        held=held,
+        policy=policy,
+        leftovers=noted.leftovers(layout),
+        rejected=rejected,
+        signer=signer,
+        signing_key=key,
+    )
 
 
 def _definition_problems(opened: Plan) -> tuple[ReportedProblem, ...]:

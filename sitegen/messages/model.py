@@ -59,7 +59,8 @@ class WorkerState(NamedTuple):
     On a `held` worker no run starts until a person releases it. `clock_ahead` is by how many seconds its clock was
     ahead (negative: behind) at `clock_at`, when its times were last limited. `policy` is the digest of the exported
     policy that it reported, if it did. `leftovers` is the number of things on its machine without a definition, None if
-    it did not count them.
+    it did not count them. `rejected`, `signer` and `signing_key`
+    are as in its envelope.
     """
 
     name: str
@@ -74,6 +75,9 @@ class WorkerState(NamedTuple):
     problems: tuple[ReportedProblem, ...]
     progress: tuple[RunProgress, ...] = ()
     held: bool = False
+    rejected: str | None = None
+    signer: str | None = None
+    signing_key: str | None = None
     clock_ahead: float | None = None
     clock_at: float | None = None
     policy: str | None = None

@@ -159,5 +159,8 @@ def _worker(worker: WorkerView) -> dict[str, Any]:
         "mirrors": worker.mirrors,
         "exported_policy": worker.exported,
         "leftovers": state.leftovers if state else None,
+        "rejected": state.rejected if state else None,
+        "signer": state.signer if state else None,
+        "signing_key": state.signing_key if state else None,
         "problems": [problem._asdict() for problem in state.problems] if state else [],
     }

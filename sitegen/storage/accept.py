@@ -75,6 +75,9 @@ class Condition(NamedTuple):
     progress: str
     held: bool
     leftovers: int | None
+    rejected: str | None = None
+    signer: str | None = None
+    signing_key: str | None = None
 
 
 def accept_reports(acknowledged: int, reports: Iterable[Report]) -> AcceptedReports:
@@ -135,6 +138,9 @@ def condition(envelope: Envelope, last_seen: float) -> Condition:
         codec.encode_progress(envelope.progress),
         envelope.held,
         envelope.leftovers,
+        envelope.rejected,
+        envelope.signer,
+        envelope.signing_key,
     )
 
 

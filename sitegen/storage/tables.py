@@ -55,6 +55,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     ("ALTER TABLE runs ADD COLUMN free_space BIGINT",),
     ("ALTER TABLE workers ADD COLUMN leftovers INTEGER",),
+    (
+        "ALTER TABLE workers ADD COLUMN rejected TEXT",
+        "ALTER TABLE workers ADD COLUMN signer TEXT",
+        "ALTER TABLE workers ADD COLUMN signing_key TEXT",
+    ),
 )
 """Statements that migrate from version 1 to 2, from 2 to 3, and so on. Never change one that was released."""
 
@@ -107,6 +112,9 @@ workers = Table(
     Column("replaced", BigInteger, nullable=False),
     Column("held", Boolean, nullable=False),
     Column("leftovers", Integer),
+    Column("rejected", Text),
+    Column("signer", Text),
+    Column("signing_key", Text),
 )
 """`progress` is from the last envelope only; `replaced` is the change number of the last snapshot, which replaced all
 states of the worker's mirrors."""

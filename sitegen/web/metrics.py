@@ -161,6 +161,10 @@ class _SiteCollector:
         yield counts
         yield GaugeMetricFamily("skipjack_changes", "number of the last change", value=self._snapshot.changes)
         yield from _workers(self._snapshot.workers)
+        is_refused = int(self._snapshot.refused is not None)
+        yield GaugeMetricFamily(
+            "skipjack_revision_rejected", "1 while the manager rejects a revision", value=is_refused
+        )
         yield GaugeMetricFamily("skipjack_connections", "open connections", value=self._gate.count)
         ended = CounterMetricFamily(
             "skipjack_connections_ended", "connections that the manager closed, by reason", labels=["reason"]
@@ -180,6 +184,9 @@ def _workers(workers: Iterable[WorkerView]) -> Iterator[Metric]:
     )
     slots = GaugeMetricFamily("skipjack_worker_slots", "its slots for runs, total and busy", labels=["worker", "kind"])
     held = GaugeMetricFamily("skipjack_worker_held", "1 while no run starts until it is released", labels=["worker"])
+    rejected = GaugeMetricFamily(
+        "skipjack_worker_revision_rejected", "1 while it rejects the newest revision", labels=["worker"]
+    )
     for worker in workers:
         silent.add_metric([worker.name], int(worker.silent))
         if worker.state is not None:
@@ -188,7 +195,8 @@ def _workers(workers: Iterable[WorkerView]) -> Iterator[Metric]:
             slots.add_metric([worker.name, "total"], worker.state.slots_total)
             slots.add_metric([worker.name, "busy"], worker.state.slots_busy)
             held.add_metric([worker.name], int(worker.state.held))
-    return iter((seen, silent, revision, slots, held))
+            rejected.add_metric([worker.name], int(worker.state.rejected is not None))
+    return iter((seen, silent, revision, slots, held, rejected))
 
 
 def _others(snapshot: Snapshot, gate: Gate) -> bytes:

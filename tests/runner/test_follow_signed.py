@@ -2,14 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runner.base.state_dir import StateLayout
+from runner.courier import courier
 from runner.plan import plan
 from runner.plan.plan import Header
+from schemas.config.settings import load_runner
 from tests.e2e.parts import ConfigRepository, Worker
 from tests.schemas.signing import ALICE, key_print, public, ssh_key
+
+from .scripted_manager import Answer, Serve
 
 DEFINITION = "provider: command\nupstream: https://files.example/\ncommand: /bin/true\n"
 
@@ -112,6 +117,29 @@ def test_an_unsigned_revision_is_rejected_and_shown_until_it_is_replaced(
     signed = alice.commit({"b.yml": DEFINITION})
     worker.command("follow")
     assert (header(worker).revision, mirrors(worker)) == (signed, ["a", "b"])
+
+
+def test_reports_have_the_signer_and_the_rejected_revision(
+    worker: Worker, alice: Person, repository: ConfigRepository, serve: Serve
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def says(report: dict[str, Any], _count: int) -> Answer:
+        asked.append(report)
+        return (200, b'{"acknowledged": 0}') if "journal" in report else (404, b"{}")
+
+    worker.report_to(serve(says).url, "x" * 43)
+    worker.command("follow")
+    good = repository.git("rev-parse", "HEAD")
+    bad = alice.commit({"b.yml": DEFINITION}, signed=False)
+    for rejected in (None, bad):
+        courier.once(load_runner(worker.settings), worker.settings, start=False)
+        found = [each for each in asked if "journal" in each][-1]
+        assert [found[key] for key in ("revision", "rejected", "signer", "signing_key")] == [
+            good, rejected, ALICE, key_print(alice.key)
+        ]  # fmt: skip
+        worker.command("follow", check=False)
+    assert any("has no signature" in each["what"] for each in found["problems"])
 
 
 def test_a_key_that_is_allowed_later_brings_the_revision_into_force(

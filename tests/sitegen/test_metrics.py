@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.records import ClientLimits, ManagerSettings, Mirror, Site
 from schemas.report import Override, Probe, Report, Run
-from sitegen.messages.model import DeclaredConfig
+from sitegen.messages.model import DeclaredConfig, Note
 from sitegen.storage.store import Store
 from sitegen.web.access import Access
 from sitegen.web.gate import Gate
@@ -30,6 +30,18 @@ def read(text: bytes) -> dict[tuple[str, ...], float]:
 @pytest.fixture
 def metrics(store: Store) -> Metrics:
     return Metrics(Access(store, ManagerSettings()), SnapshotCache(store, lambda: NOW), store, Gate(ClientLimits()))
+
+
+def test_rejected_revisions_have_metrics(store: Store, metrics: Metrics) -> None:
+    store.apply([delivery_of(worker="w1", rejected="d" * 40), delivery_of(worker="w2")])
+    found = read(metrics.text(0.0))
+    assert [found["skipjack_worker_revision_rejected", name] for name in ("w1", "w2")] == [1, 0]
+    assert found["skipjack_revision_rejected",] == 0
+    store.keep_refused(Note("it is not signed", NOW, "d" * 40))
+    store.apply([delivery_of(worker="w1")])
+    found = read(metrics.text(KEPT))
+    assert found["skipjack_worker_revision_rejected", "w1"] == 0
+    assert found["skipjack_revision_rejected",] == 1
 
 
 def test_every_copy_and_worker_has_metrics(store: Store, metrics: Metrics) -> None:

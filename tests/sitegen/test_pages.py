@@ -559,6 +559,19 @@ def test_pages_and_documents_show_who_disabled_a_mirror_when_and_why() -> None:
         assert (plain["override"], plain["copies"][0]["override"]) == (shown, shown)
 
 
+def test_the_workers_page_shows_who_signed_and_what_a_worker_rejects() -> None:
+    found = worker()._replace(rejected="d" * 40, signer=EVIL, signing_key="SHA256:abc")
+    files = rendered(evaluated(("w1", status_of()), config=declared(mirror()), workers=(found, worker("w2"))))
+    text = page(files, "workers.html").text
+    assert "Rejected revision dddddddddd " in text
+    assert "Signed by \"'><script>alert(1)</script>" in text and "SHA256:abc" in text
+    assert text.count("Signed by") == text.count("Rejected") == 1
+    first, second = json.loads(files["status.json"])["workers"]
+    keys = ("rejected", "signer", "signing_key")
+    assert [first[key] for key in keys] == ["d" * 40, EVIL, "SHA256:abc"]
+    assert [second[key] for key in keys] == [None, None, None]
+
+
 def test_json_shows_that_a_mirrors_worker_is_held() -> None:
     files = rendered(evaluated(("w1", status_of()), config=declared(mirror()), workers=(worker()._replace(held=True),)))
     plain = json.loads(files["mirrors/debian.json"])
