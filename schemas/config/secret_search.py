@@ -33,7 +33,7 @@ _PROSE = re.compile(
     rf"(?: is|:)\s{{1,3}}[\"']?{_VALUE}"
 )
 
-_OF_ADDRESS_RULES = re.compile(r"(?:upstream|homepage|url|contact)[\"']?\s{0,9}:\s{0,9}[\"']?[a-z+]{1,12}$")
+_OF_ADDRESS_RULES = re.compile(r"(?:upstream|homepage|url|contact)[\"']?\s{0,9}:\s{0,9}[\"']?[a-z+]{0,12}$")
 """The text before `://` in a key whose address `address_rules` judges."""
 
 _STAND_INS = re.compile(

@@ -274,7 +274,7 @@ NOT_REPOSITORIES = {
 def test_a_message_shows_no_token_and_proposes_no_address_that_it_hides(
     provider: str, upstream: str, proposal: str
 ) -> None:
-    said = reported(f"provider: {provider}\nupstream: '{upstream}'")
+    said = "\n".join(lines(load(debian=f"provider: {provider}\nupstream: '{upstream}'").problems))
     assert "s3cret" not in said
     assert proposal in said
 
@@ -317,7 +317,8 @@ def test_the_address_of_a_manager_is_sound(tmp_path: Path, url: str) -> None:
 def test_no_sign_ends_the_secret_in_an_address_of_a_definition(key: str, sign: str) -> None:
     other = "upstream: https://h/\n" if key == "homepage" else ""
     address = json.dumps(f"https://h/x?token=a{sign}s3cret")
-    said = reported(f"provider: command\ncommand: x\n{other}{key}: {address}")
+    found = load(debian=f"provider: command\ncommand: x\n{other}{key}: {address}")
+    said = "\n".join(lines(found.problems))
     assert f"contains `{sign}` in its query" in said
     assert "s3cret" not in said
 

@@ -151,9 +151,18 @@ def test_a_doubtful_word_is_a_warning(text: str, place: str, name: str) -> None:
     ]
 
 
-def test_an_upstream_with_a_password_has_one_problem() -> None:
-    text = f"provider: command\ncommand: /opt/x\nupstream: https://me:{CREDIT}@h.example.org/\n"
-    assert len(load(debian=text).problems) == 1
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"provider: command\ncommand: /opt/x\nupstream: https://me:{CREDIT}@h.example.org/\n",
+        f"upstream: me:{CREDIT}@h.example.org::module/\n",
+        f"upstream: 'rsync://me:{CREDIT}@h.example.org/module/'\n",
+        f"worker: {{w1: {{upstream: rsync://me:{CREDIT}@h.example.org/module/}}}}\n",
+    ],
+)
+def test_an_upstream_with_a_password_has_one_problem(text: str) -> None:
+    (problem,) = lines(load(debian=text).problems)
+    assert CREDIT not in problem
 
 
 @pytest.mark.parametrize("piece", ["password=", "://a:", "eyJa.", "a@", "key=a", "curl -u ", "--token a", "api_key"])
