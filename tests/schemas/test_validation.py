@@ -60,7 +60,7 @@ def problems(kind: str, text: str) -> list[str]:
         (
             "password: hunter2",
             "1:11",
-            '`password` must be a mapping of keys to values, not `***`.',
+            "`password` must be a mapping of keys to values, not `***`.",
             'password: {"file": "/etc/skipjack/secrets/debian"}',
         ),
         (
