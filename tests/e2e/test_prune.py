@@ -24,6 +24,7 @@ from runner.journal.journal import Subject
 from runner.overrides import override_store
 from runner.plan import plan
 from schemas.config.settings import load_runner
+from tests.cases import some
 from tests.e2e.gate import Gate, syncing
 from tests.e2e.parts import BIN, ConfigRepository, Manager, Worker, wait_until
 
@@ -107,7 +108,9 @@ def test_a_list_that_has_changed_is_not_removed(left: Worker) -> None:
     assert shown(left) == ALL | {("data", "appeared")}
 
 
-@pytest.mark.parametrize(("answer", "is_removed"), [("yes", True), ("y", False), ("", False)])
+@pytest.mark.parametrize(("answer", "is_removed"), [
+    ("yes", True), pytest.param("y", False, marks=pytest.mark.release), ("", False),
+])  # fmt: skip
 def test_a_person_at_a_terminal_is_asked(left: Worker, answer: str, is_removed: bool) -> None:
     ours, theirs = pty.openpty()
     words = [str(BIN / "skipjack"), "prune", "--settings", str(left.settings)]
@@ -225,7 +228,7 @@ def _used_again(worker: Worker, _victim: Path) -> None:
     (worker.root / "gone/new").touch()
 
 
-@pytest.mark.parametrize("change", [_swapped_for_a_link, _reached_through_a_link, _replaced, _used_again])
+@pytest.mark.parametrize("change", some([_swapped_for_a_link, _reached_through_a_link, _replaced, _used_again], 2))
 def test_another_directory_at_a_listed_path_stays(
     left: Worker, tmp_path: Path, change: Callable[[Worker, Path], None]
 ) -> None:

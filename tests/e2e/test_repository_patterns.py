@@ -11,6 +11,7 @@ import pytest
 
 from runner.base.state_dir import StateLayout
 from runner.plan import plan
+from tests.cases import some
 from tests.e2e.gate import Gate, syncing
 from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker, validate
 
@@ -130,7 +131,7 @@ SWAPS: dict[Callable[[Path, Path], None], str] = {
 }
 
 
-@pytest.mark.parametrize("swap", SWAPS, ids=lambda swap: swap.__name__)
+@pytest.mark.parametrize("swap", some(SWAPS, 2))
 def test_another_file_in_the_place_of_the_stored_one_is_never_sent(
     repository: ConfigRepository,
     upstream: RsyncDaemon,
