@@ -50,7 +50,7 @@ def _of_change(before: Mirror, after: Mirror, places: Places) -> Iterator[tuple[
         what = f"The provider changes from `{before.provider}` to `{after.provider}`: it may replace or delete files."
         yield what, "Run `skipjack run NAME --dry-run` on the worker after the merge."
     elif before.upstream != after.upstream:
-        what = f"Another upstream, `{shown(after.upstream)}`: the next run deletes the files that it does not have."
+        what = "Another upstream: the next run deletes the files that it does not have."
         yield what, "Check that it has the same content; `max_delete` limits the loss."
 
 

@@ -21,6 +21,8 @@ _TIMEOUT = 120
 """Seconds for each git process."""
 
 _LONGEST_LINK = 4096
+_NONE = 1
+"""Exit code of `git rev-parse --quiet` and `git merge-base` that there is no such commit; others are errors."""
 
 
 class LocalRepository:
@@ -39,10 +41,9 @@ class LocalRepository:
         try:
             found = self._repo.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         except GitFailed as failure:
-            if failure.timed_out:
-                raise _unreadable(self._repo.folder, failure) from failure
-            what = f"cannot find the revision `{shown(revision)}` in {self._repo.folder}."
-            raise SkipjackError(what, self._missing()) from failure
+            what = f"cannot find the revision `{shown(revision)}` in {self._repo.folder}"
+            why = "" if failure.status == _NONE else f": {failure.reason}"
+            raise SkipjackError(f"{what}{why}.", self._missing()) from failure
         with _reading(self._repo.folder):
             return self._objects.commit(found.strip())
 
@@ -56,7 +57,7 @@ class LocalRepository:
         try:
             found = self._repo.run("merge-base", one.name, other.name)
         except GitFailed as failure:
-            if failure.status != 1:
+            if failure.status != _NONE:
                 raise _unreadable(self._repo.folder, failure) from failure
             what = f"{one.name[:12]} and {other.name[:12]} have no common history in {self._repo.folder}."
             raise SkipjackError(what, self._unrelated()) from failure
@@ -89,6 +90,8 @@ class LocalRepository:
 def opened(folder: Path) -> Iterator[LocalRepository]:
     """Open the repository that a folder is in. SkipjackError if there is none, or git is not installed."""
     require_git()
+    if not folder.is_dir():
+        raise SkipjackError(f"the folder {folder} does not exist.", "Name the folder of a clone with `--repo DIR`.")
     directory, root = _found(folder.absolute())
     repo = Git(directory, _TIMEOUT, (), local=True)
     with Objects(repo) as objects:

@@ -54,9 +54,7 @@ def test_a_doubtful_change_is_warned_of_only_when_it_comes(proposal: Proposal, l
 
 def test_another_upstream_is_warned_of(proposal: Proposal) -> None:
     proposal.commit({"gnu.yml": GNU.replace("up.", "other.")})
-    assert warnings(proposal) == [
-        "Another upstream, `rsync://other.example.org/gnu/`: the next run deletes the files that it does not have."
-    ]
+    assert warnings(proposal) == ["Another upstream: the next run deletes the files that it does not have."]
 
 
 def test_a_warning_that_many_mirrors_share_is_shown_once(proposal: Proposal) -> None:

@@ -232,6 +232,9 @@ def test_revisions_that_cannot_be_compared_are_one_clear_line(proposal: Proposal
     proposal.repository.git("commit", "-q", "-m", "Start again")
     for dots in ("..", "..."):
         assert "have no common history in " in failure(proposal, f"main{dots}alone")
+    assert failure(proposal, "HEAD@{999}..topic").count("cannot find the revision `HEAD@{999}` in ") == 1
+    missing = str(proposal.repository.tree / "missing")
+    assert f"the folder {missing} does not exist." in failure(proposal, "a..b", "--repo", missing)
     assert "has no folder `x`. Correct `--path`." in failure(proposal, "main..topic", "--path", "x")
     proposal.commit(dict.fromkeys(BASE) | {"README.md": "x\n"})
     proposal.commit({"README.md": "y\n"})
