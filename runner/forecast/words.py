@@ -136,7 +136,7 @@ def load(found: DayLoad) -> str:
 
 
 def _busy(slots: float | None) -> str:
-    return "?" if slots is None else f"{slots:.1f}"
+    return "unknown" if slots is None else f"{slots:.1f}"
 
 
 def live(found: LiveWorker) -> str:

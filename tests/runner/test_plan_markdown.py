@@ -10,14 +10,20 @@ from runner.forecast import markdown
 from runner.forecast.forecast import (
     ADDED,
     CHANGED,
+    DENIED,
     UNCHANGED,
+    DayLoad,
     Forecast,
+    LiveWorker,
     MirrorForecast,
     MirrorNote,
+    PolicyVerdict,
     RevisionLabel,
+    SharedChange,
     ValueChange,
     WorkerForecast,
 )
+from runner.forge import plan_text
 from schemas.config.schema_set import validator
 from schemas.problems import Problem, printable
 
@@ -82,7 +88,11 @@ _BLOCK = re.compile(r"^(`{3,})(diff|text)\n(.*?)\n\1$", re.M | re.S)
 
 
 def outside(text: str) -> str:
-    """Return what a forge reads as Markdown: everything outside of fenced blocks."""
+    """Return what a forge reads as Markdown: everything outside of fenced blocks.
+
+    `skipjack forge comment` must take the whole as a plan.
+    """
+    assert plan_text.is_plan(text.removeprefix(markdown.MARK).strip("\n"))
     for found in _BLOCK.finditer(text):
         longest = max(map(len, re.findall("`+", found[3])), default=0)
         assert len(found[1]) > longest, "a fence that its content could close"
@@ -94,10 +104,15 @@ def hostile(text: str) -> Forecast:
     mirror = MirrorForecast(text, CHANGED, text, changes, (text,), (text,))
     added = MirrorForecast(text, ADDED, text, changes, (), (text,), first_run=text)
     note = MirrorNote((text,), text, text)
-    worker = WorkerForecast("w1", UNCHANGED, changes, (added, mirror), (), warnings=(note,))
+    day = tuple(map(float, range(24)))
+    worker = WorkerForecast(
+        "w1", UNCHANGED, changes, (added, mirror), (SharedChange(changes[0], (text, "b"), text, (text,), (text,)),),
+        DayLoad(day, day[::-1], 4, 5, None, 0.4), PolicyVerdict(DENIED, (note,)), (note,),
+        LiveWorker("outdated", 10**12, 10**10, 10**13, 2, False),
+    )  # fmt: skip
     label = RevisionLabel(text, "")
     problem = (Problem(text, 1, 1, text, text),)
-    return Forecast(label, label, (worker,), changes, problem, problem, (text,), (note,))
+    return Forecast(label, label, (worker,), changes, problem, problem, (text,), (note,), live_failure=text)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
