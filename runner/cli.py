@@ -100,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     _with_settings(commands, "release", words).set_defaults(command=_release)
     words = "undo `skipjack release`: with `start: held`, no more runs start"
     _with_settings(commands, "hold", words).set_defaults(command=_hold)
+    _add_takeover(commands)
     words = "list the providers and hooks, built in and of plug-ins, with their states"
     plugins = _with_settings(commands, "plugins", words)
     plugins.add_argument("name", nargs="?", metavar="NAME", help="print only this one, with its keys")
@@ -152,6 +153,18 @@ def _add_operator_commands(commands: Subcommands) -> None:
         parser.set_defaults(command=_operator_command, verb=verb, force=False, reason="")
 
 
+def _add_takeover(commands: Subcommands) -> None:
+    words = "continue with the states that a running tunasync manager has of this worker's mirrors"
+    parser = _with_settings(commands, "takeover", words)
+    parser.add_argument("url", type=_web_address, metavar="MANAGER_URL", help="tunasync's manager, which is only read")
+    words = "the name of the worker there (default: that of this worker)"
+    parser.add_argument("--worker", metavar="NAME", help=words)
+    words = "a file with the authorities to trust (default: those of the system)"
+    parser.add_argument("--ca-cert", metavar="FILE", help=words)
+    parser.add_argument("--dry-run", action="store_true", help="print what would be taken over, and change nothing")
+    parser.set_defaults(command=_takeover)
+
+
 def _add_policy(commands: Subcommands) -> None:
     kinds = add_subcommand(commands, "policy", "compare the policy of this machine with the definitions, or export it")
     below = kinds.add_subparsers(required=True, metavar="ACTION")
@@ -183,6 +196,16 @@ def _limit(text: str) -> str:
     if not re.fullmatch(r"[0-9]{1,10}|([0-9]{1,2}|100)%", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of files or a percentage. Example: 100%")
     return text
+
+
+def _web_address(text: str) -> str:
+    """Return the address of a manager."""
+    from schemas.addresses import web_trouble, without_secrets
+    from schemas.problems import shown
+
+    if trouble := web_trouble(text, whole=False):
+        raise argparse.ArgumentTypeError(f"{shown(text)} {trouble}")
+    return without_secrets(text)
 
 
 def _reason(text: str) -> str:
@@ -342,6 +365,17 @@ def _hold(arguments: argparse.Namespace) -> int:
 
     hold_again(_own_settings(arguments))
     return 0
+
+
+def _takeover(arguments: argparse.Namespace) -> int:
+    from runner.overrides.operator_commands import operator_name
+    from runner.takeover.old_manager import OldManager
+    from runner.takeover.takeover import take_over
+
+    made_by = operator_name()  # before the settings are read: that turns root into the worker's user
+    settings = _settings(arguments) if arguments.dry_run else _own_settings(arguments)
+    old = OldManager(arguments.url, arguments.worker or settings.worker, arguments.ca_cert)
+    return take_over(settings, old, made_by, dry_run=arguments.dry_run)
 
 
 def _plugins(arguments: argparse.Namespace) -> int:

@@ -25,7 +25,7 @@ ORDER = {
         "base", "plan", "journal", "error_boundary", "subprocesses", "plugin_api", "plugin_loader", "plugin_errors",
         "providers", "hooks", "containers",
         "policy", "importing", "authoring", "follow", "checking", "forecast", "forge", "overrides", "run", "tick",
-        "courier", "install", "drift", "",
+        "courier", "takeover", "install", "drift", "",
     ),
     "sitegen": ("scoped_thread", "messages", "storage", "site", "web", ""),
 }  # fmt: skip
