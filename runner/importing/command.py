@@ -12,8 +12,8 @@ def add(commands: Subcommands) -> None:
     """Add the command to the parser."""
     kinds = add_subcommand(commands, "import", "write mirror definitions from the configuration of another program")
     programs = kinds.add_subparsers(required=True, metavar="PROGRAM")
-    parser = add_subcommand(programs, "tunasync", "import the configuration of a tunasync worker")
-    parser.add_argument("file", metavar="FILE", help="the configuration of the tunasync worker")
+    parser = add_subcommand(programs, "tunasync", "import the configurations of a site's tunasync workers")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="the configuration of a tunasync worker")
     parser.add_argument("--into", default="mirrors", metavar="DIR", help="the folder to write (default: %(default)s)")
     parser.add_argument("--secrets", metavar="DIR", help="the folder for passwords on the machine of the worker")
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
@@ -23,4 +23,4 @@ def add(commands: Subcommands) -> None:
 def _import_tunasync(arguments: argparse.Namespace) -> int:
     from runner.importing.tunasync import import_tunasync
 
-    return import_tunasync(arguments.file, arguments.into, arguments.secrets, force=arguments.force)
+    return import_tunasync(arguments.files, arguments.into, arguments.secrets, force=arguments.force)

@@ -39,7 +39,8 @@ _NEAR = {"manager": ("manager", "cgroup"), "defaults": ("global", "docker", "zfs
 class Draft(NamedTuple):
     """The texts of the repository's files, of the machine's settings and of its policy; passwords by mirror; findings.
 
-    The policy is empty if the defaults allow all mirrors.
+    The policy is empty if the defaults allow all mirrors. `slots` are the keys of the worker, `keys` those of each
+    mirror with the inherited ones, `places` where each mirror begins.
     """
 
     files: Mapping[str, str]
@@ -47,11 +48,10 @@ class Draft(NamedTuple):
     policy: str
     passwords: Mapping[str, str]
     findings: tuple[Finding, ...]
-
-    @property
-    def mirrors(self) -> int:
-        """Return how many mirrors the repository has."""
-        return sum(not name.startswith("_") for name in self.files)
+    worker: str
+    slots: Keys
+    keys: Mapping[str, Keys]
+    places: Mapping[str, Value]
 
 
 def draft(config: Config, secrets: str) -> Draft:
@@ -91,7 +91,18 @@ class _Drafting:
         findings += self._comments.left(self._left_out())
         findings += self._comments.secret
         passwords = {name: found.password for name, found in self._converted.items() if found.password}
-        return Draft(files, runner, block(policy), passwords, tuple(sorted(dict.fromkeys(findings))))
+        inherited = {key: value for key, value in common[DEFAULTS].items() if key != "worker"}
+        return Draft(
+            files,
+            runner,
+            block(policy),
+            passwords,
+            tuple(sorted(dict.fromkeys(findings))),
+            worker,
+            slots,
+            {name: without({**inherited, **found.keys}, {}) for name, found in self._converted.items()},
+            {name: self._definitions[name].place for name in self._converted},
+        )
 
     def _left_out(self) -> list[Definition]:
         kept = [self._definitions[name] for name in self._converted]
@@ -208,21 +219,21 @@ class _Drafting:
 
     def _texts(self, common: Mapping[str, Keys]) -> dict[str, str]:
         self._comments.start_over()
-        defaults = _without(common[DEFAULTS], {})
+        defaults = without(common[DEFAULTS], {})
         origins = {key: shared_keys.origin(key) for key in defaults}
         workers = {"workers": ("global", "name"), "slots": ("global", "concurrent")}
         beside = self._comments_of({**common[WORKERS], "slots": 0}, workers, ())
         beside["workers"] = [*beside.pop("workers", []), *beside.pop("slots", [])]
         texts = {
-            SITE: _HEADS[SITE] + block(common[SITE]),
-            WORKERS: _HEADS[WORKERS] + self._with_comments(common[WORKERS], beside),
-            DEFAULTS: _HEADS[DEFAULTS]
+            SITE: HEADS[SITE] + block(common[SITE]),
+            WORKERS: HEADS[WORKERS] + self._with_comments(common[WORKERS], beside),
+            DEFAULTS: HEADS[DEFAULTS]
             + self._with_comments(defaults, self._comments_of(defaults, origins, _NEAR["defaults"])),
         }
         for name, found in self._converted.items():
             place = self._definitions[name].place
             head = f"# From tunasync's {os.path.basename(place.file)}, line {place.line}.\n"
-            keys = _without(found.keys, defaults)
+            keys = without(found.keys, defaults)
             comments = self._comments.of_mirror(self._definitions[name], keys, RENAMED)
             texts[f"{name}.yml"] = head + self._with_comments(keys, comments)
         return texts
@@ -249,7 +260,7 @@ def _stem(path: str) -> str:
     return path.removesuffix(".yml")
 
 
-def _without(keys: Keys, inherited: Keys) -> Keys:
+def without(keys: Keys, inherited: Keys) -> Keys:
     """Return the keys that differ from the inherited ones, in the order of the schema."""
     properties: Mapping[str, Any] = schema("mirror")["properties"]
     return {
@@ -267,7 +278,7 @@ def _key_at(text: str, problem: Problem) -> str:
     return ""
 
 
-_HEADS = {
+HEADS = {
     SITE: "# What visitors see: set the title of the site here.\n",
     WORKERS: "# The machines that sync the mirrors.\n",
     DEFAULTS: "# From tunasync's [global]: inherited by all mirrors.\n",

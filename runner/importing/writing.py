@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runner.base.mirror_paths import lies_in
-from runner.importing.draft import Draft
 from schemas.config import catalogue, plugin_search
 from schemas.config.sources import SourceFile, read_directory
 from schemas.errors import SkipjackError
 from schemas.problems import InvalidConfigError
 from schemas.regular_files import regular
 
+RUNNER, POLICY = "runner.yml", "policy.yml"
 _RUNNER_HEAD = """\
 # The settings of the worker's machine, for /etc/skipjack/runner.yml. Set the repository's address, and the manager's;
 # `skipjack-manager token add WORKER` makes the token. With `start: held` no run starts until `skipjack release`.
@@ -26,32 +26,38 @@ _POLICY_HEAD = """\
 """
 
 
-class Targets(NamedTuple):
-    """The targets: the folders of the repository and of the secrets, and the machine's two files."""
+class ImportedFiles(NamedTuple):
+    """The texts of an import: files of the repository by their paths in it, all others by absolute paths.
+
+    `secrets` is the folder that all `passwords` are in.
+    """
 
     into: str
+    files: Mapping[str, str]
     secrets: str
-    runner: str
-    policy: str
+    passwords: Mapping[str, str]
+    machine: Mapping[str, str]
 
 
-def write(draft: Draft, to: Targets, *, force: bool) -> None:
+def machine_files(beside: str, prefix: str, settings: str, policy: str) -> dict[str, str]:
+    """Return the files of one machine in the folder `beside`; without one for a policy that is empty."""
+    found = {os.path.join(beside, f"{prefix}{RUNNER}"): _RUNNER_HEAD + settings}
+    return found | ({os.path.join(beside, f"{prefix}{POLICY}"): _POLICY_HEAD + policy} if policy else {})
+
+
+def write(output: ImportedFiles, *, force: bool) -> None:
     """Write everything; SkipjackError, before anything is written, if files would be lost or the result be invalid."""
-    files = {os.path.join(to.into, name): text for name, text in draft.files.items()}
-    passwords = {os.path.join(to.secrets, name): f"{password}\n" for name, password in draft.passwords.items()}
-    machine = {to.runner: _RUNNER_HEAD + draft.runner}
-    if draft.policy:
-        machine[to.policy] = _POLICY_HEAD + draft.policy
+    into, passwords = output.into, output.passwords
     if not force:
-        _refuse_to_overwrite(to.into, [*passwords, *machine])
-    if passwords and lies_in(to.secrets, to.into):
+        _refuse_to_overwrite(into, [*passwords, *output.machine])
+    if passwords and lies_in(output.secrets, into):
         raise SkipjackError(
-            f"the folder for secrets, {to.secrets}, is inside the repository.", "Name another one with `--secrets`."
+            f"the folder for secrets, {output.secrets}, is inside the repository.", "Name another one with `--secrets`."
         )
-    _check_with_what_is_there(draft, to.into)
+    _check_with_what_is_there(output.files, into)
     write_all(passwords, folder_mode=0o700, mode=0o600)
-    write_all(files, folder_mode=0o755, mode=0o644)
-    write_all(machine, folder_mode=0o755, mode=0o644)
+    write_all({os.path.join(into, name): text for name, text in output.files.items()}, folder_mode=0o755, mode=0o644)
+    write_all(output.machine, folder_mode=0o755, mode=0o644)
 
 
 def _refuse_to_overwrite(into: str, files: list[str]) -> None:
@@ -63,11 +69,11 @@ def _refuse_to_overwrite(into: str, files: list[str]) -> None:
             raise SkipjackError(f"the file {path} already exists.", todo)
 
 
-def _check_with_what_is_there(draft: Draft, into: str) -> None:
+def _check_with_what_is_there(files: Mapping[str, str], into: str) -> None:
     """Check that other files in the folder, which stay with `--force`, are valid together with the new ones."""
     there = read_directory(Path(into)) if os.path.isdir(into) else ()
-    kept = [file for file in there if file.path not in draft.files]
-    new = [SourceFile(path, text.encode()) for path, text in draft.files.items()]
+    kept = [file for file in there if file.path not in files]
+    new = [SourceFile(path, text.encode()) for path, text in files.items()]
     problems = catalogue.load([*kept, *new], plugin_search.installed().schemas).problems if kept else ()
     if problems:
         raise InvalidConfigError(f"the files in {into} are invalid together with the new ones:", problems)
