@@ -116,8 +116,9 @@ def with_pattern_files(files: Iterable[SourceFile], read: Callable[[str], Source
     `read` returns a pattern file, None if there is no such file.
     """
     own = list(files)
-    found = [each for path in pattern_files_of(own) if (each := read(path)) is not None]
-    return tuple(sorted([*own, *found], key=lambda file: file.path))
+    found = {path: each for path in pattern_files_of(own) if (each := read(path)) is not None}
+    others = [file for file in own if file.path not in found]  # it may look like configuration, as `x.json` does
+    return tuple(sorted([*others, *found.values()], key=lambda file: file.path))
 
 
 def is_hidden(path: str) -> bool:

@@ -210,6 +210,14 @@ def test_only_files_that_are_named_are_read_from_a_folder(tmp_path: Path) -> Non
     assert (len(found[0].data or b""), found[1].data) == (MOST_PATTERN_BYTES + 1, None)
 
 
+def test_a_pattern_file_that_looks_like_configuration_gets_no_warning_that_it_is_not_read(tmp_path: Path) -> None:
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text("*.iso\n")
+    (tmp_path / "a.yml").write_text("exclude_file: a.json\n")
+    found = {each.path: (each.has_patterns, each.passed_over) for each in read_directory(tmp_path)}
+    assert found == {"a.json": (True, False), "a.yml": (False, False), "b.json": (False, True)}
+
+
 def test_files_are_read_from_git_without_following_anything(origin: Origin) -> None:
     """Links, submodules, folders and two names that differ only in case; a large file is read to its limit only."""
     names = ("link", "linked/x", "sub", "folder", "X", "x", "gone", "large")
