@@ -55,7 +55,8 @@ def _warnings(found: Catalogue, contents: FileContents) -> Iterator[Problem]:
     for doubt in found.doubts:
         yield doubt._replace(what=str(doubt), todo="")
     yield from _of_mirrors(found, contents, hints.of_mirrors, HINT)
-    for line in cross_hints.of_mirrors(found.mirrors, found.site.url):  # each begins with a name in backticks
+    roots = {worker: policy.settings.mirror_root for worker, policy in found.policies.items() if policy}
+    for line in cross_hints.of_mirrors(found.mirrors, found.site.url, roots):  # each begins with a name in backticks
         yield _placed(found.files[line.split("`", 2)[1]], contents, line, HINT)
 
 

@@ -1,12 +1,13 @@
 """Warnings about mirrors beside each other: folders and names that collide on some machines, but not on all."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from schemas.config import folders
 from schemas.config.placement import MASTER
 from schemas.config.upstreams import daemon_host, plain_host
+from schemas.mirror_record import NO_ENTRIES
 from schemas.records import Mirror
 
 OF_THE_SITE = frozenset({
@@ -19,15 +20,18 @@ _OF_WINDOWS = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.I
 """Names of devices, with any ending: Windows cannot create files with these names."""
 
 
-def of_mirrors(mirrors: Sequence[Mirror], site_url: str = "") -> list[str]:
-    """Return a line for each warning, once for a mirror on several workers."""
+def of_mirrors(mirrors: Sequence[Mirror], site_url: str = "", roots: Mapping[str, str] = NO_ENTRIES) -> list[str]:
+    """Return a line for each warning, once for a mirror on several workers.
+
+    `roots` has the `mirror_root` of each worker for which it is known.
+    """
     names = {mirror.name for mirror in mirrors}
-    lines = (*_of_folders(mirrors), *_of_names(names, site_url), *_from_itself(mirrors, site_url))
+    lines = (*_of_folders(mirrors, roots), *_of_names(names, site_url), *_from_itself(mirrors, site_url))
     return list(dict.fromkeys(lines))
 
 
-def _of_folders(mirrors: Sequence[Mirror]) -> Iterator[str]:
-    for mirror, other, root in folders.perhaps_overlapping(mirrors):
+def _of_folders(mirrors: Sequence[Mirror], roots: Mapping[str, str]) -> Iterator[str]:
+    for mirror, other, root in folders.perhaps_overlapping(mirrors, roots):
         what = f"its `mirror_dir` and the directory of `{other.name}` are the same or nested if `mirror_root` is {root}"
         yield f"`{mirror.name}`: {what}. Then remove `mirror_dir`, or choose another one."
     for inner, outer in folders.differing_in_case(mirrors):

@@ -5,7 +5,7 @@ such as `mirror_root/debian/`.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -83,13 +83,16 @@ def in_previous_directories(mirrors: Sequence[Mirror]) -> Pairs:
     return _inside(_places(mirrors, _directory) if renamed else [], lambda: renamed)
 
 
-def perhaps_overlapping(mirrors: Sequence[Mirror]) -> Iterator[tuple[Mirror, Mirror, str]]:
-    """Yield a mirror with `mirror_dir`, one without, and the `mirror_root` for which their directories are nested."""
+def perhaps_overlapping(mirrors: Sequence[Mirror], roots: Mapping[str, str]) -> Iterator[tuple[Mirror, Mirror, str]]:
+    """Yield a mirror with `mirror_dir`, one without, and the `mirror_root` for which their directories are nested.
+
+    `roots` has the `mirror_root` of each worker for which it is known.
+    """
     for worker in {mirror.worker for mirror in mirrors if mirror.mirror_dir}:
         here = [mirror for mirror in mirrors if mirror.worker == worker]
         below = _BelowRoot([mirror for mirror in here if mirror.mirror_dir is None])
         for mirror in here:
-            if mirror.mirror_dir is not None and (found := below.meeting(mirror)):
+            if mirror.mirror_dir is not None and (found := below.meeting(mirror, roots.get(worker, ""))):
                 yield mirror, *found
 
 
@@ -101,11 +104,16 @@ class _BelowRoot:
         self._above = {path[:end]: mirror for path, mirror in self._whole.items() for end in range(1, len(path))}
         self._lengths = {*map(len, self._whole)}
 
-    def meeting(self, mirror: Mirror) -> tuple[Mirror, str] | None:
-        """Return the first mirror whose directory may be that of another one, or in or around it; and the root."""
+    def meeting(self, mirror: Mirror, root: str) -> tuple[Mirror, str] | None:
+        """Return the first mirror whose directory may be that of another one, or in or around it; and the root.
+
+        An empty `root` is unknown.
+        """
         parts = _parts(mirror.mirror_dir or "")
         for start in range(1, len(parts)):
             rest = parts[start:]
+            if root and parts[:start] != _parts(root):
+                continue
             other = next((self._whole[rest[:end]] for end in self._lengths if rest[:end] in self._whole), None)
             other = other or self._above.get(rest)
             if other is not None and other.name != mirror.name:

@@ -88,8 +88,9 @@ def _assigned(text: str) -> Iterator[FoundSecret]:
                 what = f"The file contains a secret: the value of `{name}`."
                 yield FoundSecret(found.start(2), value, what, _remedy(name))
             elif _is_mixed(value):
-                what = f"The value of `{name}` may be a secret."
-                yield FoundSecret(found.start(2), value, what, f"If it is one: {_remedy(name)}", is_certain=False)
+                what, todo = f"The value of `{name}` may be a secret.", _remedy(name)
+                todo = f"If it is one, {todo[0].lower()}{todo[1:]}"
+                yield FoundSecret(found.start(2), value, what, todo, is_certain=False)
 
 
 def _remedy(name: str) -> str:

@@ -17,7 +17,7 @@ from runner.checking.online import Manners
 from runner.checking.upstream_answers import Question
 from runner.subprocesses import spawn
 from schemas.mirror_record import Mirror, Secret
-from tests.e2e.parts import RsyncDaemon
+from tests.e2e.parts import ConfigRepository, RsyncDaemon
 from tests.raw_server import Server
 
 QUICK = Manners(pause=0.0, internal=True)
@@ -335,6 +335,21 @@ def test_the_command_shows_answers_beside_other_problems(
     ]  # fmt: skip
     assert cli.main(["validate", str(folder), "--online"]) == 1
     assert "is not on the Internet" in capsys.readouterr().err
+
+
+def test_only_upstreams_of_changed_mirrors_are_asked_about_a_change(
+    daemon: RsyncDaemon, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository = ConfigRepository(tmp_path)
+    before = f"worker: w1\nprovider: rsync\nupstream: {daemon.url('debain')}\n"
+    of_all = {"_site.yml": "title: T\ncategories: {}\n", "_workers.yml": "workers:\n  w1: {}\n"}
+    base = repository.commit({**of_all, "old.yml": before}, "Begin")
+    repository.commit({"new.yml": before.replace("debain", "files/ubnutu")}, "Add")
+    words = ["validate", str(repository.tree), "--changed-since", base, "--online", "--internal"]
+    assert cli.main(words) == 1
+    shown = capsys.readouterr()
+    assert "new.yml:3:1: The daemon of `127.0.0.1` does not have the directory `files/ubnutu/`." in shown.out
+    assert "old.yml" not in shown.out + shown.err and "0 of 1 upstreams" in shown.err
 
 
 def test_internal_hosts_need_the_option_that_asks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,6 +113,13 @@ def test_a_directory_elsewhere_or_of_another_worker_causes_no_warning() -> None:
     assert warned(debian="", x="worker: w2\nmirror_dir: /srv/mirror/debian\n") == []
 
 
+def test_with_a_known_root_only_what_lies_there_is_a_warning() -> None:
+    found = load(debian="", x="mirror_dir: /data/debian\n", y="mirror_dir: /srv/mirror/debian/y\n")
+    (warning,) = cross_hints.of_mirrors(found.mirrors, roots={"w1": "/srv/mirror/"})
+    assert warning.startswith("`y`: its `mirror_dir` and the directory of `debian` are the same or nested")
+    assert len(cross_hints.of_mirrors(found.mirrors, roots={"w2": "/srv/mirror"})) == 2
+
+
 def test_directories_that_differ_in_case_are_a_warning() -> None:
     assert warned(a="mirror_dir: /srv/M/x\n", b="mirror_dir: /srv/m/x/y\n") == [
         "`b`: its directory lies in that of `a` where upper and lower case count as equal."

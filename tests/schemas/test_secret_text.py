@@ -146,7 +146,7 @@ def test_words_that_only_resemble_a_secret_are_fine(text: str) -> None:
 )
 def test_a_doubtful_word_is_a_warning(text: str, place: str, name: str) -> None:
     assert doubtful(f"title: A\n{text}\n") == [
-        f"debian.yml:2:{place[2:]}: The value of `{name}` may be a secret. If it is one: Revoke it, since git keeps it"
+        f"debian.yml:2:{place[2:]}: The value of `{name}` may be a secret. If it is one, revoke it, since git keeps it"
         " for ever. Let the program read it from a file on the worker."
     ]
 
