@@ -3,7 +3,7 @@
 It knows no file, no git, no network and no clock.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from runner.forecast import day_load, doubts, examples, live_facts, pairs, shared, steps, values, verdicts
@@ -91,14 +91,16 @@ def _worker(
     by_name = {pair.after.name: pair for pair in affected}
     lines = {pair.after.name: _lines(pair, places) for pair in affected}
     zone = new.catalogue.site.time_zone
+    verdict = verdicts.of(places.exported, [pair.after for pair in affected], new.on.get(name, []))
+    denied = {mirror for note in verdict.denied for mirror in note.mirrors}
     return WorkerForecast(
         name,
         _kind(before, after),
         changes,
-        tuple(sorted((_with_lines(each, lines) for each in single), key=_order)),
+        tuple(sorted((_completed(each, lines, denied) for each in single), key=_order)),
         tuple([examples.with_example(each, by_name, places) for each in common]),
         _load(old.on.get(name, []), new.on.get(name, []), before, after, zone, live),
-        verdicts.of(places.exported, [pair.after for pair in affected], new.on.get(name, [])),
+        verdict,
         doubts.of_pairs(affected, places, live),
         live_facts.of_worker(name, found, live) if live else None,
     )
@@ -138,6 +140,7 @@ def _lines(pair: Pair, places: Places) -> _BeforeAndAfter:
     return _SAME if before == after else (before, after)
 
 
-def _with_lines(mirror: MirrorForecast, lines: Mapping[str, _BeforeAndAfter]) -> MirrorForecast:
+def _completed(mirror: MirrorForecast, lines: Mapping[str, _BeforeAndAfter], denied: Collection[str]) -> MirrorForecast:
+    """Return a mirror with its command lines, and whether its definition is denied."""
     before, after = lines.get(mirror.name, _SAME)
-    return mirror._replace(before=before, after=after)
+    return mirror._replace(before=before, after=after, denied=mirror.name in denied)

@@ -44,7 +44,8 @@ class MirrorForecast(NamedTuple):
     `others` are the workers that it moves from or to. `previous` is its previous name, `left` the directory that it
     had under that name, if that differs. `before` and `after` are the command lines of a run, empty where they stay the
     same or a plug-in decides them. `first_run` is in words, empty if the mirror runs already. `in_force` says that the
-    worker has a valid definition of a quarantined mirror. `size` is in bytes, None if it is not known.
+    worker has a valid definition of a quarantined mirror. `size` is in bytes, None if it is not known. `denied` says
+    that the exported policy denies the new definition, so that the worker keeps the one in force, if there is one.
     """
 
     name: str
@@ -59,6 +60,7 @@ class MirrorForecast(NamedTuple):
     first_run: str = ""
     in_force: bool = False
     size: int | None = None
+    denied: bool = False
 
 
 class SharedChange(NamedTuple):

@@ -36,6 +36,7 @@ _COUNTED = {
     QUARANTINED: "invalid",
 }  # fmt: skip
 
+_NEW = (ADDED, MOVED_HERE)
 _NAMES = 8
 """Mirrors of a list that are named."""
 
@@ -87,6 +88,8 @@ def worker_head(worker: WorkerForecast) -> str:
 
 def headline(mirror: MirrorForecast) -> str:
     """Return what happens to a mirror in a few words; empty for a change of its keys."""
+    if mirror.denied:
+        return "denied by the exported policy: " + ("it does not start" if mirror.kind in _NEW else "nothing changes")
     others = ", ".join(mirror.others)
     size = f" ({format_size(mirror.size)})" if mirror.size is not None else ""
     return {

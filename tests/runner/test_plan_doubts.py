@@ -103,6 +103,7 @@ def test_the_exported_policy_decides_and_names_the_folders(proposal: Proposal, e
     code, out, _err = proposal.run("main..topic")
     assert code == 1
     assert "its data stays in /data/debian\n" in out
+    assert "  ~ gnu: denied by the exported policy: nothing changes\n" in out
     assert "  policy: DENIED\n    ! gnu: `command` runs `/opt/other`" in out
     assert out.splitlines()[-1].startswith("Denied: an exported policy does not allow this change.")
 
