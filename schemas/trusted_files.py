@@ -15,6 +15,10 @@ _MOST_LINKS = 40
 """Links in one path at most, as in the kernel."""
 
 
+_UNKNOWN_USER = 65534
+"""The owner of all files whose owner does not exist here, as in a unit with `PrivateUsers=`."""
+
+
 def read_trusted(path: str, owner: int, most: int) -> bytes:
     """Return the content of a regular file, `most` bytes at most, that only root and the user `owner` can change.
 
@@ -71,7 +75,7 @@ def _require_part(part: Path, path: str, owner: int) -> int:
     except OSError as error:
         raise _unreadable(path, error) from error
     what = f"{path} can be changed by other users, so it proves nothing: {part}"
-    if found.st_uid not in (0, owner):
+    if found.st_uid not in (0, owner) or found.st_uid == _UNKNOWN_USER:
         todo = f"Make root the owner: `chown root {part}`."
         raise SkipjackError(f"{what} belongs to the user `{name_of(found.st_uid)}`.", todo)
     # The mode of a link means nothing. In a folder such as /tmp a user can replace only files of his own.

@@ -8,7 +8,6 @@ always does. Only what is signed as the first parent counts: a signed merge cove
 import os
 import shutil
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +23,8 @@ from schemas.records import HEAD, SignatureRules
 MOST_COMMITS = 10_000
 """New commits that are verified at most: git needs some milliseconds for each."""
 
-_AT_ONCE = 500
-"""Commits for one git process, which has the time limit of a fetch."""
+_AT_ONCE = 100
+"""Commits in memory, and for one git process, which has the time limit of a fetch."""
 
 _PROGRAM_FOLDERS = "/usr/bin:/bin:/usr/local/bin:/run/current-system/sw/bin"
 _PACKAGES = {"ssh-keygen": "openssh-client", "gpg": "gnupg"}
@@ -39,7 +38,7 @@ _GIT_SAYS = {
     "X": "has an expired signature",
     "Y": "is signed by {key}, which has expired",
     "R": "is signed by {key}, which is revoked",
-    "E": "is signed by a key that is not in `keyring`, or with a weak algorithm such as SHA-1",
+    "E": "is signed by {key}, which is not in `keyring`, or with a weak algorithm such as SHA-1",
     "N": "has no signature that git can read",
 }
 """git's letters of `%G?`, in words."""
@@ -62,14 +61,11 @@ def signer_of(
     """
     if head == applied:
         return None
-    try:
-        names = _new_commits(repo, rules, head, applied)
-        commits = _read(objects, names)
-        with copied(rules, place) as keys:
-            check = _Check(repo, rules, keys)
-            return check.signer(commits)
-    except SkipjackError as error:  # of this machine's files and programs
-        raise SkipjackError(error.what, error.todo) from error
+    names = _new_commits(repo, rules, head, applied)
+    with copied(rules, place) as keys:
+        check = _Check(repo, rules, keys)
+        signers = [check.signer(part) for part in _parts(objects, names)]
+    return signers[0]
 
 
 def _new_commits(repo: Git, rules: SignatureRules, head: str, applied: str | None) -> list[str]:
@@ -93,13 +89,16 @@ def _new_commits(repo: Git, rules: SignatureRules, head: str, applied: str | Non
     return found
 
 
-def _read(objects: Objects, names: list[str]) -> list[SignedCommit]:
-    """Return commits. Each must be the first parent of the one before: nothing on this disk hides one."""
-    found = [parse(name, objects.content(name, MOST_BYTES + 1)) for name in names]
-    for commit, before in pairwise(found):
-        if commit.parent != before.name:
-            raise GitFailed(f"the history of the commit {commit.name} is damaged")
-    return found
+def _parts(objects: Objects, names: list[str]) -> Iterator[list[SignedCommit]]:
+    """Yield commits in parts. Each must be the first parent of the one before: nothing on this disk hides one."""
+    expected: str | None = names[0]
+    for start in range(0, len(names), _AT_ONCE):
+        part = [parse(name, objects.content(name, MOST_BYTES + 1)) for name in names[start : start + _AT_ONCE]]
+        for commit in part:
+            if commit.name != expected:
+                raise GitFailed(f"the history of the commit {names[0]} is damaged")
+            expected = commit.parent
+        yield part
 
 
 class _Check:
@@ -109,6 +108,8 @@ class _Check:
         self._repo = repo
         self._rules = rules
         self._keys = keys
+        self._names: dict[bytes, str] = {}
+        self._has_imported = False
 
     def signer(self, commits: list[SignedCommit]) -> Signer:
         """Return who signed the first of the commits. Raises SkipjackError unless all are signed as they must be."""
@@ -116,11 +117,14 @@ class _Check:
             self._require_usable(each)
         forms = {each.form for each in commits}
         self._git = self._repo.verifying(self._environment, self._settings(forms))
-        names = {each.key: self._name_now(each) for each in _one_of_each_key(commits)}
+        for each in commits:
+            if each.form == SSH and each.key not in self._names:
+                self._names[each.key] = self._name_now(each)
         if OPENPGP in forms:
             self._import_keys()
-        verified = [signer for each in _parts(commits) for signer in self._verified(each)]
-        return verified[0]._replace(name=names.get(commits[0].key, verified[0].name))
+        signers = list(self._verified(commits))
+        newest = signers[0]
+        return newest._replace(name=printable(self._names.get(commits[0].key, newest.name)))
 
     def _require_usable(self, commit: SignedCommit) -> None:
         """Raise SkipjackError for a commit that no program need look at."""
@@ -169,7 +173,10 @@ class _Check:
         raise self._refused(commit, why, _ALLOW)
 
     def _import_keys(self) -> None:
-        """Give GnuPG the keys of the keyring. Raises SkipjackError if one cannot be read."""
+        """Give GnuPG the keys of the keyring, once. Raises SkipjackError if one cannot be read."""
+        if self._has_imported:
+            return
+        self._has_imported = True
         # A revocation of a key can only be imported after the key.
         waiting = [each for each in self._keys.key_files if self._import_fails(each[1])]
         for name, copy in waiting:
@@ -185,14 +192,14 @@ class _Check:
     def _verified(self, commits: list[SignedCommit]) -> Iterator[Signer]:
         """Let git verify commits. Raises SkipjackError for the first that is not signed by an allowed key."""
         names = [each.name for each in commits]
-        lines = self._git.run("log", "--no-walk=unsorted", "--format=%H %G? %GF %GP %GS", *names, "--").split("\n")
+        lines = self._git.run("log", "--no-walk=unsorted", "--format=%H %G? %GF %GP %GK %GS", *names, "--").split("\n")
         for commit, line in zip(commits, lines, strict=True):
-            name, letter, key, primary, signer = line.split(" ", 4)
+            name, letter, key, primary, short, signer = line.split(" ", 5)
             if name != commit.name:
                 raise GitFailed(f"the commit {commit.name} is damaged")
             if letter != _GOOD or not key:
                 why = _GIT_SAYS.get(letter, "has a signature that git does not accept")
-                raise self._refused(commit, why.format(key=f"the key {key or commit.key_print}"), _ALLOW)
+                raise self._refused(commit, why.format(key=f"the key {key or short or commit.key_print}"), _ALLOW)
             if self._keys.revoked_prints.intersection((key, primary)):
                 raise self._refused(commit, f"is signed by the key {key}, which `revoked` lists", _REPLACE)
             yield Signer(signer, key)
@@ -218,17 +225,3 @@ def _found(program: str) -> str:
         what = f"the program `{program}` is not installed, which verifies signatures."
         raise SkipjackError(what, f"Install the package `{_PACKAGES[program]}`.")
     return path
-
-
-def _one_of_each_key(commits: list[SignedCommit]) -> Iterator[SignedCommit]:
-    """Yield the newest commit of each key of SSH."""
-    seen: set[bytes] = set()
-    for each in commits:
-        if each.form == SSH and each.key not in seen:
-            seen.add(each.key)
-            yield each
-
-
-def _parts(commits: list[SignedCommit]) -> Iterator[list[SignedCommit]]:
-    for start in range(0, len(commits), _AT_ONCE):
-        yield commits[start : start + _AT_ONCE]

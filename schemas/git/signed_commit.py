@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from schemas.problems import shown
 
-MOST_BYTES = 1024 * 1024
+MOST_BYTES = 256 * 1024
 """Bytes of a commit at most whose signature is verified: programs get all of it."""
 
 SSH, OPENPGP = "ssh", "openpgp"
@@ -44,8 +44,13 @@ class SignedCommit(NamedTuple):
 
     @property
     def key_print(self) -> str:
-        """The fingerprint of the key or certificate in an SSH signature, as `ssh-keygen` shows that of a key."""
-        return "SHA256:" + b64encode(hashlib.sha256(self.key).digest()).decode().rstrip("=")
+        """The fingerprint of the key or certificate in an SSH signature."""
+        return ssh_print(self.key)
+
+
+def ssh_print(key: bytes) -> str:
+    """Return the fingerprint of a public SSH key, as `ssh-keygen -l` shows it."""
+    return "SHA256:" + b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
 
 
 def parse(name: str, data: bytes) -> SignedCommit:

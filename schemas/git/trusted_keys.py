@@ -4,16 +4,18 @@ The files are judged, read once and copied, so that all programs of a check see 
 own with these keys only: no key, setting, agent or network of a user takes part.
 """
 
+import binascii
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from schemas.errors import SkipjackError
 from schemas.git.checkout import KEY_FOLDER
+from schemas.git.signed_commit import ssh_print
 from schemas.problems import shown
 from schemas.records import SignatureRules
 from schemas.trusted_files import names_in_trusted, read_trusted
@@ -27,6 +29,7 @@ _KEY_FILES = (".asc", ".gpg", ".pgp")
 _KRL = b"SSHKRL\n\0"
 _SSH_KEY = re.compile(rb"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ +[A-Za-z0-9+/]+=*( .*)?")
 _SSH_PRINT = re.compile(rb"SHA256:[A-Za-z0-9+/]{43}")
+_KEY_IN_LINE = re.compile(rb"(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+[ \t]+([A-Za-z0-9+/]+=*)")
 _OPENPGP_PRINT = re.compile(rb"(0x)?([0-9A-Fa-f]{64}|[0-9A-Fa-f]{40})")
 
 _GPG_CONF = """\
@@ -88,6 +91,8 @@ def _copies(rules: SignatureRules, folder: Path) -> TrustedKeys:
     keys, prints = b"", frozenset[str]()
     if rules.revoked:
         keys, prints = _revocations(rules.revoked, read_trusted(rules.revoked, rules.owner, _MOST_BYTES))
+    # OpenSSH compares keys, those of authorities as well; a fingerprint alone would not revoke what one has certified.
+    keys += b"".join(_keys_with(prints, allowed.read_bytes())) if allowed else b""
     if keys:
         revoked = folder / "revoked"
         revoked.write_bytes(keys)
@@ -108,6 +113,14 @@ def _key_files(rules: SignatureRules, folder: Path) -> tuple[tuple[str, Path], .
         copy.write_bytes(read_trusted(f"{rules.keyring}/{name}", rules.owner, _MOST_BYTES))
         copies.append((shown(name), copy))
     return tuple(copies)
+
+
+def _keys_with(prints: Collection[str], signers: bytes) -> Iterator[bytes]:
+    """Yield the lines of those keys in a file of allowed signers that have one of the fingerprints."""
+    for found in _KEY_IN_LINE.finditer(signers):
+        with suppress(binascii.Error):  # then OpenSSH rejects the line
+            if ssh_print(binascii.a2b_base64(found[1])) in prints:
+                yield found[0] + b"\n"
 
 
 def _revocations(path: str, data: bytes) -> tuple[bytes, frozenset[str]]:

@@ -111,6 +111,20 @@ def test_a_signed_merge_covers_what_it_merges(
     assert "has no signature" in refusal(origin, allowed, applied)
 
 
+def test_a_long_history_is_verified_in_parts(
+    origin: Origin, signing: Signing, allowed: SignatureRules, keys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signatures, "_AT_ONCE", 2)
+    applied = signing.commit(keys["alice"])
+    bad = signing.commit(keys["mallory"])
+    for name in ("bob", "alice", "alice", "bob", "alice"):
+        head = signing.commit(keys[name])
+    assert f"commit {bad[:12]}" in refusal(origin, allowed, applied)
+    assert fetched(origin, allowed, bad).commit == head
+    monkeypatch.setattr(signatures, "MOST_COMMITS", 4)
+    assert "it has more than 4 new commits. Run `skipjack follow --accept-rewrite`" in refusal(origin, allowed, bad)
+
+
 def test_a_merge_that_swaps_its_parents_hides_nothing(
     origin: Origin, signing: Signing, allowed: SignatureRules, keys: dict[str, Path]
 ) -> None:
@@ -235,14 +249,26 @@ def test_a_certificate_signs_while_it_is_valid(
             assert fetched(origin, rules).signer == ALICE
         else:
             assert "which is not allowed now" in refusal(origin, rules)
-    revoked = key_files.rules(allowed_signers=f"*@example.org cert-authority {public(authority)}\n",
-                            revoked=f"{public(authority)}\n")  # fmt: skip
-    assert "which is not allowed now" in refusal(origin, revoked)
+    for line in (public(authority), key_print(authority)):
+        revoked = key_files.rules(
+            allowed_signers=f"*@example.org cert-authority {public(authority)}\n", revoked=f"{line}\n"
+        )
+        assert "`revoked` lists it" in refusal(origin, revoked)
 
 
 def krl(folder: Path, key: Path) -> bytes:
     run("ssh-keygen", "-q", "-k", "-f", folder / "krl", f"{key}.pub")
     return (folder / "krl").read_bytes()
+
+
+def test_other_lines_of_the_file_may_be_anything(
+    origin: Origin, signing: Signing, key_files: KeyFiles, keys: dict[str, Path]
+) -> None:
+    odd = f"x ssh-ed25519 AAAAA\n\\udcff ssh-rsa\n\na\xe9 {public(keys['alice'])}\n"
+    rules = key_files.rules(allowed_signers=odd, revoked=f"{key_print(keys['mallory'])}\n")
+    Path(str(rules.allowed_signers)).write_bytes(odd.encode("latin-1"))
+    signing.commit(keys["alice"])
+    assert fetched(origin, rules).signer == r"a\udce9"
 
 
 @pytest.mark.parametrize("form", ["key", "fingerprint", "list", "commented"])
@@ -350,7 +376,7 @@ def test_a_huge_commit_is_not_given_to_programs(
 ) -> None:
     (tmp_path / "message").write_text("A line\n" * 200_000)
     signing.commit(keys["alice"], "--file", str(tmp_path / "message"))
-    assert "is larger than 1048576 bytes" in refusal(origin, allowed)
+    assert "is larger than 262144 bytes" in refusal(origin, allowed)
 
 
 def test_a_commit_in_another_encoding_is_verified(
