@@ -1,7 +1,8 @@
-"""A forecast as text for a terminal: `+` comes, `~` changes, `-` goes."""
+"""A forecast as text for a terminal or the log of a job: `+` comes, `~` changes, `-` goes."""
 
 from collections.abc import Iterator
 
+from runner.checking.ci_commands import inert
 from runner.forecast import words
 from runner.forecast.forecast import (
     ADDED,
@@ -18,7 +19,7 @@ from schemas.problems import Problem
 
 def rendered(forecast: Forecast) -> str:
     """Return the forecast as lines of text."""
-    return "\n".join(_lines(forecast))
+    return "\n".join(map(inert, _lines(forecast)))
 
 
 def _lines(forecast: Forecast) -> Iterator[str]:

@@ -70,9 +70,16 @@ SCHEMAS = {
 }
 
 
+JOB = r"# (\.github/workflows/|\.forgejo/workflows/|\.gitlab-ci)\S+"
+"""How the files of a forge begin, which tests/docs/test_job_examples.py reads."""
+
+
 def kind_of(block: Block) -> str:
     """What reads an example: the name of a file of the repository, or `runner`, `manager` or `policy`; `mirror` for
-    some keys of one, `rules` for rules of Prometheus. A block that is nothing of that is an error."""
+    some keys of one, `job` for jobs of a forge, `rules` for rules of Prometheus. A block that is nothing of that is
+    an error."""
+    if re.fullmatch(JOB, block.first):
+        return "job"
     if named := re.fullmatch(r"# (\S+\.yml)", block.first):
         kind = Path(named[1]).stem
         return kind if kind in LOADERS else named[1]
@@ -135,7 +142,9 @@ def test_settings_can_be_loaded(tmp_path: Path, block: Block) -> None:
 def mirrors_of(page: str) -> Catalogue:
     """The repository that a page shows, or its mirrors in one like the example's."""
     shown = blocks(page, "yaml")
-    files = {kind_of(block): block.text for block in shown if kind_of(block) not in {*LOADERS, "mirror", "rules"}}
+    files = {
+        kind_of(block): block.text for block in shown if kind_of(block) not in {*LOADERS, "mirror", "rules", "job"}
+    }
     pieces = [block for block in shown if kind_of(block) == "mirror"]
     for number, block in enumerate(pieces):
         first = yaml.safe_load(pieces[0].text) if (page, block.first) in CONTINUED else {}
@@ -158,7 +167,7 @@ def policy_of(page: str, folder: Path) -> Policy:
 
 def pages_with_mirrors() -> Iterator[str]:
     for page in PAGES:
-        kinds = {kind_of(block) for block in blocks(page, "yaml")} - {*LOADERS, "rules"}
+        kinds = {kind_of(block) for block in blocks(page, "yaml")} - {*LOADERS, "rules", "job"}
         if kinds:
             yield page
 
