@@ -34,6 +34,10 @@ _TRIED = 2
 """Addresses of a host that are tried."""
 
 
+_LAST_ANSWERS = 120.0
+"""Seconds for the questions under way when the time is over; a name server may take longer than any server."""
+
+
 class Manners(NamedTuple):
     """How upstreams are asked: the pause between questions to one host and the limit for all, both in seconds.
 
@@ -52,7 +56,8 @@ def with_upstreams(result: CheckResult, directory: Path, manners: Manners) -> Ch
         if mirror.name in result.files:
             questions.setdefault(_question(mirror), []).append(mirror)
     answers = _answers(questions, manners)
-    log(_summary(answers.values()), about="validate")
+    if answers:
+        log(_summary(answers.values()), about="validate")
     found = [problem for each in questions for problem in _problems(answers[each], questions[each], result, directory)]
     errors = tuple(problem for level, problem in found if level == ERROR)
     warnings = tuple(problem for level, problem in found if level == WARNING)
@@ -75,12 +80,10 @@ def _question(mirror: Mirror) -> Question:
 def _answers(questions: Iterable[Question], manners: Manners) -> dict[Question, UpstreamAnswer]:
     """Ask all hosts, and show on a terminal how far it is."""
     by_host: dict[str, _Asked] = {}
-    answers: dict[Question, UpstreamAnswer] = {}
+    answers = dict.fromkeys(questions, UpstreamAnswer(UNASKED))
     for question in questions:
         place = rsync_upstream.daemon_place(question) or web_upstream.web_place(question.upstream)
-        if place is None:
-            answers[question] = UpstreamAnswer(UNASKED)
-        else:
+        if place is not None:
             by_host.setdefault(place.host, []).append((question, place))
     turns = _Turns(list(by_host.values()), manners)
     try:
@@ -118,7 +121,7 @@ class _Turns:
         for _ in self._hosts[:_AT_ONCE]:
             threading.Thread(target=self._work, daemon=True).start()  # one that waits for a server delays no Ctrl-C
         left, total = len(self._hosts), sum(map(len, self._hosts))
-        while left:
+        while left and time.monotonic() < self._ends_at + _LAST_ANSWERS:
             _show(f"{len(self.answers)} of {total} upstreams asked")
             try:
                 failure = self._done.get(timeout=0.2)
