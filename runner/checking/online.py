@@ -74,7 +74,8 @@ def _question(mirror: Mirror) -> Question:
     ]
     family = 6 if mirror.use_ipv6 else 4 if mirror.use_ipv4 else 0
     has_password = bool(mirror.password or mirror.username)
-    return Question(mirror.upstream, family, ports[-1] if ports else 0, has_password, is_rsync)
+    is_direct = not any(name == "RSYNC_CONNECT_PROG" or name.upper().endswith("_PROXY") for name in mirror.env)
+    return Question(mirror.upstream, family, ports[-1] if ports else 0, has_password, is_rsync, is_direct)
 
 
 def _answers(questions: Iterable[Question], manners: Manners) -> dict[Question, UpstreamAnswer]:
@@ -83,7 +84,7 @@ def _answers(questions: Iterable[Question], manners: Manners) -> dict[Question, 
     answers = dict.fromkeys(questions, UpstreamAnswer(UNASKED))
     for question in questions:
         place = rsync_upstream.daemon_place(question) or web_upstream.web_place(question.upstream)
-        if place is not None:
+        if place is not None and question.is_direct:
             by_host.setdefault(place.host, []).append((question, place))
     turns = _Turns(list(by_host.values()), manners)
     try:
@@ -190,7 +191,6 @@ def _summary(answers: Iterable[UpstreamAnswer]) -> str:
     fine, unasked = levels.count(FINE), levels.count(UNASKED)
     text = f"{fine} of {len(levels)} upstreams have the files that mirrors fetch"
     if unasked:
-        text += (
-            f"; {unasked} were not asked: neither rsync daemons nor web servers, or they need a password or more time"
-        )
+        kinds = "neither rsync daemons nor web servers, or behind a proxy or password, or too late"
+        text += f"; {unasked} were not asked: {kinds}"
     return text

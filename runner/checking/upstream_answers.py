@@ -14,7 +14,8 @@ _LONGEST = 200
 class Question(NamedTuple):
     """An upstream to ask, as a mirror reaches it. `family` is 4, 6, or 0 for both; `port` 0 for that of the address.
 
-    `is_exact`: the mirror fetches exactly this address, so that a missing path is an error.
+    `is_exact`: the mirror fetches exactly this address, so that a missing path is an error. `is_direct`: without a
+    proxy.
     """
 
     upstream: str
@@ -22,6 +23,7 @@ class Question(NamedTuple):
     port: int = 0
     has_password: bool = False
     is_exact: bool = True
+    is_direct: bool = True
 
 
 class UpstreamAnswer(NamedTuple):

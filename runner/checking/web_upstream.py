@@ -6,6 +6,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from runner.checking.upstream_answers import FINE, UNASKED, Question, UpstreamAnswer, doubtful, missing
+from schemas.config.upstreams import plain_host
 from schemas.http_client import CertificateRejected, ExchangeFailed, HttpClient, Response, Timeouts
 from schemas.problems import shown
 
@@ -31,7 +32,7 @@ def web_place(upstream: str) -> WebPlace | None:
         port = url.port or _PORTS.get(url.scheme, 0)
     except ValueError:
         return None
-    return WebPlace(url.hostname, port, url) if url.scheme in _PORTS and url.hostname else None
+    return WebPlace(plain_host(url.hostname), port, url) if url.scheme in _PORTS and url.hostname else None
 
 
 def ask(place: WebPlace, addresses: Sequence[str], question: Question) -> UpstreamAnswer:

@@ -16,6 +16,7 @@ from runner.checking.findings import CheckResult
 from runner.checking.online import Manners
 from runner.checking.upstream_answers import Question
 from runner.subprocesses import spawn
+from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror, Secret
 from tests.e2e.parts import ConfigRepository, RsyncDaemon
 from tests.raw_server import Server
@@ -301,6 +302,19 @@ def test_upstreams_that_cannot_be_asked_are_counted(tmp_path: Path, capfd: pytes
         asked(tmp_path, *[of(each, name=f"m{place}", provider="command") for place, each in enumerate(upstreams)]) == []
     )
     assert "0 of 5 upstreams have the files that mirrors fetch; 5 were not asked" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["RSYNC_PROXY", "https_proxy", "RSYNC_CONNECT_PROG"])
+def test_an_upstream_behind_a_proxy_is_not_asked(tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str) -> None:
+    """This machine may not reach what the worker reaches through it."""
+    assert answer("rsync://127.0.0.1:1/m/", tmp_path, env={name: "proxy.example.org:3128"}) == ""
+    assert "1 were not asked" in capfd.readouterr().err
+
+
+def test_without_rsync_the_check_fails_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SkipjackError, match=r"cannot ask upstreams: the program rsync was not found.*Install rsync"):
+        answer("rsync://127.0.0.1:1/m/", tmp_path)
 
 
 def test_a_check_whose_time_is_over_asks_no_further_upstream(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
