@@ -149,7 +149,7 @@ def _tasks(place: RepositoryPlace, written: Created, forge: str, facts: SiteFact
     here = shlex.quote(os.path.relpath(place.folder))
     yield f"Check: skipjack validate{'' if here == '.' else f' {here}'}"
     program = f"git{'' if here == '.' and place.within == '.' else f' -C {shlex.quote(os.path.relpath(place.top))}'}"
-    files = ["."] if place.within == "." else [place.within, *([CI_FILES[forge]] if forge != NONE else [])]
+    files = ["."] if place.within == "." else [place.within, *repository_files.job_files(facts, forge)]
     yield f'Commit: {program} add {shlex.join(files)} && {program} commit -m "Define the mirrors"'
     yield "Push. Then write the settings of each machine: skipjack init --worker, skipjack init --manager"
 

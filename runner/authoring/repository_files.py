@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from runner.authoring import editor_files
+from runner.authoring import editor_files, shared_jobs
+from runner.authoring.shared_jobs import SharedJobs
 from runner.importing.yaml_text import scalar
 from schemas import VERSION
 from schemas.config.schema_set import OWN, SchemaSet
@@ -32,6 +33,14 @@ CI_FILES = {
     FORGEJO: ".forgejo/workflows/skipjack.yml",
 }
 """The file of each forge that runs the checks; forges read it only at the top of a repository."""
+
+_COMMENT_FILES = {
+    GITHUB: ".github/workflows/skipjack-comment.yml",
+    FORGEJO: ".forgejo/workflows/skipjack-comment.yml",
+}
+"""The files that write plans into pull requests; that of GitLab is in its other one."""
+
+_SHARED = {GITHUB: shared_jobs.of_github, GITLAB: shared_jobs.of_gitlab, FORGEJO: shared_jobs.of_forgejo}
 
 _FORMS = {
     GITHUB: {
@@ -76,12 +85,30 @@ def of_forge(facts: SiteFacts, forge: str, folder: str) -> dict[str, str]:
     """
     if forge == NONE:
         return {}
-    named = {CI_FILES[forge]: f"{forge}.yml"} | (_FORMS[forge] if folder == "." else {})
+    named = _jobs(facts.source, forge) | (_FORMS[forge] if folder == "." else {})
     return {path: filled(name, _values(facts, forge, folder)) for path, name in named.items()}
 
 
+def job_files(facts: SiteFacts, forge: str) -> list[str]:
+    """Return the paths of the files of a forge that run checks and comment."""
+    return [] if forge == NONE else [*_jobs(facts.source, forge)]
+
+
+def _jobs(source: str, forge: str) -> dict[str, str]:
+    """Return the templates of the jobs by path: those that use shared ones, or one that needs none."""
+    if _SHARED[forge](source) is None:
+        return {CI_FILES[forge]: f"{forge}.yml"}
+    comment = {_COMMENT_FILES[forge]: f"{forge}-comment.yml"} if forge in _COMMENT_FILES else {}
+    return {CI_FILES[forge]: f"{forge}-jobs.yml"} | comment
+
+
 def _values(facts: SiteFacts, forge: str, folder: str) -> dict[str, str]:
+    shared = (_SHARED[forge](facts.source) if forge in _SHARED else None) or SharedJobs("", "")
     return {
+        "shared": shared.place,
+        "revision": shared.revision,
+        "path": scalar(folder),
+        "plan": shlex.join(["skipjack", "plan", "HEAD^1..HEAD", "--path", folder, "--format", "markdown"]),
         "title": scalar(facts.title),
         "time_zone": scalar(facts.time_zone),
         "worker": scalar(facts.worker),

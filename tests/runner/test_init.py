@@ -37,6 +37,9 @@ class WorkingFolder:
         return out, err
 
 
+ROOT = Path(__file__).parents[2]
+
+
 @pytest.fixture
 def work(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> WorkingFolder:
     monkeypatch.chdir(tmp_path)
@@ -98,6 +101,49 @@ def test_the_files_of_a_forge_are_well_formed(forge: str) -> None:
         assert any(line.strip().startswith(command) for line in check.splitlines())
     if forge == "github":
         assert yaml.safe_load(check)["permissions"] == {"contents": "read"}
+
+
+SHARED = {
+    ("github", "git+https://github.com/a/skipjack.git@v1"): "a/skipjack/{}@v1",
+    ("gitlab", "git+https://github.com/a/skipjack@0f"): "https://raw.githubusercontent.com/a/skipjack/0f/{}",
+    ("gitlab", "git+https://gitlab.example.org/a/b/skipjack.git@v1"): "https://gitlab.example.org/a/b/skipjack/-/raw/v1/{}",
+    ("forgejo", "git+https://code.example.org/a/skipjack@v1"): "https://code.example.org/a/skipjack/{}@v1",
+}  # fmt: skip
+"""How the jobs of a forge name the shared ones, by the source of Skipjack."""
+
+
+@pytest.mark.parametrize(("forge", "source"), SHARED)
+@pytest.mark.parametrize("folder", [".", "sites/my mirrors"])
+def test_a_new_repository_uses_the_jobs_of_its_source(forge: str, source: str, folder: str) -> None:
+    facts = SiteFacts("A", "UTC", "w1", source)
+    made = repository_files.of_forge(facts, forge, folder)
+    jobs = repository_files.job_files(facts, forge)
+    assert len(jobs) == (1 if forge == "gitlab" else 2) and {*jobs} <= made.keys()
+    for path in jobs:
+        plain = yaml.safe_load(made[path])
+        calls = plain["include"] if "include" in plain else [each for job in plain["jobs"].values()
+                                                             for each in job.get("steps", [job])]  # fmt: skip
+        [call] = calls
+        begin, end = SHARED[forge, source].split("{}")
+        name = call.get("uses") or call["remote"]
+        assert name.startswith(begin) and name.endswith(end)
+        shared = ROOT / name.removeprefix(begin).removesuffix(end)
+        text = (shared / "action.yml" if shared.is_dir() else shared).read_text()
+        given = call.get("with") or call["inputs"]
+        assert given["source"] == source and all(f"  {key}:" in text for key in given)
+        assert "path" not in given or given["path"] == folder
+        assert len([line for line in made[path].splitlines() if line and not line.startswith("#")]) <= 16
+
+
+@pytest.mark.parametrize(
+    ("forge", "source"),
+    [("github", "git+https://gitlab.example.org/a/skipjack@v1"), ("gitlab", "git+https://git.example.org/a/b@v1"),
+     ("forgejo", "git+https://git.example.org/a/b/c@v1"), ("github", "git+https://github.com/a/b"),
+     ("github", "git+https://github.com/a/b@v1#x"), ("github", "git+https://github.com.evil.example/a/b@v1"),
+     ("github", "skipjack==1"), ("github", "git+https://github.com/a/b@v1\n  x: y")],
+)  # fmt: skip
+def test_another_source_has_no_shared_jobs(forge: str, source: str) -> None:
+    assert repository_files.job_files(SiteFacts("A", "UTC", "w1", source), forge) == [CI_FILES[forge]]
 
 
 def test_ci_fails_until_the_source_is_named(work: WorkingFolder) -> None:
