@@ -54,6 +54,7 @@ SESSIONS = {
     ("runner/authoring/templates/readme.md", "$ skipjack plan main"): "tests/e2e/test_init.py",
     ("docs/scheduling.md", "$ skipjack next"): "tests/docs/test_next_table.py",
     ("docs/from-tunasync.md", "$ skipjack import tunasync "): "tests/system/test_migration.py",
+    ("docs/from-yuki.md", "$ skipjack import yuki "): "tests/runner/test_yuki_import.py",
     ("docs/from-tunasync.md", "$ skipjack takeover "): "tests/e2e/test_takeover.py",
     ("docs/configuration.md", "FILE:LINE:COLUMN: "): "test_the_problem_of_the_page_is_printed_like_that",
     ("docs/configuration.md", "# a comment; "): "test_the_pattern_file_of_the_page_is_valid",

@@ -82,3 +82,36 @@ def test_without_that_policy_they_are_quarantined(
     assert "plain.yml: `rsync_options` holds `--partial-dir`" in told.stdout + told.stderr
     assert "apart.yml: The directory" in told.stdout + told.stderr
     assert worker.states() == {}
+
+
+YUKI = """\
+name: files
+image: ustcmirror/rsync:latest
+cron: "@every 1h"
+storageDir: {0}/repo/files
+envs: {{RSYNC_HOST: "{1}", RSYNC_PATH: files/, RSYNC_EXCLUDE: --exclude=/folder-1}}
+"""
+
+
+def test_a_mirror_imported_from_yuki_continues_in_its_directory(
+    repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker, tmp_path: Path
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    (old / "repo/files").mkdir(parents=True)
+    (old / "repo/files/gone").touch()
+    (old / "daemon.toml").write_text(f'repo_config_dir = ["."]\nrepo_logs_dir = "{old}/logs"\n')
+    (old / "files.yaml").write_text(YUKI.format(old, f"127.0.0.1:{upstream.port}"))
+
+    imported = skipjack("import", "yuki", str(old), "--into", str(new / "mirrors"), "--worker", "w1")
+
+    assert "Mirrors, in" in imported.stdout, imported.stderr
+    repository.commit({path.name: path.read_text() for path in (new / "mirrors").iterdir()}, "Import")
+    own = f"state_dir: {worker.state}\nrun_dir: {worker.folder}/run\npolicy: {new}/policy.yml\n"
+    settings = (new / "runner.yml").read_text().replace("https://git.example.org/mirrors.git", repository.url)
+    worker.settings.write_text(settings + own)
+    worker.command("follow")
+    worker.command("run", "files", "--while-held")
+
+    assert worker.states() == {"files": "success"}
+    assert (old / "repo/files/folder-2").is_dir() and not (old / "repo/files/folder-1").exists()
+    assert not (old / "repo/files/gone").exists() and (old / "logs/files/latest").exists()
