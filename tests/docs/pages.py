@@ -24,6 +24,7 @@ RUN_IN = {
     "docs/containers.md": "tests/system/test_documents.py",
     "docs/from-tunasync.md": "tests/system/test_migration.py",
     "docs/manager.md": "tests/system/test_documents.py",
+    "docs/moving.md": "tests/e2e/test_moving_guide.py",
     "docs/plugins.md": "tests/e2e/test_plugins_page.py",
     "docs/settings.md": "tests/system/test_documents.py",
     "docs/signatures.md": "tests/runner/test_signatures_page.py",
