@@ -34,9 +34,13 @@ def _of_folders(mirrors: Sequence[Mirror], roots: Mapping[str, str]) -> Iterator
     for mirror, other, root in folders.perhaps_overlapping(mirrors, roots):
         what = f"its `mirror_dir` and the directory of `{other.name}` are the same or nested if `mirror_root` is {root}"
         yield f"`{mirror.name}`: {what}. Then remove `mirror_dir`, or choose another one."
-    for inner, outer in folders.differing_in_case(mirrors):
-        what = f"its directory lies in that of `{outer.name}` where upper and lower case count as equal"
+    for inner, outer in folders.nested_if_similar(mirrors):
+        similar = "upper and lower case, or two forms of a letter,"
+        what = f"its directory lies in that of `{outer.name}` where {similar} count as equal"
         yield f"`{inner.name}`: {what}. Set another `mirror_subdir` or `mirror_dir`."
+    for inner, outer in folders.volumes_in_directories(mirrors):
+        what = f"its container can write to the directory of `{outer.name}` through `docker_volumes`"
+        yield f"`{inner.name}`: {what}. Add `:ro` if it only reads there."
     for inner, renamed in folders.in_previous_directories(mirrors):
         what = f"its directory lies in one that `{renamed.name}` had under a previous name"
         yield f"`{inner.name}`: {what}. Move the files of `{renamed.name}` before the first sync."

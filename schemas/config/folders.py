@@ -5,6 +5,7 @@ such as `mirror_root/debian/`.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -65,10 +66,28 @@ def logs_in_snapshots(mirrors: Sequence[Mirror]) -> Pairs:
     return _inside(_places(mirrors, _logs), lambda: _places(mirrors, _own_snapshot))
 
 
-def differing_in_case(mirrors: Sequence[Mirror]) -> Pairs:
-    """Yield pairs (inner, outer) whose directories are nested only if upper and lower case count as equal."""
-    for inner, outer in _nested_or_equal(_places(mirrors, lambda mirror: _directory(mirror).lower())):
+def nested_if_similar(mirrors: Sequence[Mirror]) -> Pairs:
+    """Yield pairs (inner, outer) whose directories are nested only if a file system takes similar names as equal."""
+    for inner, outer in _nested_or_equal(_places(mirrors, lambda mirror: _folded(_directory(mirror)))):
         if not _sortable(_directory(inner)).startswith(_sortable(_directory(outer))):
+            yield inner, outer
+
+
+def _folded(path: str) -> str:
+    """Return a path in lower case, with each letter in one form: `é` can be one character or two."""
+    return path.lower() if path.isascii() else unicodedata.normalize("NFC", path).casefold()
+
+
+def volumes_in_directories(mirrors: Sequence[Mirror]) -> Pairs:
+    """Yield pairs (container, directory): the container can write to the directory of another mirror."""
+    volumes = [
+        _OwnedFolder(mirror.worker, _sortable(volume.partition(":")[0]), mirror)
+        for mirror in mirrors
+        for volume in mirror.docker_volumes
+        if volume.startswith("/") and not volume.endswith(":ro")
+    ]
+    for inner, outer in _inside(volumes, lambda: _places(mirrors, _own_directory)):
+        if inner.name != outer.name:
             yield inner, outer
 
 

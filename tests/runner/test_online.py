@@ -143,9 +143,10 @@ def test_a_daemon_with_a_password_cannot_be_asked(
 
 @pytest.mark.parametrize("scheme", ["rsync", "http"])
 def test_a_host_that_refuses_or_does_not_exist_is_a_problem(tmp_path: Path, scheme: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    assert f"`127.0.0.1` refuses connections to port {port}" in answer(f"{scheme}://127.0.0.1:{port}/x/", tmp_path)
+    with socket.socket() as bound:  # and does not listen, so that no other program can
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        assert f"`127.0.0.1` refuses connections to port {port}" in answer(f"{scheme}://127.0.0.1:{port}/x/", tmp_path)
     (line,) = asked(tmp_path, of(f"{scheme}://{'a' * 64}.example.org/x/"))
     assert line.startswith("error m.yml:2:1: `aaaa") and "is not a valid host name" in line
 

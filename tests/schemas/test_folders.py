@@ -120,11 +120,15 @@ def test_with_a_known_root_only_what_lies_there_is_a_warning() -> None:
     assert len(cross_hints.of_mirrors(found.mirrors, roots={"w2": "/srv/mirror"})) == 2
 
 
-def test_directories_that_differ_in_case_are_a_warning() -> None:
-    assert warned(a="mirror_dir: /srv/M/x\n", b="mirror_dir: /srv/m/x/y\n") == [
-        "`b`: its directory lies in that of `a` where upper and lower case count as equal."
+@pytest.mark.parametrize(("one", "other"), [("M/x", "m/x/y"), ("\u00e9", "e\u0301/y"), ("ß", "SS/y")])
+def test_directories_with_similar_names_are_a_warning(one: str, other: str) -> None:
+    assert warned(a=f"mirror_dir: /srv/{one}\n", b=f"mirror_dir: /srv/{other}\n") == [
+        "`b`: its directory lies in that of `a` where upper and lower case, or two forms of a letter, count as equal."
         " Set another `mirror_subdir` or `mirror_dir`."
     ]
+
+
+def test_directories_with_similar_names_on_different_workers_are_fine() -> None:
     assert warned(a="mirror_dir: /srv/M/x\n", b="worker: w2\nmirror_dir: /srv/m/x/y\n") == []
 
 
@@ -189,3 +193,14 @@ def test_a_path_of_an_upstream_that_means_another_directory_is_a_warning(path: s
     for start in ("rsync://h/", "rsync://[::1]:873/", "h::", "[::1]::", "u@h:"):
         found = hints.of_mirrors(load(a=f"upstream: '{start}{path}'\n").mirrors)
         assert (warning in found[0]) if warning else not found, start
+
+
+def test_a_container_that_can_write_to_another_mirror_is_a_warning() -> None:
+    other, container = "mirror_dir: /srv/m\n", "mirror_dir: /srv/b\ndocker_image: i\ndocker_volumes: ['{}']\n"
+    for volume in ("/srv/m:/x", "/srv/m/pool:/x:rw"):
+        assert warned(a=other, b=container.format(volume)) == [
+            "`b`: its container can write to the directory of `a` through `docker_volumes`."
+            " Add `:ro` if it only reads there."
+        ]
+    for volume in ("/srv/m:/x:ro", "/srv/b:/x", "/srv:/x", "/srv/mm:/x", "{directory}:/x"):
+        assert warned(a=other, b=container.replace("{}", volume)) == []
