@@ -64,7 +64,7 @@ def signer_of(
     names = _new_commits(repo, rules, head, applied)
     with copied(rules, place) as keys:
         check = _Check(repo, rules, keys)
-        signers = [check.signer(part) for part in _parts(objects, names)]
+        signers = [check.signer(part) for part in _parts(objects, names, head)]
     return signers[0]
 
 
@@ -89,14 +89,14 @@ def _new_commits(repo: Git, rules: SignatureRules, head: str, applied: str | Non
     return found
 
 
-def _parts(objects: Objects, names: list[str]) -> Iterator[list[SignedCommit]]:
-    """Yield commits in parts. Each must be the first parent of the one before: nothing on this disk hides one."""
-    expected: str | None = names[0]
+def _parts(objects: Objects, names: list[str], head: str) -> Iterator[list[SignedCommit]]:
+    """Yield commits in parts: `head`, and each time the first parent of the one before. Nothing on disk hides one."""
+    expected: str | None = head
     for start in range(0, len(names), _AT_ONCE):
         part = [parse(name, objects.content(name, MOST_BYTES + 1)) for name in names[start : start + _AT_ONCE]]
         for commit in part:
             if commit.name != expected:
-                raise GitFailed(f"the history of the commit {names[0]} is damaged")
+                raise GitFailed(f"the history of the commit {head} is damaged")
             expected = commit.parent
         yield part
 

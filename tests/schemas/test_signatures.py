@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from schemas.git import signatures
-from schemas.git.repository import Revision, Rewritten, Unverified, fetch, fetched_last
+from schemas.git.repository import Revision, Rewritten, Unfetched, Unverified, fetch, fetched_last
 from schemas.records import SignatureRules
 
 from .conftest import Origin
@@ -181,6 +181,21 @@ def test_an_expired_key_cannot_sign_with_an_old_date(
     assert f"the key {key_print(keys['alice'])}, which is not allowed now" in told
     renewed = f'{ALICE} {option} {public(keys["alice"])}\n{ALICE} valid-after="20200101" {public(keys["alice"])}\n'
     assert fetched(origin, key_files.rules(allowed_signers=renewed)).signer == ALICE
+
+
+@pytest.mark.parametrize("at_once", [1, 100])
+def test_each_key_of_a_history_must_be_valid_now(
+    origin: Origin, signing: Signing, key_files: KeyFiles, keys: dict[str, Path], monkeypatch: pytest.MonkeyPatch,
+    at_once: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(signatures, "_AT_ONCE", at_once)
+    expired = f'{BOB} valid-before="20200101" {public(keys["bob"])}\n'
+    rules = key_files.rules(allowed_signers=f"{ALICE} {public(keys['alice'])}\n{expired}")
+    applied = signing.commit(keys["alice"])
+    bad = signing.commit(keys["bob"], date=OLD)
+    signing.commit(keys["alice"])
+    told = refusal(origin, rules, applied)
+    assert f"commit {bad[:12]} " in told and f"{key_print(keys['bob'])}, which is not allowed now" in told
 
 
 def test_a_key_signs_no_commit_of_a_time_before_it_was_allowed(
@@ -435,6 +450,18 @@ def test_a_graft_hides_no_commit(
         fetched(origin, allowed, applied)
 
 
+def test_a_list_of_commits_that_leaves_one_out_is_damage(
+    origin: Origin, signing: Signing, allowed: SignatureRules, keys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied = signing.commit(keys["alice"])
+    signing.commit()
+    head, first = signing.commit(keys["alice"]), applied
+    for listed in ([head, first], [first]):
+        monkeypatch.setattr(signatures, "_new_commits", lambda *_words, listed=listed: listed)
+        with pytest.raises(Unfetched, match=rf"the history of the commit {head} is damaged"):
+            fetched(origin, allowed, applied)
+
+
 def test_a_shallow_repository_is_verified_up_to_the_revision_in_force(
     origin: Origin, signing: Signing, allowed: SignatureRules, keys: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -463,6 +490,7 @@ def test_no_settings_of_a_user_choose_a_program(
     origin: Origin, signing: Signing, allowed: SignatureRules, keys: dict[str, Path], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, format_of_git: str,
 ) -> None:  # fmt: skip
+    accepted = signing.commit(keys["alice"])
     signing.commit(keys["mallory"])
     program, mark = tmp_path / "evil", tmp_path / "mark"
     good = f'Good "git" signature for {ALICE} with ED25519 key SHA256:x'
@@ -473,10 +501,13 @@ def test_no_settings_of_a_user_choose_a_program(
     (tmp_path / ".gitconfig").write_text(
         f'[gpg]\nprogram = {program}\nformat = {format_of_git}\n[gpg "ssh"]\nprogram = {program}\n'
         f'[gpg "openpgp"]\nprogram = {program}\n[log]\nshowSignature = true\n'
+        "[i18n]\nlogOutputEncoding = UTF-16\n"
     )
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert "which is not allowed now" in refusal(origin, allowed)
+    origin.git("update-ref", "refs/heads/main", accepted)
+    assert fetched(origin, allowed).signer == ALICE
     assert not mark.exists()
 
 
