@@ -58,15 +58,18 @@ class RestApi:
     def pages(self, path: str, size: Mapping[str, int], **query: str) -> Iterator[Any]:
         """Yield the items of all pages of a list, to the first empty page. `size` is the parameter of a page's size.
 
+        A page like the one before it ends the list as well: Gitea returns all comments at once, whatever the page is.
         Errors as `get`.
         """
+        before: list[Any] = []
         for page in range(1, _MOST_PAGES + 1):
             items = self.get(path, **query, **size, page=page)
             if not isinstance(items, list):
                 raise self._unexpected(path)
-            if not items:
+            if not items or items == before:
                 return
             yield from items
+            before = items
         raise SkipjackError(f"{self._url}{path} has more than {_MOST_PAGES} pages.", "Close old pull requests.")
 
     def send(self, method: str, path: str, body: Mapping[str, object], *, repeatable: bool = True) -> None:

@@ -29,6 +29,8 @@ class FakeForge(BackgroundServer):
     prefix = ""
     me: ClassVar[dict[str, Any]] = {"id": 7, "login": "mirror-bot", "username": "mirror-bot"}
     largest_page = 100
+    at_once = "^$"
+    """The pattern of paths whose lists have no pages."""
     page_size = "per_page"
 
     def __init__(self) -> None:
@@ -76,7 +78,8 @@ class FakeForge(BackgroundServer):
         for each, pattern, route in self.routes():
             if each == method and (found := re.fullmatch(self.prefix + pattern, path)):
                 result = route(*found.groups(), **({"body": body} if body is not None else {}))
-                return self._page(result, query) if isinstance(result, list) else result
+                has_pages = isinstance(result, list) and not re.search(self.at_once, path)
+                return self._page(result, query) if has_pages else result
         raise HttpError(404, "Not Found")
 
     def _page(self, items: list[Any], query: dict[str, str]) -> list[Any]:
@@ -162,6 +165,7 @@ class FakeGitea(FakeGitHub):
     """The API of Gitea and Forgejo."""
 
     kind, prefix, page_size, largest_page = "gitea", "/api/v1", "limit", 20
+    at_once = "/comments$"
 
     def authorized(self, headers: Any) -> bool:
         """Whether a request has the token."""
@@ -233,6 +237,8 @@ class _Answered(Exception):  # noqa: N818 - not an error
 class _Handler(http.server.BaseHTTPRequestHandler):
     server: FakeForge
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
 
     def _serve(self) -> None:
         length = int(self.headers["Content-Length"] or 0)
