@@ -70,10 +70,11 @@ COMMAND = re.compile(r"^\s*::|##\[|##vso\[", re.M)
 def test_an_untrusted_pull_request_on_github(runner: JobRunner, attack: Attack) -> None:
     """Both workflows: that without secrets, and that with a token, which gets the artifact of the first one."""
     checkout(runner, attack.origin, "refs/pull/1/merge")
-    values = {"inputs.path": "."}
+    values = {"inputs.path": ".", "inputs.live": "http://127.0.0.1:1"}
     assert runner.run(named(GITHUB / "config-check.yml", "Plan"), values) == 1, "a definition is not valid"
     plan = (runner.temp / "plan.md").read_text()
     assert plan.startswith("<!-- skipjack plan -->\n**Invalid:**") and "+ good: " in plan
+    assert "Without the facts of the running site:" in plan and "127.0.0.1" in plan
     assert_harmless(plan)
     assert runner.summary.read_text() == plan
     assert not COMMAND.search(runner.printed), "only files have the plan"
@@ -146,6 +147,7 @@ LINK = 'ln -s "$INSTALLED" "$temp/venv"'
 def test_an_untrusted_pull_request_on_forgejo(runner: JobRunner, attack: Attack) -> None:
     checkout(runner, attack.origin, "refs/pull/1/head")
     values = {"steps.install.outputs.temp": str(runner.temp), "inputs.path": ".", "github.base_ref": "main"}
+    values |= {"inputs.live": ""}
     [_install, check] = steps_of(FORGEJO / "check/action.yml")
     assert runner.run(check, values) == 1
     assert "+ good" in runner.printed and "leak.yml" in runner.printed

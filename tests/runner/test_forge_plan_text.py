@@ -4,6 +4,7 @@ import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from runner.forecast import markdown
+from runner.forecast.forecast import ADDED, ALLOWED, DENIED, REMOVED, DayLoad, LiveWorker, PolicyVerdict
 from runner.forecast.markdown import MARK, MOST
 from runner.forge import plan_text
 from schemas.errors import SkipjackError
@@ -124,6 +126,24 @@ def test_plans_stay_as_they_are_whatever_the_definitions_say(text: str) -> None:
 @pytest.mark.parametrize(("number", "workers"), [(500, 2), (1, 3000)])
 def test_a_huge_plan_stays_as_it_is(number: int, workers: int) -> None:
     plan = markdown.rendered(many(number, workers))
+    assert plan_text.safe(plan) == plan
+
+
+@pytest.mark.parametrize("fits", [True, False, None])
+@pytest.mark.parametrize("exported", ["current", "outdated", "missing"])
+def test_a_plan_with_facts_of_the_site_stays_as_it_is(fits: bool | None, exported: str) -> None:
+    live = LiveWorker(exported, None if fits is None else 1, 1, 2, 3, fits)
+    load = DayLoad((1.0,) * 24, (2.0, *(1.0,) * 23), 2, 4, 0.5, None)
+    made = hostile("@x `y` <z>")
+    workers = tuple(each._replace(load=load, live=live, kind=kind, policy=PolicyVerdict(state, each.warnings))
+                    for each in made.workers for kind in (ADDED, REMOVED) for state in (ALLOWED, DENIED))  # fmt: skip
+    plan = markdown.rendered(made._replace(workers=workers, live_failure="@x"))
+    assert "Live: " in plan and plan_text.safe(plan) == plan
+
+
+@pytest.mark.parametrize("change", [{"rejected": True}, {"unknown_base": True}, {"problems": ()}, {"workers": ()}])
+def test_each_verdict_stays_as_it_is(change: dict[str, Any]) -> None:
+    plan = markdown.rendered(hostile("x")._replace(**change))
     assert plan_text.safe(plan) == plan
 
 
