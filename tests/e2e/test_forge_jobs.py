@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from runner.authoring import repository_files
+from runner.authoring.repository_files import SiteFacts
 from tests.e2e.forge_jobs import (
     FORGEJO,
     GITHUB,
@@ -215,10 +217,30 @@ def test_workflows_are_safe(path: Path) -> None:
         if "uses" in step and path.name != "ci.yml":
             assert re.fullmatch(r"(https://github\.com/)?actions/[\w-]+@[0-9a-f]{40}", step["uses"])
         if "/checkout@" in step.get("uses", "") and path.parent.name != "comment":
-            assert path.name == "ci.yml" or step["with"]["persist-credentials"] is False
+            assert step["with"]["persist-credentials"] is False
     if path in WORKFLOWS:
         assert plain["permissions"] == PERMISSIONS[path.name]
         assert not any("permissions" in job for job in plain["jobs"].values())
+
+
+@pytest.mark.parametrize("forge", ["github", "forgejo"])
+@pytest.mark.parametrize("source", ["", "git+https://github.com/a/b@v1"], ids=["own", "shared"])
+def test_workflows_of_new_repositories_are_safe(forge: str, source: str) -> None:
+    made = repository_files.of_forge(SiteFacts("A", "UTC", "w1", source), forge, ".")
+    for path in repository_files.job_files(SiteFacts("A", "UTC", "w1", source), forge):
+        plain = yaml.safe_load(made[path])
+        assert "pull_request_target" not in made[path] and "{{ secrets" not in made[path]
+        [job] = plain["jobs"].values()
+        steps = job.get("steps", [])
+        assert not any("${{" in step.get("run", "") for step in steps)
+        names = [step.get("name") or step["uses"].partition("@")[0] for step in steps]
+        if "actions/checkout" in names:
+            assert names.index("Install Skipjack") < names.index("actions/checkout")
+            assert steps[names.index("actions/checkout")]["with"]["persist-credentials"] is False
+        if forge == "github":
+            granted = plain.get("permissions") or job["permissions"]
+            used = Path(job.get("uses", "config-check.yml").partition("@")[0]).name
+            assert granted == PERMISSIONS[used]
 
 
 @pytest.mark.parametrize("path", REUSABLE, ids=lambda path: path.name)
