@@ -43,8 +43,8 @@ def has_history(job: OldJob) -> bool:
 def state_of(job: OldJob, now: float) -> TakenState:
     """Return the state that a job becomes.
 
-    A sync that is in progress there is one that was interrupted: its worker must stop before this one syncs the mirror,
-    and then the mirror is due.
+    A sync that is in progress there, or was cut off by the stop of its worker, is one that was interrupted: the mirror
+    is due once that worker has stopped.
     """
     started_at, ended_at, success_at = (
         None if at is None else min(at, now) for at in (job.started_at, job.ended_at, job.success_at)
@@ -55,7 +55,7 @@ def state_of(job: OldJob, now: float) -> TakenState:
 
 
 def _status(job: OldJob) -> str:
-    if job.status in ACTIVE:
+    if job.status in ACTIVE or job.cut_off:
         return INTERRUPTED
     if job.status in (SUCCESS, FAILED):
         return job.status

@@ -30,6 +30,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR_2001 = 978307200.0
 """tunasync writes the year 1 for a time that was never set; its clients read all years up to 2000 as never."""
 
+_CUT_OFF = "killed by manager"
+"""The error of a job whose sync a stop of tunasync's worker ended, or one of the job."""
+
 _MOST_SHOWN = 20
 _CHECK = "Check the address: it is that of tunasync's manager, as in `api_base` of its worker."
 
@@ -47,7 +50,10 @@ class OldManager(NamedTuple):
 
 
 class OldJob(NamedTuple):
-    """A job there; times in seconds since 1970 UTC, sizes in bytes, None for what is not known."""
+    """A job there; times in seconds since 1970 UTC, sizes in bytes, None for what is not known.
+
+    `cut_off` says that its last sync was ended by a stop of its worker.
+    """
 
     name: str
     status: str
@@ -55,6 +61,7 @@ class OldJob(NamedTuple):
     ended_at: float | None
     success_at: float | None
     size: int | None
+    cut_off: bool
 
 
 def jobs(manager: OldManager) -> dict[str, OldJob]:
@@ -142,6 +149,7 @@ def _job(plain: Any) -> OldJob:
         success_at=_moment(plain["last_update"]),
         # Sizes of rsync, as tunasync has most of them, count in powers of 1000.
         size=parse_tool_size(json_text.text(plain["size"])[:100], base=1000) or None,
+        cut_off=plain["status"] == FAILED and plain.get("error_msg") == _CUT_OFF,
     )
 
 

@@ -81,15 +81,15 @@ def filled(worker: Worker, *names: str) -> None:
 def test_mirrors_run_next_when_their_interval_after_the_last_end_there_is_over(
     repository: ConfigRepository, held: Worker, model: Model, gate: Gate
 ) -> None:
-    commit(repository, gate, "fine", "late", "bad", "off", "idle", "again")
-    names = ("fine", "late", "bad", "off", "idle", "again")
+    names = ("fine", "late", "bad", "off", "idle", "again", "cut")
+    commit(repository, gate, *names)
     filled(held, *names)
     east = timezone(timedelta(hours=8))
     late = {"last_update": stamp(2, east), "last_ended": stamp(1.5, east), "last_started": stamp(3, east)}
     offer(
         model, job("fine", "success"), job("late", "failed", **late), job("bad", "failed", last_update=ZERO),
         job("off", "disabled"), job("idle", "paused", size="unknown"), job("again", "none", last_ended=stamp(0.25)),
-        job("elsewhere", "success"), job("", "failed"),
+        job("cut", "failed", error_msg="killed by manager"), job("elsewhere", "success"), job("", "failed"),
     )  # fmt: skip
     held.command("follow")
 
@@ -97,14 +97,15 @@ def test_mirrors_run_next_when_their_interval_after_the_last_end_there_is_over(
 
     assert {method for method, _path, _kind, _body in model.heard} == {"GET"}
     lines = without_times(done.stdout).splitlines()
-    assert lines[-1] == "taken over: 6 of 6 mirrors"
-    assert lines[2] == "fine: success, last success T ago, 1.12 TiB; next run in T"
-    assert lines[5] == "off: disabled, last success T ago, 1.12 TiB; no next run"
-    assert lines[6] == "elsewhere: not taken over: this worker does not have it"
+    assert lines[-1] == "taken over: 7 of 7 mirrors"
+    assert lines[3] == "fine: success, last success T ago, 1.12 TiB; next run in T"
+    assert lines[6] == "off: disabled, last success T ago, 1.12 TiB; no next run"
+    assert lines[7] == "elsewhere: not taken over: this worker does not have it"
     found = known(held)
     words = {name: each.status for name, each in found.items()}
     assert words == {
-        "fine": "success", "late": "failed", "bad": "failed", "off": "disabled", "idle": "paused", "again": "failed"
+        "fine": "success", "late": "failed", "bad": "failed", "off": "disabled", "idle": "paused", "again": "failed",
+        "cut": "interrupted",
     }  # fmt: skip
     assert all(each.run is None for each in found.values()), "no run is claimed that this worker did not do"
     assert (found["fine"].size, found["idle"].size) == (1_230_000_000_000, None)
@@ -116,9 +117,12 @@ def test_mirrors_run_next_when_their_interval_after_the_last_end_there_is_over(
     assert rows["fine"]["at"] == pytest.approx(there + HOUR)
     assert (rows["fine"]["waits_for"], rows["late"]["waits_for"], rows["off"]["waits_for"]) == ("later", "held", "held")
 
+    assert rows["cut"]["waits_for"] == "held", "a sync that the stop of the old worker cut off is made up for"
+
     held.command("release")
 
     status(held, "late", "success")
+    status(held, "cut", "success")
     wait_until(lambda: known(held)["fine"].next_run_at, "its next run is reported")
     assert (gate.begun("fine"), gate.begun("bad"), gate.begun("off")) == ([], [], [])
     held.command("enable", "off", "idle")
