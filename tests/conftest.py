@@ -1,6 +1,7 @@
 """What every test can count on, however the tests were started."""
 
 import gc
+import os
 import signal
 from collections.abc import Generator
 
@@ -8,7 +9,11 @@ import pytest
 
 
 def pytest_configure() -> None:
-    """Take SIGINT also where a shell started the tests in the background, so that no process of theirs ignores it."""
+    """Take SIGINT also where a shell started the tests in the background, so that no process of theirs ignores it.
+
+    Files get the usual modes: programs reject some that other users may write.
+    """
+    os.umask(0o022)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -30,7 +30,9 @@ _PROGRAM_FOLDERS = "/usr/bin:/bin:/usr/local/bin:/run/current-system/sw/bin"
 _PACKAGES = {"ssh-keygen": "openssh-client", "gpg": "gnupg"}
 _NO_PROGRAM = "/dev/null"
 
-_NOT_LISTED = "`allowed_signers` does not list it, or not for this time"
+_NOT_LISTED = "No principal matched"
+"""What OpenSSH prints if no line of the allowed signers has the key."""
+
 _GOOD = "G"
 _GIT_SAYS = {
     "B": "has a signature that does not match it, or its key is revoked",
@@ -161,15 +163,16 @@ class _Check:
         allowed = ("-f", str(self._keys.allowed_signers), "-s", str(signature))
         revoked = ("-r", str(self._keys.revoked_keys)) if self._keys.revoked_keys else ()
         found = self._git.beside(program, "-Y", "find-principals", *allowed)
-        reasons = [_NOT_LISTED] if found.status else []
+        reasons = [self._first_line(found.said, "")] if found.status else []
         for name in () if found.status else found.printed.split("\n"):
             words = (program, "-Y", "verify", "-n", "git", "-I", name, *allowed, *revoked)
             done = self._git.beside(*words, given=payload)
             if done.status == 0:
                 return name
             # OpenSSH says nothing about a revoked key.
-            reasons.append(_first_line(done.said.replace(f"{self._keys.folder}/", "")) or "`revoked` lists it")
-        why = f"is signed by the key {commit.key_print}, which is not allowed now: {reasons[0]}"
+            reasons.append(self._first_line(done.said, "`revoked` lists it"))
+        reason = reasons[0] if reasons[0] not in ("", _NOT_LISTED) else "`allowed_signers` does not list it"
+        why = f"is signed by the key {commit.key_print}, which is not allowed now: {reason}"
         raise self._refused(commit, why, _ALLOW)
 
     def _import_keys(self) -> None:
@@ -187,7 +190,12 @@ class _Check:
     def _import_fails(self, file: Path) -> str:
         # With the trust model of the private home gpg makes no trust database, and cannot import revocations.
         done = self._git.beside(_found("gpg"), "--trust-model", "pgp", "--quiet", "--import", str(file))
-        return (_first_line(done.said) or "gpg has failed") if done.status else ""
+        return self._first_line(done.said, "gpg has failed") if done.status else ""
+
+    def _first_line(self, said: str, default: str) -> str:
+        """Return the first line of a program's messages, without the path of the private folder."""
+        lines = (line.replace(f"{self._keys.folder}/", "") for line in said.split("\n") if line.strip())
+        return next((printable(line)[:200].rstrip(". ") for line in lines), default)
 
     def _verified(self, commits: list[SignedCommit]) -> Iterator[Signer]:
         """Let git verify commits. Raises SkipjackError for the first that is not signed by an allowed key."""
@@ -212,10 +220,6 @@ class _Check:
 _REPLACE = "Replace it on the branch by a commit or merge that an allowed key signs."
 _ALLOW = f"{_REPLACE} If you trust the key, allow it in the files of `verify_signatures` on this machine."
 _ADD = f"{_REPLACE} To allow such keys, add `verify_signatures.{{key}}` to the settings."
-
-
-def _first_line(said: str) -> str:
-    return next((printable(line)[:200].rstrip(". ") for line in said.split("\n") if line.strip()), "")
 
 
 def _found(program: str) -> str:

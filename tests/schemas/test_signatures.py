@@ -178,7 +178,7 @@ def test_an_expired_key_cannot_sign_with_an_old_date(
     signing.commit(keys["alice"], date=OLD)
     assert git_accepts(origin, rules), "which is why a second check is needed"
     told = refusal(origin, rules)
-    assert f"the key {key_print(keys['alice'])}, which is not allowed now" in told
+    assert f"the key {key_print(keys['alice'])}, which is not allowed now: allowed_signers:1: key has expired" in told
     renewed = f'{ALICE} {option} {public(keys["alice"])}\n{ALICE} valid-after="20200101" {public(keys["alice"])}\n'
     assert fetched(origin, key_files.rules(allowed_signers=renewed)).signer == ALICE
 
