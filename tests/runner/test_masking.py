@@ -14,6 +14,7 @@ from runner.journal import journal
 from runner.journal.command_table import CommandTable
 from runner.journal.journal import Ending, Journal, Subject
 from runner.overrides import operator_commands, override_store
+from runner.plan.plan import Header
 from runner.plan.schedule import Rules
 from runner.plugin_api import Findings
 from runner.run import logs
@@ -79,7 +80,8 @@ def test_a_reason_that_an_earlier_release_kept_is_shown_without_its_secrets(
     settings = RunnerSettings("w1", Repository("file:///x"), state_dir=str(tmp_path), run_dir=str(tmp_path / "run"))
     row = next_runs.Row("debian", "paused", "held", AT, f"paused by bob: {WORDS}")
     rules = Rules()
-    monkeypatch.setattr(next_runs, "_look", lambda *_words: ([row], rules, [WORDS]))
+    header = Header("w1", 1, "0123abcd", "0123abcd", "", settings.run_dir)
+    monkeypatch.setattr(next_runs, "_look", lambda *_words: ([row], rules, [WORDS], header))
 
     next_runs.upcoming(settings, as_json=False)
     assert f"paused by bob: {SHOWN}" in capsys.readouterr().out
