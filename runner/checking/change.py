@@ -13,16 +13,16 @@ from typing import NamedTuple
 from runner.checking import compared_values, judging
 from runner.checking.compared_values import NOTHING, ComparedKeys
 from runner.checking.findings import CheckResult
+from runner.checking.judging import Judge
 from runner.checking.related_files import Related, inherited_by, name_of
 from runner.checking.work_tree import WorkTree
 from schemas.config import sources
 from schemas.config.catalogue import DEFAULTS, SITE, WORKERS
-from schemas.config.schema_set import SchemaSet
-from schemas.config.sources import FRAGMENTS, SourceFile
+from schemas.config.sources import FRAGMENTS, POLICIES, SourceFile
 from schemas.config.yaml_file import parse
 from schemas.problems import Problem, printable
 
-_OF_ALL = (FRAGMENTS, ".skipjack/policies/")
+_OF_ALL = (FRAGMENTS, POLICIES)
 """Folders whose files apply to all mirrors, as the site's and the workers' file do."""
 
 _FEW, _MANY = 4, 100
@@ -81,11 +81,11 @@ class _ChangedFiles(NamedTuple):
         return found.union(*map(self.files.below, folders))
 
 
-def judged(directory: Path, tree: WorkTree, installed: SchemaSet) -> CheckResult:
+def judged(directory: Path, tree: WorkTree, judge: Judge) -> CheckResult:
     """Return what is wrong with what the change affects, and what it breaks elsewhere."""
     change = _read(tree)
     if change.is_about_all:
-        return judging.judged_folder(directory, installed)
+        return judging.judged_folder(directory, judge)
     affected = change.affected()
     if len(affected) > _MANY and len(affected) * _FEW > len(change.files.all):
         files = sources.read_directory(directory)
@@ -96,7 +96,7 @@ def judged(directory: Path, tree: WorkTree, installed: SchemaSet) -> CheckResult
         return [path for path in change.files.all if os.path.lexists(directory / path)]
 
     def found_in(files: Sequence[SourceFile]) -> CheckResult:
-        return judging.judged(files, installed, beside)
+        return judging.judged(files, judge, beside)
 
     shown = _shown(affected | change.before.keys(), files)
     return _restricted(found_in(files), shown, lambda: found_in(_at_base(directory, change, files)))
@@ -124,7 +124,9 @@ def _is_read(path: str) -> bool:
 def _definitions(paths: list[str]) -> list[str]:
     # Nearly every file is one, which this sees in a tenth of the time.
     found = [path for path in paths if path[-4:] == ".yml" and "/." not in path and path[0] != "."]
-    return found if len(found) == len(paths) else [*filter(sources.is_config, paths)]
+    if len(found) < len(paths):
+        found += filter(sources.is_config, {*paths}.difference(found))
+    return [path for path in found if not path.startswith(_OF_ALL)]
 
 
 def _related(directory: Path, change: _ChangedFiles, affected: set[str]) -> tuple[SourceFile, ...]:
@@ -133,10 +135,8 @@ def _related(directory: Path, change: _ChangedFiles, affected: set[str]) -> tupl
     says = _said_by(each for each in (*now, *change.before.values()) if each is not None)
     related = Related(change.files, dict(_said_elsewhere(directory, change, affected))).to(affected, says)
     inherited = {above for path in related for above in inherited_by(path)}
-    of_all = (f"{FRAGMENTS}{name}" for name in _names_in(directory / FRAGMENTS))
-    found = sources.read_files(
-        directory, sorted({*related, *inherited, *filter(sources.is_config, of_all), SITE, WORKERS})
-    )
+    wanted = {*related, *inherited, *_of_all(directory), SITE, WORKERS}
+    found = sources.read_files(directory, sorted(wanted))
     doubtful = (
         SourceFile(printable(path), None, passed_over=True)
         for path in change.before
@@ -145,8 +145,11 @@ def _related(directory: Path, change: _ChangedFiles, affected: set[str]) -> tupl
     return tuple(sorted([*found, *doubtful], key=lambda file: file.path))
 
 
-def _names_in(folder: Path) -> list[str]:
-    return os.listdir(folder) if folder.is_dir() else []
+def _of_all(directory: Path) -> Iterator[str]:
+    """Yield the files in the folders that apply to all mirrors."""
+    for folder in _OF_ALL:
+        names = os.listdir(directory / folder) if (directory / folder).is_dir() else []
+        yield from filter(sources.is_config, (f"{folder}{name}" for name in names))
 
 
 def _said_by(files: Iterable[SourceFile]) -> ComparedKeys:

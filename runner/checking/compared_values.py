@@ -7,11 +7,14 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-_PATHS = ("mirror_dir", "mirror_subdir", "log_dir", "snapshot_path")
+_PATHS = ("mirror_dir", "mirror_subdir", "log_dir", "snapshot_path", "password")
 _NAMES = ("formerly", "after")
 
 KEYS = (*_PATHS, *_NAMES)
-"""The keys of a mirror that are compared; `btrfs_snapshot` only matters together with one of them."""
+"""The keys of a mirror that are compared; `btrfs_snapshot` only matters together with one of them.
+
+A policy denies a mirror whose directory holds the file with the password of another one.
+"""
 
 WORDS = (*KEYS, "exclude_file", "\\")
 """What a line has that sets one of the keys or names a pattern file. With escapes, YAML can write any key."""
@@ -22,6 +25,7 @@ AFTER = 8
 _PLAIN = rb"[A-Za-z0-9/][A-Za-z0-9._/+@%~-]*"
 _END = rb"[ \t]*(?:#.*)?\r?"
 _SCALAR = re.compile(rb"[ ]*(%s):[ ]+(?:(%s)|'(%s)'|\"(%s)\")%s" % ("|".join(_PATHS).encode(), *[_PLAIN] * 3, _END))
+_PASSWORD = re.compile(rb"[ ]*password:[ ]+\{[ ]*(?:file|credential):[ ]+(%s)[ ]*\}%s" % (_PLAIN, _END))
 _FLOW = re.compile(rb"[ ]*(%s):[ ]+\[((?:[ ]*%s[ ]*,?)*)\]%s" % ("|".join(_NAMES).encode(), _PLAIN, _END))
 _BLOCK = re.compile(rb"([ ]*)(%s):%s" % ("|".join(_NAMES).encode(), _END))
 _ENTRY = re.compile(rb"([ ]*)-[ ]+(%s)%s" % (_PLAIN, _END))
@@ -70,7 +74,7 @@ def _collect(value: object, found: dict[str, set[str]]) -> None:
 
 
 def _texts(value: object) -> Iterator[str]:
-    values = value if isinstance(value, list) else [value]
+    values = value if isinstance(value, list) else [*value.values()] if isinstance(value, dict) else [value]
     yield from (each.lower() for each in values if isinstance(each, str))
 
 
@@ -95,6 +99,8 @@ def of_lines(lines: Iterable[bytes]) -> ComparedKeys | None:
 
 
 def _scalar(line: bytes, after: list[bytes]) -> tuple[str, list[bytes]] | None:
+    if password := _PASSWORD.fullmatch(line):
+        return "password", [password[1]]
     match = _SCALAR.fullmatch(line)
     if match is None or (match[2] and after and not _ends_scalar(after[0])):
         return None

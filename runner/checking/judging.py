@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner.authoring import editor_files
 from runner.checking.findings import HINT, IGNORED_FILE, RENAME, CheckResult
@@ -11,35 +13,59 @@ from schemas.config import catalogue, cross_hints, hints, rename_rules, sources
 from schemas.config.catalogue import Catalogue
 from schemas.config.schema_set import SchemaSet
 from schemas.config.sources import SourceFile
-from schemas.problems import PLUGIN_SCHEMA, InvalidConfigError, Problem
+from schemas.errors import SkipjackError
+from schemas.problems import PLUGIN_SCHEMA, InvalidConfigError, Problem, shown
 from schemas.records import Mirror
+
+if TYPE_CHECKING:  # few repositories have exported policies
+    from schemas.config.exported_policy import ExportedPolicy
 
 FileContents = Mapping[str, bytes | None]
 """The content of each file by its path; None for a link or a file that is not read."""
 
 
-def judged_folder(directory: Path, installed: SchemaSet) -> CheckResult:
-    """Return what is wrong or doubtful in a folder, as every worker with the `installed` plug-ins would see it.
+class Judge(NamedTuple):
+    """What files are judged by: the plug-ins of this machine, and policies that replace those of the repository."""
+
+    installed: SchemaSet
+    policies: "Mapping[str, ExportedPolicy]" = MappingProxyType({})
+
+
+def judged_folder(directory: Path, judge: Judge) -> CheckResult:
+    """Return what is wrong or doubtful in a folder, as every worker with the installed plug-ins would see it.
 
     The schemas for editors are judged as well, although no worker needs them.
     """
     files = sources.read_directory(directory)
-    result = judged(files, installed)
+    result = judged(files, judge)
     return result._replace(warnings=(*result.warnings, *_of_editors(directory, files)))
 
 
-def judged(
-    files: Sequence[SourceFile], installed: SchemaSet, beside: Callable[[], Iterable[str]] = tuple
-) -> CheckResult:
+def judged(files: Sequence[SourceFile], judge: Judge, beside: Callable[[], Iterable[str]] = tuple) -> CheckResult:
     """Return what is wrong or doubtful in these files; `beside` returns paths of files that messages may name."""
     try:
-        found = catalogue.load(files, installed, beside)
+        found = catalogue.load(files, judge.installed, beside)
     except InvalidConfigError as refused:
         return CheckResult({}, refused.problems)
     contents = {file.path: file.data for file in files}
+    denied = _denials(found, judge.policies, contents)
     warnings = tuple(_warnings(found, contents))
     moves = tuple(_of_mirrors(found, contents, rename_rules.moves, RENAME, "formerly"))
-    return CheckResult(found.files, found.problems, warnings, moves, found.mirrors)
+    allowed = {name: file for name, file in found.files.items() if file not in {each.file for each in denied}}
+    mirrors = tuple(mirror for mirror in found.mirrors if mirror.name in allowed)
+    return CheckResult(allowed, tuple(sorted((*found.problems, *denied))), warnings, moves, mirrors)
+
+
+def _denials(found: Catalogue, given: "Mapping[str, ExportedPolicy]", contents: FileContents) -> list[Problem]:
+    if unknown := sorted(given.keys() - found.workers.keys()):
+        what = f"the exported policy is that of the worker `{shown(unknown[0])}`, which is not in `_workers.yml`."
+        raise SkipjackError(what, "Name the policy of one of its workers with `--policy`.")
+    policies = {worker: policy for worker, policy in {**found.policies, **given}.items() if policy is not None}
+    if not policies:
+        return []
+    from runner.checking import verdicts  # it loads all rules of policies, which few repositories need
+
+    return list(dict.fromkeys(verdicts.denials(found.mirrors, policies, found.files, contents)))
 
 
 def _of_editors(directory: Path, files: Sequence[SourceFile]) -> Iterator[Problem]:

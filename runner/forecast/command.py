@@ -71,10 +71,11 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 def _forecast(arguments: argparse.Namespace) -> "Forecast":
     from runner.forecast import compare, manager_reads, policies, revisions
+    from runner.policy import exported_files
     from schemas.config import plugin_search
     from schemas.git import local_repository
 
-    named = policies.of_files(arguments.policy)
+    named = exported_files.read_all(arguments.policy)
     installed = plugin_search.installed().schemas
     with local_repository.opened(arguments.repo) as repository:
         compared = revisions.read(repository, arguments.revisions, arguments.path, installed)

@@ -1,15 +1,9 @@
 """The exported policies that a plan judges by, and which of them a change replaces."""
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 from runner.forecast.compare import ConfigState
-from schemas.config import exported_policy
 from schemas.config.exported_policy import ExportedPolicy
-from schemas.config.sources import MAX_BYTES
-from schemas.errors import SkipjackError
-from schemas.problems import printable
-from schemas.regular_files import read_regular
 
 Policies = Mapping[str, ExportedPolicy]
 """Exported policies by worker."""
@@ -19,20 +13,6 @@ def of_state(state: ConfigState) -> dict[str, ExportedPolicy]:
     """Return the valid policies in a config repository."""
     found = state.catalogue.policies if state.catalogue else {}
     return {worker: policy for worker, policy in found.items() if policy is not None}
-
-
-def of_files(paths: Iterable[Path]) -> dict[str, ExportedPolicy]:
-    """Read exported policies that the command line names. SkipjackError if one cannot be read or is invalid."""
-    return {policy.worker: policy for policy in map(_read, paths)}
-
-
-def _read(path: Path) -> ExportedPolicy:
-    try:
-        data = read_regular(path, MAX_BYTES)
-    except OSError as error:
-        what = f"cannot read the exported policy {path}: {error.strerror}."
-        raise SkipjackError(what, "Write it with `skipjack policy export` on the worker.") from error
-    return exported_policy.read(printable(str(path)), data)
 
 
 def replaced(base: Policies, head: Policies) -> list[str]:

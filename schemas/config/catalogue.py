@@ -273,7 +273,7 @@ def _stem(path: str) -> str:
 
 
 def _is_mirror(path: str) -> bool:
-    return path not in (SITE, WORKERS) and _stem(path) != "_defaults" and not path.startswith(FRAGMENTS)
+    return path not in (SITE, WORKERS) and _stem(path) != "_defaults" and not path.startswith((FRAGMENTS, POLICIES))
 
 
 def _name_of(path: str) -> str:

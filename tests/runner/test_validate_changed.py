@@ -11,8 +11,10 @@ import pytest
 from runner import cli
 from runner.checking import judging, work_tree
 from runner.checking.findings import CheckResult
+from schemas.config import exported_policy
 from schemas.config.schema_set import OWN
 from schemas.problems import Problem
+from schemas.records import Policy, Repository, RunnerSettings
 from tests.cases import some
 
 IDENTITY = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
@@ -20,6 +22,9 @@ IDENTITY = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit
 NAMES = ("debian", "ubuntu", "Fedora", "gnu", "CTAN", "arch", "alpine", "kali", "mint", "old1", "old2", "linux")
 FOLDERS = ("", "os/", "os/rpm/", "linux/", "deep/er/")
 WORKERS = "workers:\n  w1: {}\n  w2:\n    defaults: {btrfs_snapshot: true}\n"
+
+SETTINGS = RunnerSettings("w1", Repository("https://git.example.org/mirrors.git"), mirror_root="/srv/mirror")
+POLICY = exported_policy.as_plain(exported_policy.exported(SETTINGS, Policy(readable=("/srv",)), "0.1.0"))
 
 
 def git(where: Path, *words: str) -> str:
@@ -47,6 +52,8 @@ class Author:
         write(folder, "_workers.yml", WORKERS)
         write(folder, "_defaults.yml", "provider: rsync\nworker: w1\nupstream: rsync://up.example.org/all/\n")
         write(folder, "filters/a.txt", "*.iso\n")
+        if self.chance.random() < 0.5:
+            write(folder, ".skipjack/policies/w1.yml", json.dumps(POLICY))
         for name in self.chance.sample(NAMES, 9):
             write(folder, self._path(name), self._definition())
         for below in self.chance.sample(FOLDERS[1:], self.chance.randint(0, 2)):
@@ -128,6 +135,9 @@ class Author:
             f"description: &k formerly\n*k : [{some_name}]",
             f"? mirror_dir\n: {place}",
             f"description: it comes after {some_name}",
+            f"username: a\npassword: {{file: {place}/{some_name}/secret}}",
+            f"username: a\npassword:\n  file: /srv/mirror/{some_name}/secret",
+            "docker_image: debian:12",
             "exclude_file: filters/a.txt",
             "exclude_file: filters/gone.txt",
             "interval: 5",
@@ -137,7 +147,7 @@ class Author:
 
 
 def found(folder: Path) -> CheckResult:
-    return judging.judged_folder(folder, OWN)
+    return judging.judged_folder(folder, judging.Judge(OWN))
 
 
 def all_of(result: CheckResult) -> set[Problem]:
