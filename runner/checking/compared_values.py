@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-_PATHS = ("mirror_dir", "mirror_subdir", "log_dir", "snapshot_path", "password")
+_PATHS = ("mirror_dir", "mirror_subdir", "log_dir", "snapshot_path")
 _NAMES = ("formerly", "after")
 
-KEYS = (*_PATHS, *_NAMES)
+KEYS = (*_PATHS, *_NAMES, "password")
 """The keys of a mirror that are compared; `btrfs_snapshot` only matters together with one of them.
 
 A policy denies a mirror whose directory holds the file with the password of another one.
@@ -40,11 +40,12 @@ _MAY_SET = re.compile(
 
 
 class ComparedKeys(NamedTuple):
-    """What a file says that is compared, in lower case: paths, and names in `formerly` and `after`."""
+    """What a file says that is compared, in lower case: paths, names in `formerly` and `after`, files of passwords."""
 
     paths: frozenset[str] = frozenset()
     formerly: frozenset[str] = frozenset()
     after: frozenset[str] = frozenset()
+    passwords: frozenset[str] = frozenset()
 
     def __or__(self, other: tuple[Any, ...]) -> "ComparedKeys":
         return ComparedKeys(*(own | more for own, more in zip(self, other, strict=True)))
@@ -62,7 +63,8 @@ def of_value(value: object) -> ComparedKeys:
 
 def _compared(found: dict[str, set[str]]) -> ComparedKeys:
     paths = frozenset(path for key in _PATHS for path in found[key])
-    return ComparedKeys(paths, frozenset(found["formerly"]), frozenset(found["after"]))
+    passwords = frozenset(file for file in found["password"] if file[:1] == "/")  # else the name of a credential
+    return ComparedKeys(paths, frozenset(found["formerly"]), frozenset(found["after"]), passwords)
 
 
 def _collect(value: object, found: dict[str, set[str]]) -> None:

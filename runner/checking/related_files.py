@@ -44,7 +44,7 @@ class _Reach(NamedTuple):
         """Return whether a file that says this can be in conflict with the changed ones."""
         if not (other.formerly.isdisjoint(self.names | self.after | self.parts) and other.after.isdisjoint(self.names)):
             return True
-        return any(map(self._meets_path, other.paths))
+        return any(map(self._meets_path, other.paths | other.passwords))
 
     def _meets_path(self, text: str) -> bool:
         path = _plain(text)
@@ -57,7 +57,7 @@ class _Reach(NamedTuple):
 
 
 def _reach(names: Iterable[str], said: ComparedKeys) -> _Reach:
-    paths = [*map(_plain, said.paths)]
+    paths = [*map(_plain, said.paths | said.passwords)]
     absolute = [path for path in paths if path[:1] == "/"]
     parts = {part for path in paths for part in path.split("/")} | said.formerly | said.after
     ends = {path[path.rfind("/") + 1 :] for path in absolute}
@@ -97,7 +97,7 @@ class Related:
         self._files = files
         self._said = said
 
-    def to(self, changed: Iterable[str], changed_says: ComparedKeys) -> set[str]:
+    def to(self, changed: Iterable[str], changed_says: ComparedKeys, *, indirect: bool = False) -> set[str]:
         """Return the files of mirrors to read, with the changed ones. `changed` are their paths, now and before."""
         paths = set(changed)
         for path in paths.union(*map(inherited_by, paths)):
@@ -107,12 +107,15 @@ class Related:
         named = set(self._files.named(reach.names | reach.parts))
         if twins := {path for path in named - paths if name_of(path) in own}:
             # A file becomes invalid, or valid again, when another one with its name comes or goes.
-            return self.to(paths | twins, changed_says)
+            return self.to(paths | twins, changed_says, indirect=indirect)
         found = paths | named
         for path, says in self._said.items():
             if reach.meets(says):
                 found.update(self._having(path))
         self._add_named_by(found, reach.names | reach.parts)
+        if not indirect and any(says.passwords for says in (changed_says, *self._said.values())):
+            # Where a conflict ends, the mirrors become valid, and a policy protects their passwords from others.
+            return self.to(found, changed_says, indirect=True)
         return found
 
     def _having(self, path: str) -> Iterable[str]:
