@@ -13,7 +13,7 @@ from typing import NamedTuple
 from runner.checking import compared_values, judging
 from runner.checking.compared_values import NOTHING, ComparedKeys
 from runner.checking.findings import CheckResult
-from runner.checking.judging import Judge
+from runner.checking.judging import CheckRules
 from runner.checking.related_files import Related, inherited_by, name_of
 from runner.checking.work_tree import WorkTree
 from schemas.config import sources
@@ -81,7 +81,7 @@ class _ChangedFiles(NamedTuple):
         return found.union(*map(self.files.below, folders))
 
 
-def judged(directory: Path, tree: WorkTree, judge: Judge) -> CheckResult:
+def judged(directory: Path, tree: WorkTree, judge: CheckRules) -> CheckResult:
     """Return what is wrong with what the change affects, and what it breaks elsewhere."""
     change = _read(tree)
     if change.is_about_all:

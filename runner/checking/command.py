@@ -66,7 +66,7 @@ def _checked(folder: "CheckedFolder", since: str | None, policies: list[Path]) -
     from schemas.errors import SkipjackError
 
     sources.require_folder(folder.typed)
-    judge = judging.Judge(plugin_search.installed().schemas, _policies(policies))
+    judge = judging.CheckRules(plugin_search.installed().schemas, _policies(policies))
     if since is None:
         return judging.judged_folder(folder.typed, judge)
     from runner.checking import change

@@ -1,4 +1,4 @@
-"""Judge the files of a config repository: everything that is wrong with them, and what is valid but doubtful."""
+"""CheckRules the files of a config repository: everything that is wrong with them, and what is valid but doubtful."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -24,14 +24,14 @@ FileContents = Mapping[str, bytes | None]
 """The content of each file by its path; None for a link or a file that is not read."""
 
 
-class Judge(NamedTuple):
+class CheckRules(NamedTuple):
     """What files are judged by: the plug-ins of this machine, and policies that replace those of the repository."""
 
     installed: SchemaSet
     policies: "Mapping[str, ExportedPolicy]" = MappingProxyType({})
 
 
-def judged_folder(directory: Path, judge: Judge) -> CheckResult:
+def judged_folder(directory: Path, judge: CheckRules) -> CheckResult:
     """Return what is wrong or doubtful in a folder, as every worker with the installed plug-ins would see it.
 
     The schemas for editors are judged as well, although no worker needs them.
@@ -41,7 +41,7 @@ def judged_folder(directory: Path, judge: Judge) -> CheckResult:
     return result._replace(warnings=(*result.warnings, *_of_editors(directory, files)))
 
 
-def judged(files: Sequence[SourceFile], judge: Judge, beside: Callable[[], Iterable[str]] = tuple) -> CheckResult:
+def judged(files: Sequence[SourceFile], judge: CheckRules, beside: Callable[[], Iterable[str]] = tuple) -> CheckResult:
     """Return what is wrong or doubtful in these files; `beside` returns paths of files that messages may name."""
     try:
         found = catalogue.load(files, judge.installed, beside)

@@ -147,7 +147,7 @@ class Author:
 
 
 def found(folder: Path) -> CheckResult:
-    return judging.judged_folder(folder, judging.Judge(OWN))
+    return judging.judged_folder(folder, judging.CheckRules(OWN))
 
 
 def all_of(result: CheckResult) -> set[Problem]:
