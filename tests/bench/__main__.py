@@ -24,6 +24,7 @@ from tests.bench import (
     run_to_page,
     sync,
     units,
+    validate,
 )
 from tests.e2e.parts import REPOSITORY, end_on_signals
 
@@ -48,6 +49,7 @@ def main() -> int:
     long_polls.measure(FOLDER / "data" / "polls")
     reads.measure(FOLDER / "data" / "reads")
     units.measure(FOLDER / "data" / "units")
+    validate.measure(FOLDER / "data" / "validate", installed)
     shutil.rmtree(FOLDER / "data")
     return 0
 
