@@ -3,13 +3,14 @@
 It knows no file, no git, no network and no clock.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from runner.forecast import day_load, doubts, examples, live_facts, pairs, shared, steps, values, verdicts
 from runner.forecast.forecast import (
     ADDED,
     KINDS,
+    QUARANTINED,
     REMOVED,
     UNCHANGED,
     DayLoad,
@@ -99,15 +100,29 @@ def _worker(
         changes,
         tuple(sorted((_completed(each, lines, denied) for each in single), key=_order)),
         tuple([examples.with_example(each, by_name, places) for each in common]),
-        _load(old.on.get(name, []), new.on.get(name, []), before, after, zone, live),
+        _load(old.on.get(name, []), _in_force(name, found, affected, denied, old, new), before, after, zone, live),
         verdict,
-        doubts.of_pairs(affected, places, live),
+        (*doubts.of_renames(found, name, old, new), *doubts.of_pairs(affected, places, live)),
         live_facts.of_worker(name, found, live) if live else None,
     )
 
 
 def _sized(mirror: MirrorForecast, worker: str, live: LiveFacts | None) -> MirrorForecast:
     return mirror._replace(size=live.size(mirror, worker)) if live else mirror
+
+
+def _in_force(
+    worker: str,
+    found: Iterable[MirrorForecast],
+    affected: Iterable[Pair],
+    denied: Collection[str],
+    old: RevisionMirrors,
+    new: RevisionMirrors,
+) -> list[Mirror]:
+    """Return what a worker runs afterwards: of an invalid or denied definition, the previous one."""
+    taken = [mirror for mirror in new.on.get(worker, ()) if mirror.name not in denied]
+    invalid = [old.records[each.name, worker] for each in found if each.kind == QUARANTINED and each.in_force]
+    return [*taken, *invalid, *(pair.before for pair in affected if pair.before and pair.after.name in denied)]
 
 
 def _load(

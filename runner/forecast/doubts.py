@@ -1,10 +1,10 @@
 """Which valid changes deserve a second look? Only what the change itself brings, never what was there before."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import urlsplit
 
 from runner.forecast import live_facts
-from runner.forecast.forecast import MirrorNote
+from runner.forecast.forecast import ADDED, REMOVED, MirrorForecast, MirrorNote
 from runner.forecast.live_facts import LiveFacts
 from runner.forecast.notes import grouped
 from runner.forecast.pairs import Pair, RevisionMirrors
@@ -24,6 +24,28 @@ def of_pairs(pairs: Sequence[Pair], places: Places, live: LiveFacts | None) -> t
     """Return warnings about the mirrors that a change affects on one worker."""
     found = [(pair.after.name, what, todo) for pair in pairs for what, todo in _of_pair(pair, places)]
     return grouped([*found, *(live_facts.duration_doubts(pairs, live) if live else ())])
+
+
+def of_renames(
+    found: Iterable[MirrorForecast], worker: str, old: RevisionMirrors, new: RevisionMirrors
+) -> tuple[MirrorNote, ...]:
+    """Return warnings about new mirrors that look like renamed ones without `formerly`: their upstream is the same."""
+    mirrors = list(found)
+    gone: dict[tuple[str, ...], list[str]] = {}
+    for name in (each.name for each in mirrors if each.kind == REMOVED and each.name not in new.workers):
+        gone.setdefault(_source(old.records[name, worker]), []).append(name)
+    added = [each.name for each in mirrors if each.kind == ADDED and each.name not in old.workers]
+    names = {name: gone.get(_source(new.records[name, worker]), []) for name in added}
+    return tuple([MirrorNote((name,), *_rename(former[0])) for name, former in names.items() if len(former) == 1])
+
+
+def _source(mirror: Mirror) -> tuple[str, ...]:
+    return mirror.provider, mirror.upstream.rstrip("/"), mirror.command
+
+
+def _rename(former: str) -> tuple[str, str]:
+    what = f"Its upstream is that of `{former}`, which this removes: without `formerly` it is a new mirror, no rename."
+    return what, f"Write `formerly: [{former}]` to keep its history."
 
 
 def _of_pair(pair: Pair, places: Places) -> Iterator[tuple[str, str]]:

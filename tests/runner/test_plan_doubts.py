@@ -62,6 +62,21 @@ def test_a_warning_that_many_mirrors_share_is_shown_once(proposal: Proposal) -> 
     assert "  warning: debian, gnu: No guard before deletions: " in proposal.plan()
 
 
+def test_a_rename_without_formerly_is_named_with_its_remedy(proposal: Proposal) -> None:
+    proposal.commit({"gnu.yml": None, "software/GNU.yml": f"{GNU}title: GNU\n"})
+    assert warnings(proposal) == [
+        "Its upstream is that of `gnu`, which this removes: without `formerly` it is a new mirror, no rename."
+    ]
+    assert "  warning: GNU: Its upstream is that of `gnu`" in proposal.plan()
+    assert "Write `formerly: [gnu]` to keep its history.\n" in proposal.plan()
+    proposal.commit({"software/GNU.yml": f"{GNU}formerly: [gnu]\n"})
+    assert warnings(proposal) == []
+    proposal.commit({"software/GNU.yml": "upstream: rsync://up.example.org/other/\n"})
+    assert warnings(proposal) == []
+    proposal.commit({"software/GNU.yml": GNU, "gnu.yml": f"{GNU}worker: w2\n"})
+    assert warnings(proposal) == []  # a further copy elsewhere removes nothing
+
+
 def test_many_connections_to_one_host_are_warned_of(proposal: Proposal) -> None:
     more = {f"m{number}.yml": f"upstream: rsync://UP.example.org/m{number}/\nworker: [w1, w2]\n" for number in range(5)}
     proposal.commit(more)
@@ -154,6 +169,18 @@ def test_an_interval_counts_evenly_and_waits_for_sync_windows() -> None:
     rare = day(timed(interval=24 * 3600), windows=SyncWindows(("22:00-02:00",)))
     assert rare[22] == pytest.approx(0.87, abs=0.01)
     assert sum(rare) == pytest.approx(1.0, abs=0.05)
+
+
+def test_the_load_counts_the_definitions_that_stay_in_force(proposal: Proposal, exported: str) -> None:
+    proposal.commit({"gnu.yml": "upstream: bad\n", "debian.yml": "a: [\n"})
+    assert proposal.plain()["workers"][0]["load"] is None
+    proposal.commit({**BASE, ".skipjack/policies/w1.yml": exported})
+    proposal.accept()
+    denied = {"gnu.yml": f"{RUNS.format('/opt/other')}interval: 1h\n", "new.yml": RUNS.format("/opt/new")}
+    proposal.commit(denied)
+    assert proposal.plain()["workers"][0]["load"] is None
+    proposal.commit({"new.yml": None, "debian.yml": f"{BASE['debian.yml']}interval: 1h\n"})
+    assert sum(proposal.plain()["workers"][0]["load"]["after"]) == pytest.approx(28, abs=0.1)
 
 
 def test_the_load_is_shown_when_it_changes(proposal: Proposal) -> None:
