@@ -1,6 +1,7 @@
 """The command `skipjack`: its parser, and a function for each command that imports what it needs.
 
-Imports stand inside these functions, so that no command pays for another one: `courier` starts every minute.
+Imports stand inside these functions, so that no command pays for another one: `courier` starts every minute. Packages
+with commands of their own have a `command.py`.
 """
 
 import argparse
@@ -12,15 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.authoring import command as authoring
 from runner.base.output import hush, log
-from runner.checking import command as checking
-from runner.drift import command as drift
 from runner.error_boundary import damage_behind, guarded
-from runner.forecast import command as forecast
-from runner.forge import command as forge
-from runner.importing import command as importing
-from runner.install import command as install
 from schemas.errors import SkipjackError
 from schemas.subcommands import Subcommands, add_subcommand
 
@@ -36,7 +30,8 @@ SETTINGS = Path("/etc/skipjack/runner.yml")
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    return guarded(lambda: _run_command(_parser().parse_args(words)))
+    given = sys.argv[1:] if words is None else list(words)
+    return guarded(lambda: _run_command(_parser(given[0] if given else "").parse_args(given)))
 
 
 def _run_command(arguments: argparse.Namespace) -> int:
@@ -57,25 +52,74 @@ def _run_command(arguments: argparse.Namespace) -> int:
         raise damage from error
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(first: str = "") -> argparse.ArgumentParser:
+    """Return the parser; if `first` is a command that timers start, only with that one, which costs less."""
     from schemas.release import version
 
     description = "The worker of a mirror site: follows the config repository and syncs its mirrors."
     parser = argparse.ArgumentParser(prog="skipjack", description=description, epilog=_EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"skipjack {version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    if first in _TIMED:
+        _TIMED[first](commands)
+    else:
+        _add_all(commands)
+    return parser
+
+
+def _add_all(commands: Subcommands) -> None:
+    """Add all commands: those for a config repository, of timers, for operators, for the machine."""
+    from runner.authoring import command as authoring
+    from runner.checking import command as checking
+    from runner.drift import command as drift
+    from runner.forecast import command as forecast
+    from runner.forge import command as forge
+    from runner.importing import command as importing
+    from runner.install import command as install
+
+    authoring.add(commands)
+    importing.add(commands)
     checking.add(commands)
     forecast.add(commands)
     forge.add(commands)
-    authoring.add(commands)
-    importing.add(commands)
+    for add in _TIMED.values():
+        add(commands)
+    words = "follow, start due mirrors, wait for their runs, report"
+    _with_settings(commands, "once", words).set_defaults(command=_once)
+    upcoming = _with_settings(commands, "next", "list when each mirror runs next, and why not now")
+    upcoming.add_argument("--json", action="store_true", help="print it as JSON")
+    upcoming.set_defaults(command=_next)
+    _add_operator_commands(commands)
+    words = "list the providers and hooks, built in and of plug-ins, with their states"
+    plugins = _with_settings(commands, "plugins", words)
+    plugins.add_argument("name", nargs="?", metavar="NAME", help="print only this one, with its keys")
+    plugins.add_argument("--json", action="store_true", help="print the list as JSON")
+    plugins.set_defaults(command=_plugins)
+    _add_policy(commands)
+    _add_container(commands)
+    drift.add(commands, _with_settings, _settings, _own_settings)
+    install.add(commands)
+    words = "let runs start in spite of `start: held`, from now on"
+    _with_settings(commands, "release", words).set_defaults(command=_release)
+    words = "undo `skipjack release`: with `start: held`, no more runs start"
+    _with_settings(commands, "hold", words).set_defaults(command=_hold)
+    _add_takeover(commands)
+
+
+def _add_follow(commands: Subcommands) -> None:
     follow = _with_settings(commands, "follow", "bring the plan to the newest revision; starts no run")
     follow.add_argument("--start", action="store_true", help="then start due mirrors, as units and cron lines do")
     follow.add_argument("--quiet", action="store_true", help=_QUIET)
     follow.add_argument("--again", action="store_true", help="write the plan even if nothing changed")
     follow.add_argument("--accept-rewrite", action="store_true", help="accept a history without the revision in force")
     follow.set_defaults(command=_follow)
+
+
+def _add_tick(commands: Subcommands) -> None:
     _with_settings(commands, "tick", "start due mirrors, and stop runs that have to end").set_defaults(command=_tick)
+
+
+def _add_run(commands: Subcommands) -> None:
     run = _with_settings(commands, "run", "sync one mirror now")
     run.add_argument("name", metavar="NAME", help="the mirror")
     words = "most files that this run may delete: a number, or a share of all; 100%% allows any loss"
@@ -85,6 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--while-held", action="store_true", help="sync even if the settings have `start: held`")
     run.add_argument("--dry-run", action="store_true", help="show what the run would do, and change nothing")
     run.set_defaults(command=_run)
+
+
+def _add_courier(commands: Subcommands) -> None:
     courier = _with_settings(commands, "courier", "send reports to the manager and carry out its commands")
     courier.add_argument("--linger", action="store_true", help="keep running, and report whenever something happens")
     courier.add_argument(
@@ -92,27 +139,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     courier.add_argument("--quiet", action="store_true", help="print only warnings and errors, for cron")
     courier.set_defaults(command=_courier)
-    words = "follow, start due mirrors, wait for their runs, report"
-    _with_settings(commands, "once", words).set_defaults(command=_once)
-    install.add(commands)
-    _add_operator_commands(commands)
-    words = "let runs start in spite of `start: held`, from now on"
-    _with_settings(commands, "release", words).set_defaults(command=_release)
-    words = "undo `skipjack release`: with `start: held`, no more runs start"
-    _with_settings(commands, "hold", words).set_defaults(command=_hold)
-    _add_takeover(commands)
-    words = "list the providers and hooks, built in and of plug-ins, with their states"
-    plugins = _with_settings(commands, "plugins", words)
-    plugins.add_argument("name", nargs="?", metavar="NAME", help="print only this one, with its keys")
-    plugins.add_argument("--json", action="store_true", help="print the list as JSON")
-    plugins.set_defaults(command=_plugins)
-    _add_policy(commands)
-    _add_container(commands)
-    drift.add(commands, _with_settings, _settings, _own_settings)
-    upcoming = _with_settings(commands, "next", "list when each mirror runs next, and why not now")
-    upcoming.add_argument("--json", action="store_true", help="print it as JSON")
-    upcoming.set_defaults(command=_next)
-    return parser
+
+
+_TIMED = {"follow": _add_follow, "tick": _add_tick, "run": _add_run, "courier": _add_courier}
+"""The commands that timers start often: the options and modules of all others would cost each of them time."""
 
 
 def _with_settings(commands: Subcommands, name: str, words: str) -> argparse.ArgumentParser:

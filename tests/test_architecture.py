@@ -406,6 +406,16 @@ def test_a_lean_program_loads_nothing_heavy(ours: SourceTree, code: str, others:
     assert len(modules) <= most
 
 
+def test_commands_that_timers_start_load_no_parser_of_another_one() -> None:
+    code = "import sys, runner.cli as c; [c._parser(each) for each in c._TIMED]; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert [name for name in loaded.split() if name.startswith("runner.") and name.endswith("command")] == []
+    from runner import cli
+
+    for words in (["follow", "--quiet"], ["tick"], ["run", "m", "--dry-run"], ["courier", "--linger"]):
+        assert cli._parser(words[0]).parse_args(words) == cli._parser().parse_args(words)
+
+
 def test_follow_loads_no_http_client() -> None:
     code = "import sys, runner.cli, runner.once; sys.exit('requests' in sys.modules or 'http.client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0

@@ -1,6 +1,6 @@
 """The parsers of the commands that help to write a config repository: `init`, `schema`, `presets` and `add`.
 
-Each start of `skipjack` imports this module, so imports stand inside the functions.
+Most commands of `skipjack` import this module, so imports stand inside the functions.
 """
 
 import argparse
@@ -13,9 +13,9 @@ from schemas.subcommands import Subcommands, add_subcommand
 def add(commands: Subcommands) -> None:
     """Add the commands to the parser."""
     init_command.add(commands)
-    _add_schema(commands)
     _add_presets(commands)
     _add_add(commands)
+    _add_schema(commands)
 
 
 def _add_schema(commands: Subcommands) -> None:

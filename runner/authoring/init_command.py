@@ -1,6 +1,6 @@
 """The parser of `skipjack init`, and which of its options belong together.
 
-Each start of `skipjack` imports this module, so imports stand inside the functions.
+Most commands of `skipjack` import this module, so imports stand inside the functions.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The parsers of `skipjack drift` and `skipjack prune`.
 
-Each start of `skipjack` imports this module, so imports stand inside the functions.
+Most commands of `skipjack` import this module, so imports stand inside the functions.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The parser of `skipjack forge`: what the jobs of a forge do with pull requests and merged commits.
 
-Each start of `skipjack` imports this module, so imports stand inside the functions.
+Most commands of `skipjack` import this module, so imports stand inside the functions.
 """
 
 import argparse
