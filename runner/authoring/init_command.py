@@ -4,6 +4,7 @@ Most commands of `skipjack` import this module, so imports stand inside the func
 """
 
 import argparse
+import re
 
 from schemas.subcommands import Subcommands, add_subcommand
 
@@ -22,7 +23,7 @@ def add(commands: Subcommands) -> None:
     words = "the forge whose files are written: github, gitlab, forgejo or none (default: that of `origin`, or github)"
     parser.add_argument("--ci", choices=("github", "gitlab", "forgejo", "none"), metavar="FORGE", help=words)
     words = "what CI installs Skipjack from, as pip takes it, with a tag or a commit: git+https://HOST/PATH@TAG"
-    parser.add_argument("--source", type=_one_line, metavar="SOURCE", help=words)
+    parser.add_argument("--source", type=_source, metavar="SOURCE", help=words)
     words = "title of the site (default: from the folder's or the machine's name)"
     parser.add_argument("--title", type=_one_line, metavar="TEXT", help=words)
     words = "IANA time zone of the site (default: that of this machine)"
@@ -72,6 +73,13 @@ def _one_line(text: str) -> str:
     if not text.strip() or not text.isprintable():
         raise argparse.ArgumentTypeError("must be one line of printable text")
     return text
+
+
+def _source(text: str) -> str:
+    if re.search(r"(?i)\bhttps?://[^/]*@", text):
+        words = "must not have a user, token or password: it is written into the repository. Let a secret of the forge"
+        raise argparse.ArgumentTypeError(f"{words} have it")
+    return _one_line(text)
 
 
 def _time_zone(text: str) -> str:

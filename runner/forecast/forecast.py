@@ -163,9 +163,12 @@ class Forecast(NamedTuple):
 
     @property
     def is_fine(self) -> bool:
-        """Return whether the head is valid, it can be compared, and no exported policy denies it."""
+        """Return whether the head is valid and no exported policy denies it.
+
+        So a change that corrects an invalid base is fine, although it cannot be compared: checks must let it pass.
+        """
         denied = any(worker.policy.state == DENIED for worker in self.workers)
-        return not (self.problems or self.rejected or self.unknown_base or denied or self.live_failure)
+        return not (self.problems or self.rejected or denied or self.live_failure)
 
     @property
     def is_empty(self) -> bool:

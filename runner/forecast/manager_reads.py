@@ -1,5 +1,6 @@
 """Read the live facts of a site from its manager's public API. A plan needs only what visitors see, so no token."""
 
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
@@ -8,11 +9,13 @@ from runner.forecast.live_facts import LiveCopy, LiveFacts, PastSize, ReportedWo
 from schemas import json_text
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
-from schemas.http_client import ExchangeFailed, HttpClient, Timeouts
+from schemas.http_client import ExchangeFailed, HttpClient, Response, Timeouts
 from schemas.names import is_name
 from schemas.report import HIGHEST
 
-_TIMEOUTS = Timeouts(10, 60)
+_CONNECT, _ANSWER, _ALL = 10.0, 60.0, 120.0
+"""Seconds: for a connection, for one answer, and for all of them."""
+
 _MOST_BYTES, _MOST_VALUES = 64 * 1024**2, 2_000_000
 """Limits of one answer: the mirrors of 10,000 definitions take about a quarter of that."""
 
@@ -28,37 +31,63 @@ def read(url: str, names: Iterable[str]) -> LiveFacts:
 
     SkipjackError if the manager does not answer or is none.
     """
-    client = HttpClient(url)
+    site = _LiveSite(url)
     try:
-        mirrors = _listed(client, url, "mirrors")
-        workers = _listed(client, url, "workers")
+        mirrors, workers = site.listed("mirrors"), site.listed("workers")
         known = {str(plain["name"]) for plain in mirrors}
         wanted = [name for name in dict.fromkeys(names) if name in known][:_MOST_HISTORIES]
-        histories = {name: _listed(client, url, f"mirrors/{quote(name)}", "runs") for name in wanted}
+        histories = {name: site.listed(f"mirrors/{quote(name)}", "runs", is_fleeting=True) for name in wanted}
         copies = {key: copy for plain in mirrors for key, copy in _copies(plain, histories)}
         return LiveFacts(copies, {str(each["name"]): _worker(each) for each in workers})
     except _MALFORMED as error:
         raise _not_a_manager(url) from error
     finally:
-        client.close()
+        site.client.close()
 
 
-def _listed(client: HttpClient, url: str, path: str, key: str = "") -> list[dict[str, Any]]:
-    """Return a list of an answer: `key` of it, by default that of the path's name."""
-    try:
-        answer = client.exchange("GET", f"/api/v1/{path}", _TIMEOUTS, most=_MOST_BYTES)
-    except ExchangeFailed as error:
-        what = f"cannot reach the manager at {without_secrets(url)}: {error}."
-        raise SkipjackError(what, "Check `--live` and that the manager is running.") from error
-    if answer.status in (401, 403):
+class _LiveSite:
+    """The manager of a site, which is asked one question after the other, within a time for all of them."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.client = url, HttpClient(url)
+        self._ends_at = time.monotonic() + _ALL
+
+    def listed(self, path: str, key: str = "", *, is_fleeting: bool = False) -> list[dict[str, Any]]:
+        """Return a list of an answer: `key` of it, by default that of the path's name.
+
+        It is empty for a path that is missing and `is_fleeting`: its mirror may be gone since it was listed.
+        """
+        answer = self._answer(path)
+        if answer.status == 404 and is_fleeting:
+            return []
+        if answer.status != 200:
+            raise _refused(self.url, answer.status)
+        found = json_text.parse(answer.body, _MOST_VALUES)[key or path]
+        if not isinstance(found, list):
+            raise _not_a_manager(self.url)
+        return found
+
+    def _answer(self, path: str) -> Response:
+        left = self._ends_at - time.monotonic()
+        try:
+            if left <= 0:
+                raise ExchangeFailed(f"its answers take longer than {_ALL:.0f} s")
+            timeouts = Timeouts(min(_CONNECT, left), min(_ANSWER, left))
+            return self.client.exchange("GET", f"/api/v1/{path}", timeouts, most=_MOST_BYTES)
+        except ExchangeFailed as error:
+            what = f"cannot reach the manager at {without_secrets(self.url)}: {error}."
+            raise SkipjackError(what, "Check `--live` and that the manager is running.") from error
+
+
+def _refused(url: str, status: int) -> SkipjackError:
+    """Return the error for an answer that is no success."""
+    if status in (401, 403):
         what = f"the manager at {without_secrets(url)} needs a token for `api`."
-        raise SkipjackError(what, "Remove `api` from `protected_reads` in its settings, or plan without `--live`.")
-    if answer.status != 200:
-        raise _not_a_manager(url, f"it answered {answer.status}")
-    found = json_text.parse(answer.body, _MOST_VALUES)[key or path]
-    if not isinstance(found, list):
-        raise _not_a_manager(url)
-    return found
+        return SkipjackError(what, "Remove `api` from `protected_reads` in its settings, or plan without `--live`.")
+    if status == 429 or status >= 500:
+        what = f"the manager at {without_secrets(url)} cannot answer now: HTTP status {status}."
+        return SkipjackError(what, "Try again later, or plan without `--live`.")
+    return _not_a_manager(url, f"it answered {status}")
 
 
 def _copies(

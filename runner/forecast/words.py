@@ -60,7 +60,9 @@ def verdict(forecast: Forecast) -> str:
     if forecast.rejected:
         return "Invalid: every worker would reject this revision and keep the one in force."
     if forecast.unknown_base:
-        return "Not comparable: every worker rejects the base and keeps an earlier revision, which is not known here."
+        number = len(forecast.problems)
+        found = f"the change has {plural(number, 'problem')}" if number else "the change itself is valid"
+        return f"Not comparable: every worker rejects the base and keeps an earlier revision; {found}."
     if forecast.problems:
         return f"Invalid: {plural(len(forecast.problems), 'problem')}; workers keep the last valid definitions."
     if any(worker.policy.denied for worker in forecast.workers):

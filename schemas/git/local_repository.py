@@ -14,7 +14,7 @@ from schemas.errors import SkipjackError
 from schemas.git.checkout import is_shallow
 from schemas.git.git_command import Git, GitFailed, require_git
 from schemas.git.git_objects import Commit, Objects
-from schemas.problems import shown
+from schemas.problems import printable, shown
 from schemas.regular_files import read_beginning
 
 _TIMEOUT = 120
@@ -91,7 +91,9 @@ def opened(folder: Path) -> Iterator[LocalRepository]:
     """Open the repository that a folder is in. SkipjackError if there is none, or git is not installed."""
     require_git()
     if not folder.is_dir():
-        raise SkipjackError(f"the folder {folder} does not exist.", "Name the folder of a clone with `--repo DIR`.")
+        name = printable(str(folder))
+        what = f"{name} is not a folder" if folder.exists() else f"the folder {name} does not exist"
+        raise SkipjackError(f"{what}.", "Name the folder of a clone with `--repo DIR`.")
     directory, root = _found(folder.absolute())
     repo = Git(directory, _TIMEOUT, (), local=True)
     with Objects(repo) as objects:

@@ -157,6 +157,17 @@ def test_ci_fails_until_the_source_is_named(work: WorkingFolder) -> None:
     assert "Set SKIPJACK_SOURCE" in work.printed()[0]
 
 
+@pytest.mark.parametrize("user", ["me:hunter2", "hunter2", "me%3Ahunter2"])
+def test_a_source_with_a_password_is_not_written_into_the_repository(
+    work: WorkingFolder, capsys: pytest.CaptureFixture[str], user: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["init", "x", "--source", f"git+https://{user}@git.example.org/a/b@v1"])
+    message = capsys.readouterr().err
+    assert (ended.value.code, "must not have a user, token" in message, "hunter2" in message) == (2, True, False)
+    assert not (work.folder / "x").exists()
+
+
 def test_chosen_values_are_written_as_they_are(work: WorkingFolder) -> None:
     title = "Ünï: 'Mirrors' #1 on"
     words = ["--time-zone", "Asia/Tokyo", "--worker-name", "on", "--source", "git+https://h.example/s@v1"]

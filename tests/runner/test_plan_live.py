@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runner.forecast import live_facts, words
+from runner.forecast import live_facts, manager_reads, words
 from runner.forecast.forecast import ADDED, LiveWorker, MirrorForecast
 from runner.forecast.live_facts import LiveCopy, LiveFacts, PastSize, ReportedWorker
 from schemas.config.schema_set import validator
@@ -101,7 +101,6 @@ ANSWERS = {
         "mirrors": [{"name": "gnu", "copies": [{"worker": "w1", "size": "1", "run": None}]}], "workers": [],
     }).encode()),
     "too many values": (200, b'{"mirrors": [' + b"1," * 3_000_000 + b"1]}"),
-    "an error": (500, b"{}"),
     "another place": (302, b""),
 }  # fmt: skip
 
@@ -110,6 +109,31 @@ ANSWERS = {
 def test_a_server_that_is_not_a_manager_is_named(proposal: Proposal, serve: Serve, kind: str) -> None:
     server = serve(lambda _asked, _number: ANSWERS[kind])
     assert " is not the address of a manager: " in failed(proposal, server.url)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_manager_that_is_busy_or_broken_is_not_called_another_address(
+    proposal: Proposal, serve: Serve, status: int
+) -> None:
+    server = serve(lambda _asked, _number: (status, b"{}"))
+    line = failed(proposal, server.url)
+    assert line.endswith(f"cannot answer now: HTTP status {status}. Try again later, or plan without `--live`.")
+
+
+def test_a_mirror_that_is_gone_since_it_was_listed_has_no_history(proposal: Proposal, serve: Serve) -> None:
+    listed = {"mirrors": [{"name": "gnu", "copies": [{"worker": "w1", "size": 1024**3, "run": None}]}], "workers": []}
+    answers = [(200, json.dumps(listed).encode())] * 2
+    server = serve(lambda _asked, number: answers[number] if number < len(answers) else (404, b"{}"))
+    proposal.commit({"gnu.yml": None})
+    assert "its data (1.00 GiB) stays" in proposal.plan("--live", server.url)
+
+
+def test_the_answers_of_a_manager_have_a_time_together(
+    proposal: Proposal, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager_reads, "_ALL", 0.0)
+    server = serve(lambda _asked, _number: (200, b"{}"))
+    assert "its answers take longer than 0 s" in failed(proposal, server.url)
 
 
 def test_protected_reads_name_the_setting(proposal: Proposal, serve: Serve) -> None:

@@ -170,9 +170,20 @@ def test_a_broken_file_at_the_base_is_shown_as_corrected(proposal: Proposal, rol
     assert err == ""
     assert "\nproblems that this corrects:\n  + " in out
     if role in ("the site", "no site", "the workers"):
-        assert (code, out.splitlines()[-1].startswith("Not comparable: ")) == (1, True)
+        last = (
+            "Not comparable: every worker rejects the base and keeps an earlier revision; the change itself is valid."
+        )
+        assert (code, out.splitlines()[-1]) == (0, last)
     else:
         assert (code, ": its definition is valid again\n" in out) == (0, True)
+
+
+def test_a_site_that_is_corrected_in_part_is_still_a_failure(proposal: Proposal) -> None:
+    proposal.commit({"_site.yml": "a: [\n"})
+    proposal.accept()
+    proposal.commit({"_site.yml": BASE["_site.yml"], "gnu.yml": "upstream: bad\n"})
+    code, out, _err = proposal.run("main..topic")
+    assert (code, out.splitlines()[-1].partition("; ")[2]) == (1, "the change has 1 problem.")
 
 
 def test_the_work_tree_is_compared_if_only_the_base_is_named(proposal: Proposal) -> None:
@@ -235,6 +246,7 @@ def test_revisions_that_cannot_be_compared_are_one_clear_line(proposal: Proposal
     assert failure(proposal, "HEAD@{999}..topic").count("cannot find the revision `HEAD@{999}` in ") == 1
     missing = str(proposal.repository.tree / "missing")
     assert f"the folder {missing} does not exist." in failure(proposal, "a..b", "--repo", missing)
+    assert f"{__file__} is not a folder." in failure(proposal, "a..b", "--repo", __file__)
     assert "has no folder `x`. Correct `--path`." in failure(proposal, "main..topic", "--path", "x")
     proposal.commit(dict.fromkeys(BASE) | {"README.md": "x\n"})
     proposal.commit({"README.md": "y\n"})
