@@ -20,6 +20,15 @@ _MANY = 4
 """Connections to one host that no upstream is expected to mind."""
 
 
+_RENAMES = 3
+"""Probable renames that are named one by one."""
+
+_RENAMES_WORDED = (
+    "Each has the upstream of a mirror that this removes: without `formerly` it is a new mirror, not a renamed one.",
+    "Write `formerly: [PREVIOUS]` into each file to keep the history.",
+)
+
+
 def of_pairs(pairs: Sequence[Pair], places: Places, live: LiveFacts | None) -> tuple[MirrorNote, ...]:
     """Return warnings about the mirrors that a change affects on one worker."""
     found = [(pair.after.name, what, todo) for pair in pairs for what, todo in _of_pair(pair, places)]
@@ -36,7 +45,10 @@ def of_renames(
         gone.setdefault(_source(old.records[name, worker]), []).append(name)
     added = [each.name for each in mirrors if each.kind == ADDED and each.name not in old.workers]
     names = {name: gone.get(_source(new.records[name, worker]), []) for name in added}
-    return tuple([MirrorNote((name,), *_rename(former[0])) for name, former in names.items() if len(former) == 1])
+    renamed = {name: former[0] for name, former in names.items() if len(former) == 1}
+    if len(renamed) > _RENAMES:
+        return (MirrorNote(tuple(renamed), *_RENAMES_WORDED),)
+    return tuple([MirrorNote((name,), *_rename(former)) for name, former in renamed.items()])
 
 
 def _source(mirror: Mirror) -> tuple[str, ...]:
@@ -44,7 +56,8 @@ def _source(mirror: Mirror) -> tuple[str, ...]:
 
 
 def _rename(former: str) -> tuple[str, str]:
-    what = f"Its upstream is that of `{former}`, which this removes: without `formerly` it is a new mirror, no rename."
+    why = "without `formerly` it is a new mirror, not a renamed one."
+    what = f"Its upstream is that of `{former}`, which this removes: {why}"
     return what, f"Write `formerly: [{former}]` to keep its history."
 
 

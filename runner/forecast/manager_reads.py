@@ -80,7 +80,7 @@ class _LiveSite:
 
 
 def _refused(url: str, status: int) -> SkipjackError:
-    """Return the error for an answer that is no success."""
+    """Return the error for an answer with another status than 200."""
     if status in (401, 403):
         what = f"the manager at {without_secrets(url)} needs a token for `api`."
         return SkipjackError(what, "Remove `api` from `protected_reads` in its settings, or plan without `--live`.")

@@ -26,19 +26,28 @@ _END = 800
 
 _LONGEST_LINE = 1_000
 
+_FEW = 3
+"""Changes at most whose folds are open: a contributor reads what the change of one file does without a click."""
+
 
 def rendered(forecast: Forecast) -> str:
     """Return the forecast as Markdown."""
     parts = [*_head(forecast), *_site(forecast)]
     left, cut = MOST - _END - sum(map(len, parts)), 0
+    is_open = sum(map(_size, forecast.workers)) <= _FEW
     for number, worker in enumerate(forecast.workers):
         share = left // (len(forecast.workers) - number)
-        part, missing = _worker(worker, share) if left > _END else ("", 0)
+        part, missing = _worker(worker, share, is_open=is_open) if left > _END else ("", 0)
         if not part or len(part) > left:
-            part, missing = "", len(worker.mirrors) + len(worker.shared) + bool(worker.changes)
+            part, missing = "", _size(worker)
         parts.append(part)
         left, cut = left - len(part), cut + missing
     return "".join([*parts, _foot(forecast, cut)])
+
+
+def _size(worker: WorkerForecast) -> int:
+    """Return the number of changes of a worker."""
+    return len(worker.mirrors) + len(worker.shared) + bool(worker.changes)
 
 
 def _head(forecast: Forecast) -> Iterator[str]:
@@ -65,7 +74,7 @@ def _site(forecast: Forecast) -> Iterator[str]:
         yield _folded("site", _fenced("diff", _changes(forecast.site, ""), _WARNINGS))
 
 
-def _worker(worker: WorkerForecast, most: int) -> tuple[str, int]:
+def _worker(worker: WorkerForecast, most: int, *, is_open: bool) -> tuple[str, int]:
     """Return the fold of a worker within a number of characters, and how many of its mirrors are missing there."""
     end = _remarks(worker, min(_WARNINGS, most // 4))
     left = most - _END - len(end)
@@ -75,7 +84,7 @@ def _worker(worker: WorkerForecast, most: int) -> tuple[str, int]:
     changes = _fenced("diff", [line for block in kept for line in block], MOST) if kept else ""
     commands = _commands(worker, left - len(changes))
     rest = f"{words.plural(missing, 'more change')} not shown here.\n\n" if missing else ""
-    return _folded(_title(worker), f"{end}{changes}{rest}{commands}"), missing
+    return _folded(_title(worker), f"{end}{changes}{rest}{commands}", is_open=is_open), missing
 
 
 def _fitting(blocks: list[list[str]], most: int) -> tuple[list[list[str]], int]:
@@ -93,7 +102,7 @@ def _title(worker: WorkerForecast) -> str:
     numbers[CHANGED] = len(
         {each.name for each in worker.mirrors if each.kind == CHANGED}.union(*[each.mirrors for each in worker.shared])
     )
-    parts = [f"{number} {kind.replace('-', ' ')}" for kind, number in numbers.items() if number]
+    parts = [f"{number} {words.kind(kind)}" for kind, number in numbers.items() if number]
     parts += [words.plural(len(worker.warnings), "warning")] if worker.warnings else []
     parts += ["denied by its policy"] if worker.policy.denied else []
     head = words.worker_head(worker)
@@ -162,8 +171,8 @@ def _foot(forecast: Forecast, cut: int) -> str:
     return f"{todo}<p><sub>Compared: <code>{base}</code> and <code>{head}</code></sub></p>\n"
 
 
-def _folded(title: str, content: str) -> str:
-    return f"<details><summary>{title}</summary>\n\n{content}</details>\n\n"
+def _folded(title: str, content: str, *, is_open: bool = False) -> str:
+    return f"<details{' open' * is_open}><summary>{title}</summary>\n\n{content}</details>\n\n"
 
 
 def _fenced(language: str, lines: Iterable[str], most: int) -> str:

@@ -50,6 +50,11 @@ def plural(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
+def kind(name: str) -> str:
+    """Return what happens to mirrors of a kind on one worker."""
+    return _COUNTED[QUARANTINED] if name == QUARANTINED else name.replace("-", " ")
+
+
 def label(revision: RevisionLabel) -> str:
     """Return a revision with its commit."""
     return f"{revision.name} ({revision.commit[:12]})" if revision.commit else revision.name

@@ -20,7 +20,8 @@ _WORD = r"[A-Za-z0-9 .,:;%()'/+=…]|\*\*|->|(?<=\w)-(?=\w)|`[A-Za-z0-9 =._-]+`"
 _TEXT = rf"(?:{_WORD})*+"
 _CODE = r"<code>(?:[^<>&]|&(?:amp|lt|gt|quot|#x27);)*</code>"
 _LINE = re.compile(
-    rf"{_TEXT}|</details>|<details><summary>(?:{_CODE})?{_TEXT}</summary>|<p><sub>(?:{_CODE}|{_WORD})*+</sub></p>"
+    rf"{_TEXT}|</details>|<details(?: open)?><summary>(?:{_CODE})?{_TEXT}</summary>|"
+    rf"<p><sub>(?:{_CODE}|{_WORD})*+</sub></p>"
 )
 """A line outside of fenced blocks. `<code>` stands only in blocks of HTML, where no Markdown is read."""
 
@@ -91,7 +92,7 @@ def is_plan(body: str) -> bool:
             fence = opened[1]
         elif not _LINE.fullmatch(line) or _ACTIVE.search(re.sub(_CODE, "", line)):
             return False
-        depth += line.startswith("<details>") - (line == "</details>") if not fence else 0
+        depth += line.startswith("<details") - (line == "</details>") if not fence else 0
         if depth < 0:
             return False
         previous = line

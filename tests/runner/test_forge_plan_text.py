@@ -60,7 +60,7 @@ def assert_harmless(text: str) -> None:
     assert text.startswith(f"{MARK}\n") and text.count(MARK) == 1 + text[1:].count(MARK)
     read = Read(text)
     assert read.tags <= TAGS, text
-    assert read.attributes <= {("class", "language-diff"), ("class", "language-text")}, text
+    assert read.attributes <= {("class", "language-diff"), ("class", "language-text"), ("open", None)}, text
     assert not DANGER.search(read.text.replace("->", "")), text
     assert read.depth == 0, text
 
@@ -101,6 +101,9 @@ def test_another_text_is_shown_as_it_is(text: str) -> None:
         "<code>[here](https://evil.example)</code>",
         "**Valid.** See www.evil.example",
         "<details><summary>x</summary>",
+        "<details open>",
+        "<details open onclick=x><summary>x</summary>\n\n</details>",
+        "<details open='y'><summary>x</summary>\n\n</details>",
         "</details>",
         "```diff\nnever closed",
         "<p><sub><code>a</code><img src=x></sub></p>",

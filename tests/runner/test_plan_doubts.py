@@ -65,7 +65,7 @@ def test_a_warning_that_many_mirrors_share_is_shown_once(proposal: Proposal) -> 
 def test_a_rename_without_formerly_is_named_with_its_remedy(proposal: Proposal) -> None:
     proposal.commit({"gnu.yml": None, "software/GNU.yml": f"{GNU}title: GNU\n"})
     assert warnings(proposal) == [
-        "Its upstream is that of `gnu`, which this removes: without `formerly` it is a new mirror, no rename."
+        "Its upstream is that of `gnu`, which this removes: without `formerly` it is a new mirror, not a renamed one."
     ]
     assert "  warning: GNU: Its upstream is that of `gnu`" in proposal.plan()
     assert "Write `formerly: [gnu]` to keep its history.\n" in proposal.plan()
@@ -75,6 +75,16 @@ def test_a_rename_without_formerly_is_named_with_its_remedy(proposal: Proposal) 
     assert warnings(proposal) == []
     proposal.commit({"software/GNU.yml": GNU, "gnu.yml": f"{GNU}worker: w2\n"})
     assert warnings(proposal) == []  # a further copy elsewhere removes nothing
+
+
+def test_many_renames_without_formerly_share_a_warning(proposal: Proposal) -> None:
+    many = {f"m{number}.yml": f"upstream: rsync://h{number}.example.org/m/\n" for number in range(6)}
+    proposal.commit(many)
+    proposal.accept()
+    proposal.commit(dict.fromkeys(many) | {f"n{name}": text for name, text in many.items()})
+    (warning,) = proposal.plain()["workers"][0]["warnings"]
+    assert warning["mirrors"] == [f"nm{number}" for number in range(6)]
+    assert warning["what"].startswith("Each has the upstream of a mirror that this removes: ")
 
 
 def test_many_connections_to_one_host_are_warned_of(proposal: Proposal) -> None:

@@ -38,7 +38,7 @@ def comment(proposal: Proposal) -> str:
     return re.sub(r"\([0-9a-f]{12}\)", "(COMMIT)", out)
 
 
-def test_a_comment_is_short_and_folded(proposal: Proposal) -> None:
+def test_a_comment_is_short_and_of_few_changes_open(proposal: Proposal) -> None:
     proposal.commit({"gnu.yml": f"{GNU}interval: 12h\n", "debian.yml": None})
     assert (
         comment(proposal)
@@ -46,7 +46,7 @@ def test_a_comment_is_short_and_folded(proposal: Proposal) -> None:
 <!-- skipjack plan -->
 **Valid.** 1 changed, 1 removed, on 1 worker.
 
-<details><summary><code>w1</code>: 1 changed, 1 removed</summary>
+<details open><summary><code>w1</code>: 1 changed, 1 removed</summary>
 
 Policy: no exported policy; only the worker knows what it allows.
 
@@ -64,6 +64,13 @@ Load: 8 -> 2 starts a day, 0.3 -> 0.1 an hour, slots 4.
 <p><sub>Compared: <code>main (COMMIT)</code> and <code>topic (COMMIT)</code></sub></p>
 """
     )
+
+
+def test_a_comment_of_many_changes_is_folded(proposal: Proposal) -> None:
+    proposal.commit({f"m{number}.yml": f"upstream: rsync://h/m{number}/\n" for number in range(4)})
+    assert "\n<details><summary><code>w1</code>: 4 added</summary>\n" in comment(proposal)
+    proposal.commit({"gnu.yml": "a: [\n", **{f"m{number}.yml": None for number in range(4)}})
+    assert "\n<details open><summary><code>w1</code>: 1 invalid</summary>\n" in comment(proposal)
 
 
 def test_a_renewed_comment_differs_only_where_the_plan_does(proposal: Proposal) -> None:
@@ -155,7 +162,7 @@ def test_a_huge_plan_is_cut_and_counts_the_rest(number: int, workers: int) -> No
     text = markdown.rendered(many(number, workers))
     assert len(text) <= 60_000
     outside(text)
-    assert text.count("<details>") == text.count("</details>")
+    assert text.count("<details") == text.count("</details>")
     assert re.search(r"[0-9]+ more lines not shown here\.", text)
     assert ("did not fit: `skipjack plan` prints all of them" in text) == (number * workers > 10)
 
