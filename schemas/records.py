@@ -234,6 +234,12 @@ class DatabaseAddress(NamedTuple):
     password: Secret | None = None
 
 
+class Webhook(NamedTuple):
+    """The secret with which a forge shows that a webhook is from it."""
+
+    secret: Secret
+
+
 class History(NamedTuple):
     """How much history the manager keeps: seconds, and runs of each mirror on each worker."""
 
@@ -260,3 +266,4 @@ class ManagerSettings(NamedTuple):
     database: DatabaseAddress | None = None
     history: History = History()
     commands_expire: int = 7 * 86400
+    webhook: Webhook | None = None

@@ -11,11 +11,15 @@ from schemas.errors import SkipjackError
 from schemas.git import repository
 from schemas.records import Repository
 from sitegen.messages.model import DeclaredConfig, Note
+from sitegen.storage import wake_store
 from sitegen.storage.corruption import Damaged
 from sitegen.storage.store import Store, StoreError
 
 INTERVAL = 60.0
-"""Seconds between two fetches, unless a worker reports a revision that is new here."""
+"""Seconds between two fetches, unless a webhook arrives or a worker reports a revision that is new here."""
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks whether any manager of this database got a webhook."""
 
 _UNREACHABLE = "unreachable"
 """Takes the place of the revision when none could be fetched."""
@@ -26,11 +30,18 @@ _log = logging.getLogger(__name__)
 class Follower:
     """Keeps the configuration in the store at the newest valid revision.
 
-    `check` raises an exception when this process may no longer write to the store.
+    `check` raises an exception when this process may no longer write to the store. With `has_webhook` each webhook
+    causes a fetch.
     """
 
     def __init__(
-        self, source: Repository, state_dir: str, store: Store, check: Callable[[], None] = lambda: None
+        self,
+        source: Repository,
+        state_dir: str,
+        store: Store,
+        check: Callable[[], None] = lambda: None,
+        *,
+        has_webhook: bool = False,
     ) -> None:
         self._check = check
         self._ended = threading.Event()
@@ -42,6 +53,8 @@ class Follower:
         self._reason = ""
         self._reported: frozenset[str] = frozenset()
         self._wake = threading.Event()
+        self._has_webhook = has_webhook
+        self._wake_number = 0
 
     @property
     def refusal(self) -> str:
@@ -114,6 +127,7 @@ class Follower:
     def follow_forever(self, announce: Callable[[], None]) -> None:
         """Follow every INTERVAL seconds until `end`, and call `announce` after each change."""
         while not self._ended.is_set():
+            self._sees_webhook()  # before the fetch: a webhook that arrives meanwhile starts another one
             try:
                 if self.follow():
                     announce()
@@ -121,10 +135,27 @@ class Follower:
                 _log.error("%s", error)
             except Exception:  # the thread must survive a bug, or the site would keep its configuration for ever
                 _log.exception("cannot follow the config repository: this is a bug")
-            self._wake.wait(INTERVAL)
+            self._pause()
             # Cleared after the wait: a wake-up during a fetch starts another one, because that one may have been too
             # early.
             self._wake.clear()
+
+    def _pause(self) -> None:
+        """Wait for a wake-up, INTERVAL seconds at most."""
+        until = time.monotonic() + INTERVAL
+        while (left := until - time.monotonic()) > 0:
+            if self._wake.wait(min(left, LOOK_EVERY) if self._has_webhook else left) or self._sees_webhook():
+                return
+
+    def _sees_webhook(self) -> bool:
+        """Return whether there was a webhook since the last call."""
+        if not self._has_webhook:
+            return False
+        try:
+            before, self._wake_number = self._wake_number, wake_store.read(self._store)
+        except StoreError:  # the next fetch reports it
+            return False
+        return before != self._wake_number
 
     def start(self, announce: Callable[[], None]) -> None:
         """Follow in the background until the process ends."""

@@ -164,7 +164,8 @@ def _follower(settings: ManagerSettings, store: Store, check: Callable[[], None]
         return None
     from sitegen.follow import Follower
 
-    return Follower(settings.repository, settings.state_dir, store, check)
+    has_webhook = settings.webhook is not None
+    return Follower(settings.repository, settings.state_dir, store, check, has_webhook=has_webhook)
 
 
 def _share_memory() -> None:

@@ -26,6 +26,7 @@ _PARTS: Mapping[str, Any] = {
     "tunasync": records.TunasyncAccess,
     "database": records.DatabaseAddress,
     "history": records.History,
+    "webhook": records.Webhook,
 }
 """Keys of the manager's settings whose values are mappings, and their records."""
 
@@ -35,7 +36,7 @@ def _convert(key: str, value: Any) -> Any:
         return parse_duration(value)
     if key in SIZES:
         return parse_size(value)
-    if key in ("password", "token"):
+    if key in ("password", "token", "secret"):
         return records.Secret(**value)
     if key == "verify_signatures":
         return records.SignatureRules(**value)

@@ -73,7 +73,8 @@ meta = Table(
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
-"""Two numbers: `schema_version`, and `changes`, which rises with every write that changes a page.
+"""Numbers: `schema_version`; `changes`, which rises with every write that changes a page; and after a first webhook
+`wake`, which rises with each.
 
 A row's `changed` is the value of `changes` when the row was written, so a reader that has read everything up to a
 number reads only rows with a higher one.

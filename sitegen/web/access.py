@@ -135,12 +135,16 @@ class Access:
                 self._listed.clear()
         return not any(name in _INDIRECT for name, _ in request.scope["headers"])
 
-    async def body(self, request: Request) -> bytes:
-        """Read the body; RejectedRequest when it is larger than `body_limit` (413) or arrives too slowly (408)."""
-        too_large = RejectedRequest(413, f"the body is larger than {self._body_limit} bytes")
+    async def body(self, request: Request, most: int | None = None) -> bytes:
+        """Read the body; RejectedRequest when it arrives too slowly (408) or is too large (413).
+
+        The limit is `body_limit`, and `most` bytes if that is less.
+        """
+        limit = self._body_limit if most is None else min(most, self._body_limit)
+        too_large = RejectedRequest(413, f"the body is larger than {limit} bytes")
         # Rejected before any of it is read; without this header, or with a wrong one, it is counted below.
         announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > self._body_limit:
+        if announced.isdecimal() and int(announced) > limit:
             raise too_large
         body = bytearray()
         begun = asyncio.get_running_loop().time()
@@ -151,7 +155,7 @@ class Access:
                 if message["type"] == "http.disconnect":
                     raise ClientDisconnect
                 body += message.get("body", b"")
-                if len(body) > self._body_limit:
+                if len(body) > limit:
                     raise too_large
                 if not message.get("more_body", False):
                     return bytes(body)

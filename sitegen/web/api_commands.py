@@ -1,7 +1,6 @@
 """`/api/v1/commands`: operators give commands, workers fetch them and report their results."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,13 +10,14 @@ from starlette.responses import Response
 
 from schemas.addresses import without_secrets
 from sitegen.messages import commands
-from sitegen.messages.commands import OPEN, SENT, CommandRequest, Fetched, WorkerCommand
+from sitegen.messages.commands import OPEN, SENT, CommandRequest, WorkerCommand
 from sitegen.messages.envelope import RejectedRequest
 from sitegen.messages.model import AuditEntry
-from sitegen.storage import command_store
+from sitegen.storage import command_store, wake_store
 from sitegen.storage.store import Store
 from sitegen.web import access, bodies, endpoint
 from sitegen.web.access import Access
+from sitegen.web.command_news import LOOK_EVERY, NewestNumbers, News
 from sitegen.web.control import Control
 from sitegen.web.db_timeout import in_thread
 from sitegen.web.endpoint import Endpoint, Parameter
@@ -30,9 +30,6 @@ LONGEST = 60
 NEWEST = 2**53
 """A number above that of every command."""
 
-LOOK_EVERY = 1.0
-"""Seconds between two looks for commands that another manager of the same database received."""
-
 MOST_HELD = 16
 """Held requests of one worker; one more ends the oldest. A worker needs one, but abandoned ones are held a while
 longer."""
@@ -40,31 +37,22 @@ longer."""
 _PATH = "/api/v1/commands"
 
 
-class NewestNumbers:
-    """The newest command number of each worker, queried every LOOK_EVERY seconds at most for all held requests."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._lock = threading.Lock()
-        self._found: tuple[float, dict[str, int]] = -LOOK_EVERY, {}
-
-    def of(self, worker: str) -> int:
-        """Return the number of the newest command of a worker, 0 without any."""
-        # The lock is held during the query: requests that wait for it use the same answer.
-        with self._lock:
-            now = time.monotonic()
-            if now - self._found[0] >= LOOK_EVERY:
-                self._found = now, command_store.newest(self._store)
-            return self._found[1].get(worker, 0)
-
-
 class CommandsApi:
     """The routes for commands."""
 
     def __init__(
-        self, store: Store, who: Access, control: Control, topics: Topics, *, expire: float, shared: bool
+        self,
+        store: Store,
+        who: Access,
+        control: Control,
+        topics: Topics,
+        *,
+        expire: float,
+        shared: bool,
+        has_webhook: bool,
     ) -> None:
         self._store = store
+        self._has_webhook = has_webhook
         self._expire = expire
         self._access = who
         self._control = control
@@ -75,6 +63,7 @@ class CommandsApi:
         """Return the rows of these routes."""
         wait = Parameter("wait", True, f"Seconds to wait for a command if there is none, at most {LONGEST}.")
         after = Parameter("after", True, "The highest command number that the worker has stored.")
+        wake = Parameter("wake", True, "The last wake number that the worker got, 0 before the first.")
         worker = Parameter("worker", False, "The worker; must be the token's.", required=True)
         before = Parameter("before", True, "Only commands with a lower number.")
         limit = Parameter("limit", True, "Number of commands, at most 500; 50 by default.")
@@ -82,7 +71,7 @@ class CommandsApi:
         return [
             Endpoint(
                 "GET", _PATH, self.fetch, "Wait for a worker's next commands.", "commands", own,
-                parameters=(worker, after, wait), refusals=(400,),
+                parameters=(worker, after, wake, wait), refusals=(400,),
             ),
             Endpoint(
                 "POST", _PATH, self.give, "Give a command; the answer comes once it is on disk.", "commands#states",
@@ -108,33 +97,40 @@ class CommandsApi:
         if access.name(request, "worker") not in (worker, ""):
             raise RejectedRequest(403, f"the token is for worker {worker}")
         after = access.number(request, "after", 0, NEWEST)
+        # A worker of an earlier release knows of none, and is not woken.
+        known = access.number(request, "wake", 0, NEWEST) if "wake" in request.query_params else None
         until = asyncio.get_running_loop().time() + access.number(request, "wait", 0, LONGEST)
         with self._topics.subscribed(worker, MOST_HELD) as subscription:
-            found = await self._look(worker, after)
-            while not (found.commands or subscription.is_over or self._topics.closed) and await self._notified(
-                subscription, until, worker, found.newest
+            news = await self._look(worker, after)
+            while not (news.is_news(known) or subscription.is_over or self._topics.closed) and await self._notified(
+                subscription, until, worker, news
             ):
                 # the token may have been revoked while this was held
                 await self._access.checked(self._access.worker, request)
-                found = await self._look(worker, after)
-        shown = [{key: getattr(command, key) for key in SENT} for command in found.commands]
-        return Json({"commands": shown, "newest": found.newest})
+                news = await self._look(worker, after)
+        shown = [{key: getattr(command, key) for key in SENT} for command in news.fetched.commands]
+        wake = {} if news.wake is None else {"wake": news.wake}
+        return Json({"commands": shown, "newest": news.fetched.newest} | wake)
 
-    async def _notified(self, subscription: asyncio.Event, until: float, worker: str, newest: int) -> bool:
-        """Wait for a notification, or for a command that another manager of the same database received."""
+    async def _notified(self, subscription: asyncio.Event, until: float, worker: str, news: News) -> bool:
+        """Wait for a notification, or for a command or webhook that another manager of the same database received."""
         if self._numbers is None:
             return await notified(subscription, until)
         loop = asyncio.get_running_loop()
         while not await notified(subscription, min(until, loop.time() + LOOK_EVERY)):
-            if await in_thread(self._numbers.of, worker) > newest:
+            if news.is_behind(*await in_thread(self._numbers.of, worker)):
                 return True
             if loop.time() >= until:
                 return False
         return True
 
-    async def _look(self, worker: str, after: int) -> Fetched:
+    async def _look(self, worker: str, after: int) -> News:
+        return await in_thread(self._news, worker, after)
+
+    def _news(self, worker: str, after: int) -> News:
         now = time.time()
-        return await in_thread(command_store.fetch, self._store, worker, after, now, now - self._expire)
+        fetched = command_store.fetch(self._store, worker, after, now, now - self._expire)
+        return News(fetched, wake_store.read(self._store) if self._has_webhook else None)
 
     async def give(self, request: Request) -> Response:
         """Store a command for every worker that it concerns, then wake these workers' requests."""

@@ -36,7 +36,7 @@ PARTING = 2.0
 
 OTHERS = "other addresses"
 
-_CONTROLLING = (endpoint.OPERATOR, endpoint.LISTED)
+_CONTROLLING = (endpoint.OPERATOR, endpoint.LISTED, endpoint.SIGNED)
 
 _log = logging.getLogger(__name__)
 

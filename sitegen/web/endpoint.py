@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 WORKER, OPERATOR, READER, LISTED, ANYONE = "worker", "operator", "reader", "listed", "anyone"
-"""Who may use a route: the holder of a token of that scope, a listed address, or anyone."""
+SIGNED = "signed"
+"""Who may use a route: the holder of a token of that scope, a listed address, anyone, or who signs with the secret of
+`webhook`."""
 
 
 class Parameter(NamedTuple):

@@ -26,6 +26,7 @@ _SECURITY: dict[str, list[dict[str, list[str]]]] = {
     endpoint.OPERATOR: [_TOKEN],
     endpoint.READER: [_TOKEN],
     endpoint.LISTED: [{}],
+    endpoint.SIGNED: [{}],
     endpoint.ANYONE: [{}, _TOKEN],
 }
 _WHO = {
@@ -33,6 +34,7 @@ _WHO = {
     endpoint.OPERATOR: "Requires an operator's token.",
     endpoint.READER: "Requires an operator's or a reader's token.",
     endpoint.LISTED: "Requires no token, but an address in `tunasync.writes_from`.",
+    endpoint.SIGNED: "Requires no token, but a signature with the secret of `webhook`, or `X-Gitlab-Token`.",
     endpoint.ANYONE: "Public, unless `protected_reads` requires a token.",
 }
 

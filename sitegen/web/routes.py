@@ -5,6 +5,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from schemas.records import ManagerSettings
+from schemas.secrets import read_secret
 from sitegen.storage.store import Store
 from sitegen.web import endpoint, openapi, responses, tunasync_reads
 from sitegen.web.access import Access
@@ -13,6 +14,7 @@ from sitegen.web.api_commands import CommandsApi
 from sitegen.web.api_policies import PoliciesApi
 from sitegen.web.api_reads import ReadsApi
 from sitegen.web.api_reports import ReportsApi
+from sitegen.web.api_webhook import WebhookApi
 from sitegen.web.control import Control
 from sitegen.web.db_timeout import patient
 from sitegen.web.denied_audit import DeniedAttempts
@@ -41,8 +43,10 @@ def endpoints(
     """Return every row of the API."""
     current = SnapshotCache(store)
     control = Control(current)
-    shared, expire = settings.database is not None, settings.commands_expire
-    commands = CommandsApi(store, access, control, topics, expire=expire, shared=shared)
+    shared, expire, webhook = settings.database is not None, settings.commands_expire, settings.webhook
+    commands = CommandsApi(
+        store, access, control, topics, expire=expire, shared=shared, has_webhook=webhook is not None
+    )
     rows = [
         *reports.endpoints(),
         *commands.endpoints(),
@@ -50,6 +54,8 @@ def endpoints(
         *PoliciesApi(store, access, ingest, reports.digests, current).endpoints(),
         Endpoint("GET", "/ping", tunasync_reads.ping, "Check that the manager answers.", "api#pong", endpoint.ANYONE),
     ]
+    if webhook is not None:
+        rows += WebhookApi(store, access, read_secret(webhook.secret), topics.notify_all).endpoints()
     if settings.tunasync.reads:
         rows += TunasyncReads(store, access, current).endpoints()
     rows += TunasyncWrites(store, access, ingest).endpoints()

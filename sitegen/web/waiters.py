@@ -50,6 +50,10 @@ class Topics:
             for subscription in self._subscribed.get(topic, ()):
                 subscription.set()
 
+    def notify_all(self) -> None:
+        """Wake all subscribers of all topics."""
+        self.notify(*self._subscribed)
+
     def notify_from_thread(self, topic: str) -> None:
         """Wake all subscribers of a topic from another thread."""
         loop = self._loop
@@ -64,7 +68,7 @@ class Topics:
     def close(self) -> None:
         """Wake all subscribers, present and future: the server is about to end."""
         self.closed = True
-        self.notify(*self._subscribed)
+        self.notify_all()
 
 
 async def notified(subscription: asyncio.Event, until: float) -> bool:

@@ -118,6 +118,8 @@ RECORDS = [
     pytest.param(MANAGER["tls"]["properties"], records.Tls, set(), set(), id="tls"),
     pytest.param(MANAGER["limits"]["properties"], records.ClientLimits, set(), set(), id="limits"),
     pytest.param(MANAGER["tunasync"]["properties"], records.TunasyncAccess, set(), set(), id="tunasync"),
+    pytest.param(MANAGER["webhook"]["properties"], records.Webhook, set(), set(), id="webhook"),
+    pytest.param(MANAGER["webhook"]["properties"]["secret"]["properties"], records.Secret, set(), set(), id="secret"),
 ]
 
 

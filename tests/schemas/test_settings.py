@@ -17,6 +17,7 @@ from schemas.records import (
     RunnerSettings,
     Secret,
     SignatureRules,
+    Webhook,
 )
 from schemas.secrets import read_mirror_secret, read_secret
 
@@ -206,6 +207,17 @@ def test_the_managers_database_and_history_are_read(settings: Path) -> None:
     )
     address = DatabaseAddress("postgresql://me@[::1]:5/x?sslmode=require", Secret(credential="c"))
     assert load_manager(settings) == ManagerSettings(database=address, history=History(86400, 3600, 3))
+
+
+def test_the_secret_of_webhooks_is_read(settings: Path) -> None:
+    settings.write_text("webhook: {secret: {credential: c}}\n")
+    loaded = load_manager(settings)
+    assert loaded == ManagerSettings(webhook=Webhook(Secret(credential="c")))
+    assert list(secrets.named(loaded)) == [("webhook.secret", Secret(credential="c"))]
+    settings.write_text("webhook: {secret: hunter2hunter2}\n")
+    with pytest.raises(InvalidConfigError) as caught:
+        load_manager(settings)
+    assert len(caught.value.problems) == 1
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,10 @@ from schemas.records import (
     Policy,
     Repository,
     RunnerSettings,
+    Secret,
     Site,
     SyncWindows,
+    Webhook,
     Worker,
 )
 from sitegen.messages.model import DeclaredConfig, Note
@@ -33,6 +35,7 @@ from sitegen.web.ingest import Ingest
 from sitegen.web.waiters import Topics
 from tests.sitegen.kit import NOW, REVISION, Manager, envelope_of, plain, report_of, status_of
 
+SECRET = "a-secret-of-the-forge"
 GO = "/workers/go1"
 JOB = f"{GO}/jobs/arch"
 REPORT = {"name": "arch", "status": "success"}
@@ -64,6 +67,8 @@ REQUESTS: list[tuple[str, str, str, str, Any, int]] = [
     ("POST", "/api/v1/policies", "/api/v1/policies", "worker", POLICY, 200),
     ("POST", "/api/v1/policies", "/api/v1/policies", "worker", {}, 422),
     ("GET", "/api/v1/policies", "/api/v1/policies", "operator", None, 200),
+    ("POST", "/api/v1/webhook", "/api/v1/webhook", "forge", None, 200),
+    ("POST", "/api/v1/webhook", "/api/v1/webhook", "", None, 403),
     ("GET", "/ping", "/ping", "", None, 200),
     ("POST", "/workers", "/workers", "", {"id": "go1", "url": "http://127.0.0.1:9/"}, 200),
     ("POST", "/workers/{worker}/jobs/{mirror}", JOB, "", REPORT, 200),
@@ -99,7 +104,10 @@ DECLARED = DeclaredConfig(
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Manager, dict[str, str]]]:
-    manager = Manager(tmp_path_factory.mktemp("openapi"), tunasync={"writes_from": ["127.0.0.1"]})
+    folder = tmp_path_factory.mktemp("openapi")
+    (folder / "webhook").write_text(SECRET)
+    webhook = {"secret": {"file": str(folder / "webhook")}}
+    manager = Manager(folder, tunasync={"writes_from": ["127.0.0.1"]}, webhook=webhook)
     tokens = {"worker": manager.token("w1"), "operator": manager.token("alice", "operator")}
     with manager.answering():
         yield manager, tokens
@@ -117,7 +125,8 @@ def test_every_answer_is_as_described_and_every_description_is_answered(
     described = manager.get("/api/v1/openapi.json")
     left = {(method, path) for path, item in described["paths"].items() for method in item}
     for method, path, address, scope, body, status in REQUESTS:
-        headers = {"Authorization": f"Bearer {tokens[scope]}"} if scope else {}
+        headers = {"Authorization": f"Bearer {tokens[scope]}"} if scope in tokens else {}
+        headers |= {"X-Gitlab-Token": SECRET} if scope == "forge" else {}
         answer = requests.request(method, manager.url + address, json=body, headers=headers, timeout=300)
         assert answer.status_code == status, (address, answer.text)
         operation = described["paths"][path][method.lower()]
@@ -168,8 +177,14 @@ def _pointed(schema: Any) -> Any:
     return schema
 
 
+def with_webhook(folder: Path) -> ManagerSettings:
+    """Return settings with which there is every route."""
+    (folder / "webhook").write_text(SECRET)
+    return ManagerSettings(state_dir=str(folder), webhook=Webhook(Secret(file=str(folder / "webhook"))))
+
+
 def test_every_route_of_the_application_is_described_and_no_other(store: Store, tmp_path: Path) -> None:
-    settings = ManagerSettings(state_dir=str(tmp_path))
+    settings = with_webhook(tmp_path)
     ingest, topics = Ingest(store, lambda: None), Topics()
     gate = Gate(settings.limits)
     application = routes.application(store, ingest, settings, topics, DeniedAttempts(store), gate).application
@@ -185,7 +200,7 @@ def test_every_route_of_the_application_is_described_and_no_other(store: Store, 
 
 
 def test_the_openapi_document_is_valid(store: Store, tmp_path: Path) -> None:
-    settings = ManagerSettings(state_dir=str(tmp_path))
+    settings = with_webhook(tmp_path)
     ingest, access = Ingest(store, lambda: None), Access(store, settings)
     reports = ReportsApi(access, ingest, store)
     described = openapi.document(

@@ -3,6 +3,7 @@
 import concurrent.futures
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,26 @@ def test_a_command_that_one_manager_takes_reaches_a_worker_that_asks_the_other(
         answer = pool.submit(held)
         site.give("ping", worker="w1")
         assert answer.result(PATIENCE) == "ping"
+
+
+def test_a_webhook_at_one_manager_wakes_a_worker_that_asks_the_other(tmp_path: Path, server: Server) -> None:
+    address, secret = server.database("skipjack"), tmp_path / "secret"
+    secret.write_text("a-secret")
+    webhook = {"secret": {"file": str(secret)}}
+    one, other = (Sharing(tmp_path / name, address, webhook=webhook) for name in ("one", "other"))
+    headers = {"Authorization": f"Bearer {one.token()}"}
+
+    def fetch(query: str) -> Any:
+        return other.session.get(f"{other.url}/api/v1/commands?{query}", headers=headers, timeout=300).json()
+
+    with one.serving(), other.serving(), concurrent.futures.ThreadPoolExecutor(1) as pool:
+        known = fetch("wake=0")["wake"]
+        held = pool.submit(fetch, f"wake={known}&wait=60")
+        woken = one.session.post(f"{one.url}/api/v1/webhook", headers={"X-Gitlab-Token": "a-secret"}, timeout=300)
+        assert woken.json() == {"wake": known + 1}
+        assert held.result(PATIENCE)["wake"] == known + 1
+    for manager in (one, other):
+        manager.session.close()
 
 
 def test_two_managers_number_commands_without_gaps(managers: tuple[Manager, Manager]) -> None:
