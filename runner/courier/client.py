@@ -101,12 +101,14 @@ class ManagerClient:
         except MALFORMED as error:
             raise self._not_a_manager(_REPORTS) from error
 
-    def commands(self, worker: str, after: int, wait: float) -> CommandList:
+    def commands(self, worker: str, after: int, wait: float, wake: int | None = None) -> CommandList:
         """Return the commands after a number. While there are none the manager may hold the request for `wait` seconds.
 
+        With `wake`, the last wake number or 0, it answers as soon as it has another one.
         NoCommands from a manager without commands, SkipjackError for any other failure.
         """
         path = f"{_COMMANDS}?worker={worker}&after={after}&wait={wait:.0f}"
+        path += "" if wake is None else f"&wake={wake}"
         response = self._ask("GET", path, TIMEOUTS._replace(exchange=TIMEOUTS.exchange + wait), most=LARGEST_COMMANDS)
         plain = self._decoded(response, _COMMANDS, _COMMAND_VALUES)
         try:
@@ -227,7 +229,8 @@ def _commands(plain: dict[str, Any]) -> CommandList:
     found = {command.number: command for command in map(_command, plain["commands"])}
     if any(number > newest for number in found):
         raise ValueError("newest")
-    return CommandList(tuple(found[number] for number in sorted(found)[:AT_ONCE]), newest)
+    wake = None if plain.get("wake") is None else _number(plain["wake"])
+    return CommandList(tuple(found[number] for number in sorted(found)[:AT_ONCE]), newest, wake)
 
 
 def _command(plain: dict[str, Any]) -> ManagerCommand:

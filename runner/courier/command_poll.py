@@ -41,7 +41,7 @@ class CommandPoller(BackgroundThread):
         super().__init__("commands", run_dir)
         self._here, self._client, self._clock = here, client, clock
         self._failures, self._protocol_failures = Backoff(RETRY_FIRST, RETRY_MOST), Backoff(RETRY_FIRST, PROTOCOL_MOST)
-        self._reloads = commands.ReloadLimit(clock)
+        self._reloads, self._wake_number = commands.ReloadLimit(clock), commands.WakeNumber()
         self._unheld = Backoff(RETRY_FIRST, UNHELD_MOST)
         self._last_error, self._in_a_row = "", 0
 
@@ -54,7 +54,7 @@ class CommandPoller(BackgroundThread):
         """Ask once, and return the seconds until the next request."""
         began = self._clock()
         try:
-            found = commands.fetch_and_execute(self._here, self._client, WAIT, self._reloads)
+            found = commands.fetch_and_execute(self._here, self._client, WAIT, self._reloads, self._wake_number)
         except SkipjackError as error:
             # Once for each reason: the same failure repeats every minute.
             if str(error) != self._last_error:

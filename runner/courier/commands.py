@@ -28,8 +28,9 @@ RELOAD, PING = "reload", "ping"
 _WAITS = "recorded; it starts after `skipjack release`, since this worker is held"
 
 RELOADS, RELOADS_IN = 10, 300.0
-"""Follows at most, and in how many seconds, that start because of `reload`: a manager that gives it without end must
-not keep the machine and the server of the repository busy. People give fewer, and their follow starts at once."""
+"""Follows at most, and in how many seconds, that start because of `reload` or a webhook: a manager that gives them
+without end must not keep the machine and the server of the repository busy. People give fewer, and their follow starts
+at once."""
 
 REASON = 4000
 """Characters of a reason that the manager accepts."""
@@ -50,7 +51,7 @@ class WorkerContext(NamedTuple):
 
 
 class ReloadLimit:
-    """When commands of this program started follows; `clock` returns seconds."""
+    """When commands and webhooks of this program started follows; `clock` returns seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -65,6 +66,23 @@ class ReloadLimit:
         return True
 
 
+class WakeNumber:
+    """The manager's wake number as this program last got it, 0 before. A webhook changes it: then a follow is due."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.is_due = False
+
+    def see(self, number: int | None) -> bool:
+        """Note the manager's number, None if it has none; return whether it is another one."""
+        if number is None or number == self.number:
+            return False
+        # The first one says nothing about what happened since; the manager names a newer revision anyway.
+        self.is_due = self.is_due or self.number != 0
+        self.number = number
+        return True
+
+
 def resume(here: WorkerContext) -> None:
     """Stop the runs that a command ends, again: the courier that executed it may have died before it signalled them."""
     with journal.opened(here.layout.journal) as book:
@@ -72,12 +90,17 @@ def resume(here: WorkerContext) -> None:
 
 
 def fetch_and_execute(
-    here: WorkerContext, client: ManagerClient, wait: float, reloads: ReloadLimit | None = None
+    here: WorkerContext,
+    client: ManagerClient,
+    wait: float,
+    reloads: ReloadLimit | None = None,
+    wake: WakeNumber | None = None,
 ) -> int | None:
     """Fetch commands, execute and answer them; return how many were new, None from a manager without commands.
 
-    While there are none the manager may hold the request for `wait` seconds. `reloads` is the limit of a program that
-    calls this again and again. SkipjackError when the manager cannot be reached.
+    While there are none the manager may hold the request for `wait` seconds. A program that calls this again and again
+    has a limit, `reloads`, and with `wake` also follows after a webhook, which counts as a command. SkipjackError when
+    the manager cannot be reached.
     """
     limit = reloads or ReloadLimit()
     with journal.opened(here.layout.journal) as book:
@@ -85,14 +108,25 @@ def fetch_and_execute(
         try:
             _finish(here, inbox, client, limit)
             taken = inbox.taken()
-            found = client.commands(here.worker, taken, wait)
+            found = client.commands(here.worker, taken, wait, wake.number if wake else None)
+            is_woken = wake is not None and wake.see(found.wake)
             if not inbox.take(found):
                 what = "the manager has lost some earlier commands; its numbers start again"
                 log(what, about="courier", level=WARNING)
             _finish(here, inbox, client, limit)
         except NoCommands:
             return None
-    return sum(command.number > taken for command in found.commands)
+    if wake is not None:
+        _follow_if_woken(here, wake, limit)
+    return sum(command.number > taken for command in found.commands) + is_woken
+
+
+def _follow_if_woken(here: WorkerContext, wake: WakeNumber, limit: ReloadLimit) -> None:
+    """Start the follow that a webhook made due. Beyond the limit it waits for a later call."""
+    if wake.is_due and limit.take():
+        want_follow(here)
+        wake.is_due = False
+        _log_unless_quiet(here, "the manager got a webhook: starting a follow")
 
 
 def _finish(here: WorkerContext, inbox: CommandTable, client: ManagerClient, limit: ReloadLimit) -> None:

@@ -25,10 +25,14 @@ class ManagerCommand(NamedTuple):
 
 
 class CommandList(NamedTuple):
-    """Commands after a number, ascending, and the newest number of this worker."""
+    """Commands after a number, ascending, and the newest number of this worker.
+
+    `wake` is the manager's wake number, None from one without webhooks.
+    """
 
     commands: tuple[ManagerCommand, ...]
     newest: int
+    wake: int | None = None
 
 
 class CommandResult(NamedTuple):

@@ -36,7 +36,9 @@ class ScriptedManager:
                 self.reply({})
 
             def reply(self, asked: dict[str, Any]) -> None:
-                manager.paths.append(self.path.partition("?")[0])
+                path, _, query = self.path.partition("?")
+                manager.paths.append(path)
+                manager.queries.append(query)
                 status, said = says(asked, len(manager.paths) - 1)
                 with suppress(OSError):
                     self.send_response(status)
@@ -49,6 +51,7 @@ class ScriptedManager:
                 """Print nothing."""
 
         self.paths: list[str] = []
+        self.queries: list[str] = []
         self._server = Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"

@@ -396,6 +396,60 @@ def test_reload_commands_without_end_start_few_follows_and_the_last_one_counts(
         assert CommandTable(book).waiting() == []
 
 
+def waking(number: object, *given: object) -> Answer:
+    return 200, json.dumps({"commands": given, "newest": 10**6, "taken": 0, "wake": number}).encode()
+
+
+def test_webhooks_without_end_start_few_follows_and_the_last_one_counts(
+    settings: RunnerSettings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times, begun, woken = [0.0], list[float](), list[float]()
+    monkeypatch.setattr(commands, "want_follow", lambda _here: begun.append(times[-1]))
+
+    def wakes(_asked: dict[str, Any], _count: int) -> Answer:
+        if times[-1] <= 2 * commands.RELOADS_IN:
+            woken.append(times[-1])
+        return waking(len(woken))
+
+    there = named(settings, serve(wakes))
+    assert there.manager is not None
+    here = WorkerContext("w1", StateLayout(settings.state_dir), "/nowhere", start=False)
+    with closing(ManagerClient(there.manager)) as client:
+        poller = CommandPoller(here, client, settings.run_dir, clock=lambda: times[-1])
+        while times[-1] < 4 * commands.RELOADS_IN:
+            times.append(times[-1] + poller.work_once())
+
+    assert len(woken) > 5 * commands.RELOADS
+    assert commands.RELOADS < len(begun) <= 3 * commands.RELOADS
+    assert begun[-1] >= woken[-1], "no webhook is lost"
+
+
+def test_a_wake_number_other_than_the_last_one_starts_a_follow(
+    settings: RunnerSettings, serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun: list[WorkerContext] = []
+    numbers: list[object] = [None, 7, 7, 8, None, 8, 3, "9", 4]
+    monkeypatch.setattr(commands, "want_follow", begun.append)
+    scripted = serve(lambda _asked, count: waking(numbers[count]))
+    there = named(settings, scripted)
+    assert there.manager is not None
+    here = WorkerContext("w1", StateLayout(settings.state_dir), "/nowhere", start=False)
+    follows, wake = list[int](), commands.WakeNumber()
+
+    with closing(ManagerClient(there.manager)) as client:
+        for _each in numbers[:-2]:
+            commands.fetch_and_execute(here, client, 0, wake=wake)
+            follows.append(len(begun))
+        with pytest.raises(SkipjackError, match="is not a Skipjack manager"):
+            commands.fetch_and_execute(here, client, 0, wake=wake)
+        commands.fetch_and_execute(here, client, 0)
+
+    assert follows == [0, 0, 0, 1, 1, 1, 2], "the first number says nothing"
+    asked = [query.partition("&wake=")[2] for query in scripted.queries]
+    assert asked == ["0", "0", "7", "7", "8", "8", "8", "3", ""], "a courier that does not wait needs no number"
+    assert capsys.readouterr().err == "INFO courier: the manager got a webhook: starting a follow\n" * 2
+
+
 def test_many_reload_commands_start_one_follow(
     settings: RunnerSettings, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
