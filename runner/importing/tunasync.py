@@ -8,7 +8,7 @@ from runner.importing import several, shared_keys
 from runner.importing.definitions import read
 from runner.importing.draft import Draft, draft
 from runner.importing.findings import Finding
-from runner.importing.writing import ImportedFiles, machine_files, write
+from runner.importing.writing import ImportedFiles, machine_files, without_head, write
 from schemas.errors import SkipjackError
 
 STEPS = "docs/from-tunasync.md has the steps."
@@ -47,7 +47,7 @@ def _output(drafts: Sequence[Draft], files: several.Files, into: str, secrets: s
         folder = secrets if len(drafts) == 1 else os.path.join(secrets, each.worker)
         passwords |= {os.path.join(folder, name): f"{word}\n" for name, word in each.passwords.items()}
         prefix = "" if len(drafts) == 1 else f"{each.worker}-"
-        machine |= machine_files(os.path.dirname(into), prefix, each.runner, each.policy)
+        machine |= machine_files(os.path.dirname(into), prefix, each.runner, each.policy, program="tunasync")
     return ImportedFiles(into, files, secrets, passwords, machine)
 
 
@@ -58,7 +58,7 @@ def show(output: ImportedFiles, findings: Sequence[Finding], steps: str) -> None
     for path, text in output.machine.items():
         kind = "policy" if path.endswith("policy.yml") else "settings"
         say(f"The {kind} of the machine, in {path}:")
-        say("".join(f"  {line}\n" for line in text.splitlines() if not line.startswith("# ")).rstrip("\n"))
+        say("".join(f"  {line}\n" for line in without_head(text).splitlines()).rstrip("\n"))
     say(f"`start: held` keeps every run from starting until `skipjack release`; {steps}")
     if output.passwords:
         say(f"Passwords, in {output.secrets}: {len(output.passwords)}")

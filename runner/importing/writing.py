@@ -21,7 +21,7 @@ _RUNNER_HEAD = """\
 # `skipjack-manager token add WORKER` makes the token. With `start: held` no run starts until `skipjack release`.
 """
 _POLICY_HEAD = """\
-# What tunasync did and the policy denies by default, for /etc/skipjack/policy.yml. Everyone who can merge to the
+# What {} did and the policy denies by default, for /etc/skipjack/policy.yml. Everyone who can merge to the
 # repository can then do it too: remove what is not needed, and the mirrors that need it.
 """
 
@@ -39,10 +39,19 @@ class ImportedFiles(NamedTuple):
     machine: Mapping[str, str]
 
 
-def machine_files(beside: str, prefix: str, settings: str, policy: str) -> dict[str, str]:
-    """Return the files of one machine in the folder `beside`; without one for a policy that is empty."""
+def machine_files(beside: str, prefix: str, settings: str, policy: str, *, program: str) -> dict[str, str]:
+    """Return the files of one machine in the folder `beside`; without one for a policy that is empty.
+
+    `program` is the one whose configuration is imported.
+    """
     found = {os.path.join(beside, f"{prefix}{RUNNER}"): _RUNNER_HEAD + settings}
-    return found | ({os.path.join(beside, f"{prefix}{POLICY}"): _POLICY_HEAD + policy} if policy else {})
+    head = _POLICY_HEAD.format(program)
+    return found | ({os.path.join(beside, f"{prefix}{POLICY}"): head + policy} if policy else {})
+
+
+def without_head(text: str) -> str:
+    """Return the text of a machine's file without the comment that all such files begin with."""
+    return "".join(text.splitlines(keepends=True)[2:])
 
 
 def write(output: ImportedFiles, *, force: bool) -> None:

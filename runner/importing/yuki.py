@@ -52,7 +52,7 @@ def import_yuki(folder: str, into: str, secrets: str | None, worker: str, *, for
             f"the configuration has passwords: {', '.join(sorted(passwords))}.",
             "Name a folder for them on the machine of the worker with `--secrets DIR`.",
         )
-    machine = machine_files(os.path.dirname(into), "", settings, policy)
+    machine = machine_files(os.path.dirname(into), "", settings, policy, program="yuki")
     written = {os.path.join(place, name): f"{word}\n" for name, word in passwords.items()}
     output = ImportedFiles(into, files, place, written, machine)
     write(output, force=force)

@@ -227,14 +227,16 @@ def test_another_name_there(repository: ConfigRepository, held: Worker, model: M
     commit(repository, gate, "m")
     held.command("follow")
     filled(held, "m")
-    model.workers["old name/1"] = {"id": "old name/1"}
-    model.jobs["old name/1", "m"] = job("m", "success")
+    model.workers["old"] = {"id": "old"}
+    model.jobs["old", "m"] = job("m", "success")
 
     empty = held.command("takeover", model.url, check=False)
     assert (empty.returncode, "has no mirror of the worker `w1`; nothing was changed." in empty.stderr) == (1, True)
     missing = held.command("takeover", model.url, "--worker", "w9", check=False)
     assert (missing.returncode, missing.stdout) == (1, "")
-    assert "has no worker `w9`; nothing was changed. Name it with `--worker`." in missing.stderr
+    assert "has no worker `w9`; nothing was changed. Name it with `--worker`. It has `old`, `w1`." in missing.stderr
+
+    assert "taken over: 1 of 1 mirrors" in held.command("takeover", model.url, "--worker", "old").stdout
 
 
 ANSWERS = {

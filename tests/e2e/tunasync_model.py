@@ -39,6 +39,8 @@ class Model(BackgroundServer):
             now = _now()
             self.workers[body["id"]] = body | {"last_online": now, "last_register": now}
             return 200, self.workers[body["id"]]
+        if (method, path) == ("GET", "/workers"):
+            return 200, [worker | {"token": "REDACTED"} for worker in self.workers.values()] or None
         match = re.fullmatch("/workers/([^/]+)/(jobs|schedules)(?:/([^/]+)(/size)?)?", path)
         if match is None:
             return 404, {"error": "404 page not found"}

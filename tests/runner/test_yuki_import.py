@@ -126,6 +126,7 @@ def test_later_folders_of_daemon_toml_win_field_by_field(yuki: Yuki) -> None:
     assert mirror.upstream == "rsync://msync.example.org/CentOS/"
     assert mirror.rsync_override[-2:] == ("-4", "--address=192.0.2.7")
     assert found.settings.log_dir == "/data/logs"
+    assert (yuki.folder / "policy.yml").read_text().startswith("# What yuki did and the policy denies by default")
     assert any("yuki/daemon.toml:5: `post_sync` is left out." in line for line in found.findings)
 
 
