@@ -135,8 +135,10 @@ def _related(directory: Path, change: _ChangedFiles, affected: set[str]) -> tupl
     says = _said_by(each for each in (*now, *change.before.values()) if each is not None)
     related = Related(change.files, dict(_said_elsewhere(directory, change, affected))).to(affected, says)
     inherited = {above for path in related for above in inherited_by(path)}
-    wanted = {*related, *inherited, *_of_all(directory), SITE, WORKERS}
-    found = sources.read_files(directory, sorted(wanted))
+    definitions = sources.read_files(directory, sorted({*related, *inherited} - {WORKERS}))
+    of_all = sources.read_files(directory, [SITE, WORKERS, *_in(directory, FRAGMENTS)])
+    policies = sources.read_files(directory, _policies(directory, definitions))
+    found = (*definitions, *of_all, *policies)
     doubtful = (
         SourceFile(printable(path), None, passed_over=True)
         for path in change.before
@@ -145,11 +147,17 @@ def _related(directory: Path, change: _ChangedFiles, affected: set[str]) -> tupl
     return tuple(sorted([*found, *doubtful], key=lambda file: file.path))
 
 
-def _of_all(directory: Path) -> Iterator[str]:
-    """Yield the files in the folders that apply to all mirrors."""
-    for folder in _OF_ALL:
-        names = os.listdir(directory / folder) if (directory / folder).is_dir() else []
-        yield from filter(sources.is_config, (f"{folder}{name}" for name in names))
+def _in(directory: Path, folder: str) -> list[str]:
+    """Return the files in a folder that applies to all mirrors."""
+    names = os.listdir(directory / folder) if (directory / folder).is_dir() else []
+    return [*filter(sources.is_config, (f"{folder}{name}" for name in names))]
+
+
+def _policies(directory: Path, definitions: Iterable[SourceFile]) -> list[str]:
+    """Return the policies of the workers that some definitions can name; escapes can stand for any name."""
+    text = b"\n".join(file.data or b"" for file in definitions)
+    names = {path: path[len(POLICIES) :].removesuffix(".yml") for path in _in(directory, POLICIES)}
+    return [path for path, name in names.items() if b"\\" in text or name.encode("utf-8", "replace") in text]
 
 
 def _said_by(files: Iterable[SourceFile]) -> ComparedKeys:
