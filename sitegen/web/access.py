@@ -1,7 +1,7 @@
 """Authentication and input of requests: tokens, client addresses, bodies and query parameters."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -135,30 +135,31 @@ class Access:
                 self._listed.clear()
         return not any(name in _INDIRECT for name, _ in request.scope["headers"])
 
-    async def body(self, request: Request, most: int | None = None) -> bytes:
-        """Read the body; RejectedRequest when it arrives too slowly (408) or is too large (413).
+    async def body(self, request: Request) -> bytes:
+        """Read the body; RejectedRequest when it is larger than `body_limit` (413) or arrives too slowly (408)."""
+        return b"".join([part async for part in self.parts(request)])
 
-        The limit is `body_limit`, and `most` bytes if that is less.
-        """
-        limit = self._body_limit if most is None else min(most, self._body_limit)
-        too_large = RejectedRequest(413, f"the body is larger than {limit} bytes")
+    async def parts(self, request: Request) -> AsyncIterator[bytes]:
+        """Read the body and yield its parts as they arrive, of which none is kept; RejectedRequest as `body`."""
+        too_large = RejectedRequest(413, f"the body is larger than {self._body_limit} bytes")
         # Rejected before any of it is read; without this header, or with a wrong one, it is counted below.
         announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > limit:
+        if announced.isdecimal() and int(announced) > self._body_limit:
             raise too_large
-        body = bytearray()
-        begun = asyncio.get_running_loop().time()
+        begun, size = asyncio.get_running_loop().time(), 0
         try:
             while True:
-                async with asyncio.timeout_at(begun + self._patience + len(body) / SLOWEST):
+                async with asyncio.timeout_at(begun + self._patience + size / SLOWEST):
                     message = await request.receive()
                 if message["type"] == "http.disconnect":
                     raise ClientDisconnect
-                body += message.get("body", b"")
-                if len(body) > limit:
+                part = message.get("body", b"")
+                size += len(part)
+                if size > self._body_limit:
                     raise too_large
+                yield part
                 if not message.get("more_body", False):
-                    return bytes(body)
+                    return
         except TimeoutError as error:
             raise RejectedRequest(408, f"the body did not arrive within {self._patience} s") from error
 
