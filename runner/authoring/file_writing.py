@@ -121,16 +121,16 @@ def _aside(path: str) -> str:
 
 def _write_aside(path: str, text: str, mode: int | None, undo: _Undo) -> None:
     undo.files.append(_aside(path))
-    descriptor = regular(_aside(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        if mode is not None:
-            os.fchmod(descriptor, mode)
-        try:
+    try:
+        descriptor = regular(_aside(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            if mode is not None:
+                os.fchmod(descriptor, mode)
             file.write(text)
             file.flush()
             os.fsync(descriptor)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, path) from error
+    except OSError as error:  # of the end of `with` as well: it writes again, and its errors name no file
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 def _place(path: str) -> bool:

@@ -50,7 +50,8 @@ def _on_worker(
     for mirror in old.on.get(name, ()):
         if (found := _departure(mirror, new, renamed, places)) is not None:
             yield found
-    for invalid in sorted(new.invalid):
+    # A worker that is removed keeps no definition in force, not even of an invalid mirror.
+    for invalid in sorted(new.invalid) if name in new.catalogue.workers else ():
         if _is_newly_on(invalid, name, old, new):
             yield _quarantined(invalid, name, old, places)
 
@@ -96,7 +97,7 @@ def _departure(
 ) -> MirrorForecast | None:
     """Return what happens to a mirror that the head has no more on a worker; None if it stays or has another name."""
     name = renamed.get(mirror.name, mirror.name)
-    if (name, mirror.worker) in new.records or name in new.invalid:
+    if (name, mirror.worker) in new.records or (name in new.invalid and mirror.worker in new.catalogue.workers):
         return None
     elsewhere = tuple(sorted(new.workers.get(name, ())))
     kind = MOVED_AWAY if elsewhere else REMOVED

@@ -76,12 +76,13 @@ def verdict(forecast: Forecast) -> str:
 
 
 def counts(forecast: Forecast) -> str:
-    """Return how many mirrors are added, changed and so on; empty if none is."""
+    """Return how many mirrors and workers are added, changed and so on; empty if none is."""
     found = {kind: count(forecast, kind) for kind in KINDS} | {CHANGED: count_changed(forecast)}
     parts = [f"{number} {_COUNTED.get(kind, kind)}" for kind, number in found.items() if number and kind != MOVED_AWAY]
-    if not parts:
-        return ""
-    return f"{', '.join(parts)}, on {plural(len(forecast.workers), 'worker')}."
+    mirrors = f"{', '.join(parts)}, on {plural(len(forecast.workers), 'worker')}." if parts else ""
+    kinds = [worker.kind for worker in forecast.workers]
+    lists = [f"{kinds.count(each)} {each}" for each in (ADDED, REMOVED) if each in kinds]
+    return " ".join(filter(None, [mirrors, f"Workers: {', '.join(lists)}." if lists else ""]))
 
 
 def worker_head(worker: WorkerForecast) -> str:

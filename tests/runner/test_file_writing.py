@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,14 @@ def test_a_failed_replacement_keeps_the_old_files(tmp_path: Path, monkeypatch: p
     with pytest.raises(SkipjackError, match="Nothing was changed"):
         file_writing.replace(wanted(tmp_path), below=str(tmp_path))
     assert content(tmp_path) == dict.fromkeys(NAMES, "old")
+
+
+def test_a_file_that_does_not_fit_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, hard))
+    try:
+        with pytest.raises(SkipjackError, match=r"cannot write .*/a\.yml: File too large\. Nothing was changed\."):
+            file_writing.create(wanted(tmp_path / "new"), below=str(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []

@@ -131,7 +131,18 @@ def test_workers_and_the_site_are_compared_as_well(proposal: Proposal) -> None:
     assert "\nworker w1\n  slots: 4 -> 8\n  sync_windows.allowed: 22:00-06:00\n" in plan
     assert "\nworker w2: removed: it syncs nothing from then on, and its data stays\n" in plan
     assert "\nworker w3: new worker\n" in plan
+    assert plan.endswith(" on 3 workers. Workers: 1 added, 1 removed.\n")
     assert "  + new: starts in the next sync window, within 01:00-02:00, after gnu\n" in plan
+
+
+def test_a_removed_worker_keeps_no_invalid_mirror(proposal: Proposal) -> None:
+    proposal.commit({"gnu.yml": f"{BASE['gnu.yml']}worker: w2\n"})
+    proposal.accept()
+    proposal.commit({"_workers.yml": "workers:\n  w1: {}\n"})
+    code, out, _err = proposal.run("main..topic")
+    removed = "worker w2: removed: it syncs nothing from then on, and its data stays"
+    assert (code, f"{removed}\n  - gnu: no more runs; its data stays in /srv/mirror/gnu\n" in out) == (1, True)
+    assert "  load: 4 -> 0 starts a day, 0.2 -> 0.0 an hour, slots 2 -> 0\n" in out
 
 
 def test_nothing_to_do_is_said_in_one_sentence(proposal: Proposal) -> None:
@@ -227,7 +238,7 @@ def test_the_first_definitions_are_all_new(proposal: Proposal) -> None:
     proposal.commit(dict.fromkeys(BASE) | {"README.md": "Soon.\n"})
     proposal.accept()
     proposal.commit(BASE)
-    assert proposal.plan().endswith("Valid. 2 added, on 2 workers.\n")
+    assert proposal.plan().endswith("Valid. 2 added, on 2 workers. Workers: 2 added.\n")
 
 
 def failure(proposal: Proposal, *words: str) -> str:
