@@ -70,7 +70,7 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 def _forecast(arguments: argparse.Namespace) -> "Forecast":
-    from runner.forecast import compare, manager_reads, policies, revisions
+    from runner.forecast import compare, policies, revisions
     from runner.policy import exported_files
     from schemas.config import plugin_search
     from schemas.git import local_repository
@@ -85,6 +85,8 @@ def _forecast(arguments: argparse.Namespace) -> "Forecast":
     found = compare.compare(compared.base, compared.head, exported, notes)
     if arguments.live is None or found.rejected or found.unknown_base:
         return found
+    from runner.forecast import manager_reads  # here, since it loads what HTTP needs
+
     try:
         facts = manager_reads.read(arguments.live, found.mirror_names)
     except SkipjackError as error:

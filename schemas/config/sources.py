@@ -133,11 +133,15 @@ def ending_of(path: str) -> str:
 
 
 def read_directory(directory: Path) -> tuple[SourceFile, ...]:
-    """Read a folder's configuration files, sorted by path. Raises SkipjackError if the folder does not exist."""
+    """Read a folder's configuration files, sorted by path.
+
+    Raises SkipjackError if the folder does not exist, or one below it cannot be read: its mirrors would look removed.
+    """
     require_folder(directory)
     found = []
-    for folder, below, names in os.walk(directory):
-        below.sort()
+    for folder, below, names in os.walk(directory, onerror=_unreadable):
+        # Nothing in a hidden folder is read but what `.skipjack` has, and `.git` may be large.
+        below[:] = [name for name in sorted(below) if not name.startswith(".") or name == ".skipjack"]
         for name in names:
             full = Path(folder, name)
             path = full.relative_to(directory).as_posix()
@@ -181,4 +185,12 @@ def _read(path: Path, most: int = MAX_BYTES) -> bytes | None:
         # One byte more than allowed, by which the parser sees that the file is too large.
         return read_beginning(path, most + 1)
     except OSError as error:
-        raise SkipjackError(f"cannot read {path}: {error.strerror}.", "Check its permissions.") from error
+        raise _cannot_read(path, error) from error
+
+
+def _unreadable(error: OSError) -> None:
+    raise _cannot_read(error.filename, error) from error
+
+
+def _cannot_read(path: object, error: OSError) -> SkipjackError:
+    return SkipjackError(f"cannot read {printable(str(path))}: {error.strerror}.", "Check its permissions.")

@@ -1,8 +1,11 @@
 """`skipjack plan --live`: the facts of a running site, from a real manager, and from servers that are none."""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,7 @@ from .forecasting import BASE, Proposal
 from .scripted_manager import Serve
 
 GNU = BASE["gnu.yml"]
+ROOT = Path(__file__).parents[2]
 GIB, DAY, HOUR = 1024**3, 86400.0, 3600.0
 PAST = time.time() - 30 * DAY
 """A manager leaves out runs in the future, and removes old ones."""
@@ -134,6 +138,12 @@ def test_the_answers_of_a_manager_have_a_time_together(
     monkeypatch.setattr(manager_reads, "_ALL", 0.0)
     server = serve(lambda _asked, _number: (200, b"{}"))
     assert "its answers take longer than 0 s" in failed(proposal, server.url)
+
+
+def test_a_plan_without_live_facts_loads_nothing_of_http(proposal: Proposal) -> None:
+    words = ["plan", "main..topic", "--repo", str(proposal.repository.tree)]
+    code = f"import sys; from runner.cli import main; sys.exit(main({words}) or 'requests' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode == 0
 
 
 def test_protected_reads_name_the_setting(proposal: Proposal, serve: Serve) -> None:

@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,35 @@ def test_names_that_no_terminal_should_print_are_spelled_out(tmp_path: Path) -> 
     paths = [source.path for source in read_directory(tmp_path)]
     assert sorted(paths) == [r"a\nb.yml", r"a\x1b[2J.yml", r"caf\udce9.yml"]
     assert all(path.isprintable() and path.encode() for path in paths)
+
+
+def test_a_folder_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
+    """Its mirrors would look removed. Here its path is longer than the kernel takes, which root cannot read either."""
+    folder = os.open(tmp_path, os.O_RDONLY)
+    for _level in range(20):
+        os.mkdir("x" * 250, dir_fd=folder)
+        below = os.open("x" * 250, os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = below
+    os.close(folder)
+    with pytest.raises(SkipjackError, match=r"cannot read .*: File name too long\. "):
+        read_directory(tmp_path)
+
+
+def test_a_hidden_folder_is_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (".git/objects", ".skipjack/policies", "os/.skipjack/schemas", "os/.cache"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "x.yml").write_text("a: 1\n")
+    searched: list[str] = []
+    scan = os.scandir
+
+    def scanned(path: str) -> Any:
+        searched.append(os.path.relpath(path, tmp_path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scanned)
+    assert [file.path for file in read_directory(tmp_path)] == [".skipjack/policies/x.yml"]
+    assert "." in searched and not [path for path in searched if path.startswith((".git", "os/.cache"))]
 
 
 def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
