@@ -76,6 +76,7 @@ def _add_all(commands: Subcommands) -> None:
     from runner.forge import command as forge
     from runner.importing import command as importing
     from runner.install import command as install
+    from runner.pinning import command as pinning
 
     authoring.add(commands)
     importing.add(commands)
@@ -97,6 +98,7 @@ def _add_all(commands: Subcommands) -> None:
     plugins.set_defaults(command=_plugins)
     _add_policy(commands)
     _add_container(commands)
+    pinning.add(commands, _with_settings, _own_settings, _report_follow, _reason)
     drift.add(commands, _with_settings, _settings, _own_settings)
     install.add(commands)
     words = "let runs start in spite of `start: held`, from now on"
@@ -309,6 +311,12 @@ def _follow(arguments: argparse.Namespace) -> int:
         say_due(settings)
         secret_warnings.warn(settings)
     return 0 if fine else 1
+
+
+def _report_follow(settings: "RunnerSettings", *, offline: bool) -> bool:
+    from runner.once import report_follow
+
+    return report_follow(settings, offline=offline)
 
 
 def _tick(arguments: argparse.Namespace) -> int:

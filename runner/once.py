@@ -52,24 +52,32 @@ def _log_plan_in_force(layout: StateLayout) -> None:
 
 
 def report_follow(
-    settings: RunnerSettings, *, again: bool = False, accept_rewrite: bool = False, quiet: bool = False
+    settings: RunnerSettings,
+    *,
+    again: bool = False,
+    accept_rewrite: bool = False,
+    offline: bool = False,
+    quiet: bool = False,
 ) -> bool:
     """Follow and log the result; with `quiet`, only problems and open tasks.
 
     Return False when the newest revision has problems or could not be fetched.
     """
-    done = follow(settings, again=again, accept_rewrite=accept_rewrite)
+    done = follow(settings, again=again, accept_rewrite=accept_rewrite, offline=offline)
     counting.count(settings)
     for problem in done.problems:
         log(problem, about="follow", level=ERROR if done.refused else WARNING)
     for move in () if quiet and not done.changed else done.moves:
         log(move, about="follow")
     if done.refused:
-        log(f"the newest revision is rejected; {done.revision[:12]} stays in force", about="follow", level=ERROR)
+        which = "pinned" if done.pin else "newest"
+        log(f"the {which} revision is rejected; {done.revision[:12]} stays in force", about="follow", level=ERROR)
     elif not quiet:
         news = "is now in force" if done.changed else "is in force already"
         count = f"{done.mirrors} mirror{'' if done.mirrors == 1 else 's'}"
         log(f"revision {done.revision[:12]} {news}, with {count} for {settings.worker}", about="follow")
+        if done.pin:
+            log(done.pin, about="follow")
     if not done.fetched:
         what = f"the fetch failed, so the plan was rebuilt from revision {done.revision[:12]} of the checkout"
         log(what, about="follow", level=WARNING)

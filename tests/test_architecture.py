@@ -24,8 +24,8 @@ ORDER = {
     "runner": (
         "base", "plan", "journal", "error_boundary", "subprocesses", "plugin_api", "plugin_loader", "plugin_errors",
         "providers", "hooks", "containers",
-        "policy", "importing", "authoring", "follow", "checking", "forecast", "forge", "overrides", "run", "tick",
-        "courier", "takeover", "install", "drift", "",
+        "policy", "importing", "authoring", "follow", "checking", "forecast", "forge", "overrides", "pinning", "run",
+        "tick", "courier", "takeover", "install", "drift", "",
     ),
     "sitegen": ("scoped_thread", "messages", "storage", "site", "web", ""),
 }  # fmt: skip
@@ -273,6 +273,8 @@ OWNERS = {
     "override": "runner.journal.override_table",
     "request": "runner.journal.override_table",
     "released": "runner.journal.override_table",
+    "in_force": "runner.journal.revision_table",
+    "pin": "runner.journal.revision_table",
     "outbox": "runner.journal.outbox",
     "identity": "runner.journal.outbox",
     "command": "runner.journal.command_table",

@@ -106,7 +106,7 @@ def _envelope(settings: RunnerSettings, layout: StateLayout, book: Journal) -> E
             problems = _definition_problems(opened)
         revision, slots, held = header.revision, header.slots, hold.is_held(header, book)
         policy, signer, key = header.policy or None, header.signer or None, header.signing_key or None
-        rejected = header.seen if header.seen != header.revision else None
+        rejected = header.seen if header.seen != header.revision and not header.pin else None
         problems += tuple(ReportedProblem(*each) for each in noted.problems(layout, header))
         problems += tuple(ReportedProblem(None, "skipjack run", *leftover_runs.problem(name)) for name in left)
     except SkipjackError as error:  # no plan yet: the manager shows even that

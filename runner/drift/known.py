@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from runner.base.mirror_paths import left_behind
 from runner.base.state_dir import StateLayout
-from runner.follow import noted, rename_detection
+from runner.follow import noted, pinned, rename_detection
 from runner.install import others
 from runner.plan import plan
 from runner.plan.plan import Header, Planned, Stamp
@@ -88,7 +88,10 @@ def _of_other(file: str, settings: RunnerSettings) -> set[str]:
 
 
 def _behind(layout: StateLayout, header: Header) -> Iterable[plan.PlanProblem]:
-    return noted.problems(layout, header, but=noted.MEMORY)
+    yield from noted.problems(layout, header, but=noted.MEMORY)
+    if header.pin and header.seen != header.revision:
+        what = f"This worker is {pinned.described(header)}."
+        yield None, pinned.PIN, what, "`skipjack unpin` applies the newest revision."
 
 
 def _unsure(header: Header, behind: tuple[str, ...]) -> str:

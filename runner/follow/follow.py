@@ -18,13 +18,13 @@ from runner.base import file_policy, file_view, pattern_copies, runtime_dir
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
 from runner.base.turns import turn
-from runner.follow import noted, planning, rename_detection, stored_patterns
+from runner.follow import noted, pinned, planning, rename_detection, stored_patterns
 from runner.follow.planning import InForce, LocalConfig
 from runner.follow.plugins_in_use import PluginsInUse, is_healed
 from runner.journal import journal, leftover_runs, sqlite_file
 from runner.journal.journal import Subject
 from runner.plan import plan
-from runner.plan.plan import Due, Header, Planned, PlanProblem
+from runner.plan.plan import Due, Header, Pin, Planned, PlanProblem
 from runner.policy import policy_lists, policy_names
 from schemas.config import hints, plugin_search
 from schemas.config.settings import load_policy
@@ -44,7 +44,8 @@ class Followed(NamedTuple):
     """The result of a follow: the revision in force, whether the plan changed, and the problems of the newest revision.
 
     `moves` are renamed mirrors whose files an operator has to move; they are not problems of the revision.
-    `fetched` is False when the fetch failed and the plan was rebuilt from the checkout.
+    `fetched` is False when the fetch failed and the plan was rebuilt from the checkout. `pin` describes the pin to an
+    earlier revision; empty if there is none.
     """
 
     revision: str
@@ -54,22 +55,29 @@ class Followed(NamedTuple):
     refused: bool
     fetched: bool = True
     moves: tuple[str, ...] = ()
+    pin: str = ""
 
 
-def follow(settings: RunnerSettings, *, again: bool = False, accept_rewrite: bool = False) -> Followed:
+def follow(
+    settings: RunnerSettings, *, again: bool = False, accept_rewrite: bool = False, offline: bool = False
+) -> Followed:
     """Bring the plan to the newest revision; SkipjackError when it cannot be fetched or does not list this worker.
 
     When the fetch fails, the plan is rebuilt from the revision that was fetched last if it is unusable, was made with
     other settings, another policy or other plug-ins, or is older than the move of a renamed mirror's files.
     `again` writes the plan even if nothing changed; `accept_rewrite` accepts a history that does not contain the
-    revision in force.
+    revision in force. While the worker is pinned to an earlier revision, the newest one is only checked and shown;
+    `offline` applies a pin from the checkout and does nothing else.
     """
     layout = StateLayout(settings.state_dir)
     missing = _make_folders(settings)
     sqlite_file.check(layout.journal)
     # A second follow waits for as long as the first one may fetch.
     with turn(layout.lock("program", "follow"), "follow", max(settings.repository.timeout, slow_remote.MOST)):
-        done = _follow(_local(settings), layout, again=again, accept_rewrite=accept_rewrite)
+        local = _local(settings)
+        done = _pinned(local, layout)
+        if done is None or not offline:
+            done = _follow(local, layout, again=again, accept_rewrite=accept_rewrite)
     return done._replace(problems=(*missing, *done.problems))
 
 
@@ -91,31 +99,79 @@ def _local(settings: RunnerSettings) -> LocalConfig:
     return LocalConfig(settings, policy, installed, PluginsInUse(installed), folders)
 
 
+def _pinned(local: LocalConfig, layout: StateLayout) -> Followed | None:
+    """Apply a new pin before anything is fetched: that may fail or take long. None if there is no new pin.
+
+    If the checkout cannot be read, the fetch that comes next repairs it.
+    """
+    old = _held_at_once(local.settings, layout, _in_force(layout))
+    header = old.header if old else None
+    pin = pinned.current(layout, header, time.time())
+    if pin is None or (header and header.pin == pin):
+        return None
+    try:
+        revision, lost = pinned.read(local.settings, layout, pin, header)
+    except repository.Unfetched as error:
+        log(str(error), about="follow", level=WARNING)
+        return None
+    return _applied(local, layout, old, revision, lost, pin=pin)
+
+
 def _follow(local: LocalConfig, layout: StateLayout, *, again: bool, accept_rewrite: bool) -> Followed:
-    settings, policy, installed, _in_use, folders = local
+    settings = local.settings
     old = _held_at_once(settings, layout, _in_force(layout))
-    applied = old.header.revision if old and not accept_rewrite else None
-    # Hashed, since the repository's address may hold a password.
-    places = (folders, file_policy.passwords(policy, settings).readable)
-    known = f"{version()} {settings!r} {policy!r} {installed!r} {places!r}"
-    fingerprint = hashlib.sha256(known.encode()).hexdigest()
-    is_current = not again and old is not None and _is_current(old, fingerprint)
-    revision, failure, refusal = _fetched(settings, layout, old, applied, rebuild=not is_current)
+    pin = pinned.current(layout, old.header if old else None, time.time())
+    known = old.header if old and not accept_rewrite else None
+    is_current = not again and old is not None and old.header.pin == pin and _is_current(old, _fingerprint(local))
+    is_current &= not (accept_rewrite and pin)
+    revision, failure, refusal = _fetched(settings, layout, old, known, rebuild=not is_current)
     if failure:
         log(failure, about="follow", level=WARNING)
     if old and is_current and (old.header.seen, planning.refusal(old.header)) == (revision.commit, refusal):
         noted.limits(settings, layout, (each.mirror for each in old.mirrors.values()))
         _forget_patterns(layout, old.mirrors.values(), ())
         return _result(old.header, changed=False, mirrors=len(old.mirrors))
+    accepts = accept_rewrite and pin is not None and not refusal
+    if pin:
+        newest = revision.commit
+        revision, lost = pinned.read(settings, layout, pin, old.header if old else None)
+        revision, refusal = revision._replace(newest=newest), (*refusal, *lost)
+    done = _applied(local, layout, old, revision, refusal, pin=pin, accepts=accepts)
+    return done._replace(fetched=not failure)
+
+
+def _fingerprint(local: LocalConfig) -> str:
+    """Return a digest of the release, settings, policy and plug-ins: an address in them may hold a password."""
+    settings, policy, installed, _in_use, folders = local
+    places = (folders, file_policy.passwords(policy, settings).readable)
+    known = f"{version()} {settings!r} {policy!r} {installed!r} {places!r}"
+    return hashlib.sha256(known.encode()).hexdigest()
+
+
+def _applied(
+    local: LocalConfig,
+    layout: StateLayout,
+    old: InForce | None,
+    revision: Revision,
+    refusal: planning.Problems,
+    *,
+    pin: Pin | None = None,
+    accepts: bool = False,
+) -> Followed:
+    """Replace the plan by that of a revision, and do what follows from it."""
+    settings, policy, installed = local.settings, local.policy, local.installed
     of_policy = (f"{what} {todo}" for what, todo in policy_lists.warnings(policy))
     for line in (*installed.problems, *of_policy, *policy_names.warnings(policy, installed)):
         log(line, about="follow", level=WARNING)
-    header, mirrors = planning.make(local, fingerprint, revision, old, refusal)
+    revision = pinned.with_signer(layout, revision)
+    header, mirrors = planning.make(local, _fingerprint(local), revision, old, refusal)
+    header = header._replace(pin=pin, base=pinned.base(header, old.header if old else None, accepts=accepts))
     header, mirrors = stored_patterns.stored(layout, revision.files, header, mirrors)
     for line in hints.of_mirrors(each.mirror for each in mirrors):
         log(line, about="follow", level=WARNING)
     # The plan before the rest: queued mirrors must be in it when a tick launches them.
     plan.write(layout.plan, header, mirrors, _since(mirrors, old.due if old else {}, time.time()))
+    pinned.remember(layout, header)
     noted.limits(settings, layout, (each.mirror for each in mirrors))
     # On a held worker the states of mirrors stay as they were.
     if old and not header.held:
@@ -125,7 +181,7 @@ def _follow(local: LocalConfig, layout: StateLayout, *, again: bool, accept_rewr
     layout.forget_deletions(kept_files)
     pattern_copies.forget(layout.patterns, kept_files)
     _forget_patterns(layout, mirrors, old.mirrors.values() if old else ())
-    return _result(header, changed=True, mirrors=len(mirrors))._replace(fetched=not failure)
+    return _result(header, changed=True, mirrors=len(mirrors))
 
 
 def _is_current(old: InForce, fingerprint: str) -> bool:
@@ -187,16 +243,18 @@ def _held_at_once(settings: RunnerSettings, layout: StateLayout, old: InForce | 
 
 
 def _fetched(
-    settings: RunnerSettings, layout: StateLayout, old: InForce | None, applied: str | None, *, rebuild: bool
+    settings: RunnerSettings, layout: StateLayout, old: InForce | None, known: Header | None, *, rebuild: bool
 ) -> tuple[Revision, str, planning.Problems]:
     """Return the newest revision; when the fetch fails and `rebuild` is set, the last fetched one and the failure.
 
-    If the newest one is not signed as it must be, it has no files, and the third value is the reason.
+    If the newest one is not signed as it must be, it has no files, and the third value is the reason. `known` is the
+    header of the plan that the history must continue.
     """
     checkout = Path(layout.checkout)
+    applied, contained = (known.revision, known.base) if known else (None, None)
     refusal: planning.Problems = ()
     try:
-        found = repository.fetch(settings.repository, checkout, applied)
+        found = repository.fetch(settings.repository, checkout, applied, contained)
     except repository.Unverified as error:
         if old is None:
             raise SkipjackError(error.what, f"{error.todo} {_NO_PLAN_YET}") from error
@@ -205,7 +263,8 @@ def _fetched(
         noted.unfetched(layout, error, old.header.revision if old else None, time.time())
         if rebuild:
             with suppress(SkipjackError):
-                return repository.fetched_last(settings.repository, checkout, applied), str(error), ()
+                last = repository.fetched_last(settings.repository, checkout, applied, contained)
+                return last, str(error), ()
         state = "The plan in force stays in use." if old else _NO_PLAN
         raise SkipjackError(error.what, f"{error.todo} {state}") from error
     noted.fetched(layout)
@@ -237,7 +296,8 @@ def _result(header: Header, *, changed: bool, mirrors: int) -> Followed:
     moves = tuple(_line(each) for each in header.problems if rename_detection.is_move(each[2]))
     problems = tuple(_line(each) for each in header.problems if not rename_detection.is_move(each[2]))
     revision = header.revision or ""
-    return Followed(revision, changed, mirrors, problems, refused=header.seen != revision, moves=moves)
+    refused = revision != (header.pin.commit if header.pin else header.seen)
+    return Followed(revision, changed, mirrors, problems, refused, moves=moves, pin=pinned.described(header))
 
 
 def _line(shown: PlanProblem) -> str:

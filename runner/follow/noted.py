@@ -116,7 +116,7 @@ def problems(layout: StateLayout, header: Header, *, but: str = "") -> tuple[Pla
 
 
 def _refused(header: Header) -> Iterable[PlanProblem]:
-    if header.seen and header.revision and header.seen != header.revision:
+    if header.seen and header.revision and header.seen != header.revision and not header.pin:
         what = f"Revision {header.seen[:12]} is rejected; revision {header.revision[:12]} stays in use."
         yield None, REPOSITORY, what, "Fix the other problems that are listed here in the repository."
 

@@ -60,16 +60,17 @@ def make(
 ) -> tuple[Header, list[Planned]]:
     """Return the plan for a revision; InvalidConfigError when it is unusable and there is no `old` plan to keep.
 
-    `fingerprint` identifies the release, settings and policy that the plan is made with. With a `refusal` none of the
-    revision is used, and `old` is kept.
+    `fingerprint` identifies the release, settings and policy that the plan is made with. `refusal` is why the newest
+    revision, or a lost one, is not used: a revision without files keeps `old`.
     """
     header = _header(local, fingerprint, revision)
     if old and old.header.revision == revision.commit and not revision.signer:  # verified when it came into force
         header = _with_signer(header, old.header)
-    if refusal and old:
+    if refusal and old and not revision.files:
         header, mirrors = _kept(local, header, refusal, old)
     else:
         header, mirrors = _judged(local, header, revision, old)
+        header = header._replace(problems=(*refusal, *header.problems))
     plugins, broken = local.in_use.of(each.mirror for each in mirrors), local.in_use.broken
     header = header._replace(unmoved=rename_detection.unmoved(mirrors), plugins=plugins, broken=broken)
     return header._replace(problems=(*header.problems, *rename_detection.moves(mirrors))), mirrors
@@ -99,7 +100,7 @@ def _header(local: LocalConfig, fingerprint: str, revision: Revision) -> Header:
     roots = private_paths.shared_folders(settings, policy)
     return Header(
         # The slots come from the revision, in `_judged`.
-        settings.worker, 0, revision.commit, revision.commit, fingerprint,
+        settings.worker, 0, revision.commit, revision.newest or revision.commit, fingerprint,
         settings.run_dir, settings.container_program, settings.cgroup,
         held=settings.held,
         volumes=policy.volumes,

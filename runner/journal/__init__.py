@@ -7,6 +7,7 @@ Each table has one module that writes it:
 | `mirror` | `mirror_table` | the state of each mirror |
 | `run` | `run_table` | runs, active and ended |
 | `override`, `request`, `released` | `override_table` | operators' overrides and start requests, `skipjack release` |
+| `in_force`, `pin` | `revision_table` | the revisions that were in force, and the pin to one of them |
 | `outbox`, `identity` | `outbox` | reports that the manager has not acknowledged, and the journal's own id |
 | `command`, `told_by_manager` | `command_table` | commands of the manager, and its revision |
 

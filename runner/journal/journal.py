@@ -27,8 +27,9 @@ from schemas.report import MirrorStatus, Probe, Run
 from schemas.standard_streams import WARNING
 from schemas.states import ENDS, INTERRUPTED, LAUNCHING, NONE, PRE_SYNCING, QUEUED, SUCCESS
 
-if TYPE_CHECKING:  # most ticks record nothing, and runs have loaded it
+if TYPE_CHECKING:  # most ticks record nothing, and runs have loaded the first
     from runner.journal.last_success import Past
+    from runner.journal.revision_table import RevisionTable
 
 KEPT_RUNS = 100
 """Ended runs kept for each mirror, once the manager knows them."""
@@ -49,7 +50,7 @@ def copied(path: str) -> Iterator["Journal"]:
 
 
 class Journal:
-    """An open journal. Its tables are `mirrors`, `runs` and `overrides`; `outbox` has the reports."""
+    """An open journal. Its tables are `mirrors`, `runs`, `overrides` and `revisions`; `outbox` has the reports."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
@@ -62,6 +63,13 @@ class Journal:
         """Make several changes one transaction; yields the connection for tables that this class does not know."""
         with transaction(self._db):
             yield self._db
+
+    @property
+    def revisions(self) -> "RevisionTable":
+        """The tables of revisions that were in force, and of the pin."""
+        from runner.journal.revision_table import RevisionTable  # neither ticks nor runs need it
+
+        return RevisionTable(self._db)
 
     # Reading
 

@@ -109,6 +109,15 @@ MIGRATIONS = (
     """
     ALTER TABLE run ADD COLUMN free_space INTEGER;
     """,
+    """
+    CREATE TABLE in_force (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, since REAL NOT NULL, until REAL,
+        signer TEXT NOT NULL, signing_key TEXT NOT NULL
+    );
+    CREATE TABLE pin (
+        name TEXT NOT NULL, until REAL NOT NULL, made_at REAL NOT NULL, made_by TEXT NOT NULL, reason TEXT NOT NULL
+    );
+    """,
 )
 """Steps from each version of the tables to the next. Never change one: append. Active runs of the release before must
 be able to write the changed tables."""

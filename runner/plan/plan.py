@@ -64,10 +64,23 @@ CREATE INDEX renamed ON mirror (name, formerly) WHERE formerly <> '';
 _NEVER: Mapping[str, float] = {}
 
 
+class Pin(NamedTuple):
+    """An operator's order to keep an earlier revision in force; times are in seconds since 1970 UTC."""
+
+    commit: str
+    until: float
+    made_at: float
+    made_by: str
+    reason: str = ""
+
+
 class Header(NamedTuple):
     """The facts about the worker as a whole.
 
-    - `revision`: the commit in force; `seen`: the newest one that was read, which differs if it was rejected.
+    - `revision`: the commit in force; `seen`: the newest one that was fetched, which differs if it was rejected, or if
+      the worker is pinned.
+    - `pin`: the pin, None if there is none. `base`: the newest commit that was in force, which the history must
+      contain; empty if it is `revision`.
     - `fingerprint`: everything else that the plan depends on.
     - `problems`: (mirror or None, place, what, todo).
     - `volumes`, `pattern_files`, `home`, `roots`, `env`, `judged`, `passwords`: facts from the policy for runs; see
@@ -107,6 +120,8 @@ class Header(NamedTuple):
     policy: str = ""
     signer: str = ""
     signing_key: str = ""
+    pin: Pin | None = None
+    base: str = ""
 
 
 class Planned(NamedTuple):
@@ -320,6 +335,7 @@ def _decode_header(text: str) -> Header:
     plain["unmoved"] = tuple(plain.get("unmoved", ()))
     plain |= {key: tuple(plain.get(key, ())) for key in ("volumes", "pattern_files", "roots", "env")}
     plain["problems"] = tuple(tuple(each) for each in plain["problems"])
+    plain["pin"] = Pin(*plain["pin"]) if plain.get("pin") else None
     if plain.get("programs") is not None:
         plain["programs"] = tuple(plain["programs"])
     if plain.get("plugins") or plain.get("broken"):

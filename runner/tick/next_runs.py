@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from runner.base.output import log, say
 from runner.base.state_dir import StateLayout
-from runner.follow import noted, trial, unenforced_limits
+from runner.follow import noted, pinned, trial, unenforced_limits
 from runner.journal import journal, leftover_runs, rejected_reports, rename_migration
 from runner.journal.journal import Journal
 from runner.overrides import hold
@@ -59,6 +59,7 @@ def upcoming(settings: RunnerSettings, *, as_json: bool) -> None:
     if as_json:
         plain = {"time_zone": rules.time_zone, "now": now, "slots": rules.slots, "held": rules.held}
         plain |= {"revision": header.revision, "signer": header.signer, "signing_key": header.signing_key}
+        plain["pin"] = header.pin._asdict() | {"newest": header.seen} if header.pin else None
         plain["units"] = [unit._asdict() for unit in dead]
         plain["problems"] = problems
         say(json.dumps(plain | {"mirrors": [_as_plain(row, rules) for row in rows]}, indent=2))
@@ -68,6 +69,8 @@ def upcoming(settings: RunnerSettings, *, as_json: bool) -> None:
     _say_table(rows, zone(rules.time_zone), now)
     if header.revision and header.signing_key:
         say(f"revision {header.revision[:12]}, signed by {printable(header.signer)} with the key {header.signing_key}")
+    if header.pin:
+        say(pinned.described(header))
     for problem in problems:
         log(problem, about="next", level=WARNING)
     for unit in dead:

@@ -30,8 +30,9 @@ from schemas.records import Repository
 from schemas.regular_files import regular
 from schemas.units import setting_duration
 
-_FETCHED, _COMING = "refs/skipjack/fetched", "refs/skipjack/coming"
-"""References to the result of the last fetch, and to the result so far of a fetch in steps."""
+_FETCHED, _COMING, _PINNED = "refs/skipjack/fetched", "refs/skipjack/coming", "refs/skipjack/pinned"
+"""References to the result of the last fetch, to the result so far of a fetch in steps, and to the earlier revision
+that was read last, whose objects git must keep."""
 
 _NO_SUCH_REFERENCE = 2
 """Exit code of `git ls-remote --exit-code`."""
@@ -47,7 +48,8 @@ _OF_THE_MACHINE = re.compile(
 class Revision(NamedTuple):
     """One commit of the config repository with its configuration files; `committed_at` is in seconds UTC.
 
-    `signer` and `signing_key` are the name and the fingerprint that were verified; empty if nothing was.
+    `signer` and `signing_key` are the name and the fingerprint that were verified; empty if nothing was. `newest` is
+    the newest fetched commit if this is an earlier one; else empty.
     """
 
     commit: str
@@ -55,6 +57,7 @@ class Revision(NamedTuple):
     files: tuple[SourceFile, ...]
     signer: str = ""
     signing_key: str = ""
+    newest: str = ""
 
 
 class Unfetched(SkipjackError):  # noqa: N818 - it is what happened to the fetch
@@ -63,6 +66,10 @@ class Unfetched(SkipjackError):  # noqa: N818 - it is what happened to the fetch
 
 class Rewritten(SkipjackError):  # noqa: N818 - it is what happened to the history
     """The branch's history does not contain the revision that was applied before, or cannot show that it does."""
+
+
+class Missing(SkipjackError):  # noqa: N818 - it is what happened to the revision
+    """The checkout does not have the revision that is asked for."""
 
 
 class Unverified(SkipjackError):  # noqa: N818 - it is what happened to the revision
@@ -74,29 +81,46 @@ class Unverified(SkipjackError):  # noqa: N818 - it is what happened to the revi
         self.committed_at = commit.committed_at
 
 
-def fetch(repository: Repository, checkout: Path, applied: str | None = None) -> Revision:
+def fetch(repository: Repository, checkout: Path, applied: str | None = None, contained: str | None = None) -> Revision:
     """Fetch the followed branch into `checkout` (created if missing) and read its newest revision.
 
     `timeout` of the repository limits each git process. With `applied`, the history must contain that commit, so that a
     force push cannot reset a mirror site. Raises Rewritten if it does not, Unverified if the new commits are not signed
     as `verify_signatures` requires, Unfetched if the fetch fails, and SkipjackError for any other reason; the previous
     state stays usable. A damaged checkout is fetched again.
+
+    If the applied commit is an earlier one, `contained` is the newest that was in force: the history must contain that
+    one, and all commits since the applied one are verified.
     """
-    with _locked(repository, checkout, applied) as fetching:
+    with _locked(repository, checkout, applied, contained) as fetching:
         return fetching.revision()
 
 
-def fetched_last(repository: Repository, checkout: Path, applied: str | None = None) -> Revision:
+def earlier(repository: Repository, checkout: Path, commit: str) -> Revision:
+    """Read an earlier revision from `checkout`, and keep its objects there until another one is read.
+
+    Nothing is verified: it must be one that was in force. Raises Missing if the checkout does not have it, Unfetched if
+    the checkout is damaged.
+    """
+    with _locked(repository, checkout) as fetching:
+        return fetching.earlier(commit)
+
+
+def fetched_last(
+    repository: Repository, checkout: Path, applied: str | None = None, contained: str | None = None
+) -> Revision:
     """Read the revision of the last fetch from `checkout`, without the remote repository.
 
     Checks it and raises errors as `fetch` does; a checkout without a valid revision raises Unfetched.
     """
-    with _locked(repository, checkout, applied) as fetching:
+    with _locked(repository, checkout, applied, contained) as fetching:
         return fetching.last()
 
 
 @contextmanager
-def _locked(repository: Repository, checkout: Path, applied: str | None) -> "Iterator[_Fetch]":
+def _locked(
+    repository: Repository, checkout: Path, applied: str | None = None, contained: str | None = None
+) -> "Iterator[_Fetch]":
     """Hold the lock of a checkout, which is created if missing."""
     require_git()
     folder = Checkout(checkout.absolute())
@@ -106,7 +130,7 @@ def _locked(repository: Repository, checkout: Path, applied: str | None) -> "Ite
         # git's processes inherit the descriptor, so the lock is held until the last of them has ended.
         # A fetch in another process may take as long as this one.
         with FileLock(folder.lock, timeout=repository.timeout, on_acquired=held.append):
-            yield _Fetch(repository, folder, applied, tuple(held))
+            yield _Fetch(repository, folder, applied, contained or applied, tuple(held))
     except Timeout as error:
         raise SkipjackError(
             f"another fetch holds the checkout: {described(str(folder.lock))}.",
@@ -119,11 +143,19 @@ def _locked(repository: Repository, checkout: Path, applied: str | None) -> "Ite
 class _Fetch:
     """One fetch, by the process that holds the lock."""
 
-    def __init__(self, repository: Repository, folder: Checkout, applied: str | None, lock: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        folder: Checkout,
+        applied: str | None,
+        contained: str | None,
+        lock: tuple[int, ...],
+    ) -> None:
         self._repository = repository
         self._folder = folder
         self._timeout = FetchTimeout(folder.folder, repository.timeout)
         self._applied = applied
+        self._contained = contained
         self._lock = lock
         self._shown = without_secrets(repository.url)
 
@@ -161,6 +193,25 @@ class _Fetch:
         except GitFailed as failure:
             raise self._error(failure) from failure
 
+    def earlier(self, commit: str) -> Revision:
+        """Return an earlier revision, without the remote repository."""
+        try:
+            if (fault := self._folder.unreadable()) is not None:
+                raise GitFailed(fault)
+            return self._read_earlier(self._git(self._folder.repository), commit)
+        except GitFailed as failure:
+            raise self._error(failure) from failure
+
+    def _read_earlier(self, repo: Git, commit: str) -> Revision:
+        # Only the name of a commit becomes a word of git's command line.
+        if not _NAME.fullmatch(commit) or not repo.succeeds("cat-file", "-e", f"{commit}^{{commit}}"):
+            what = f"the checkout {self._folder.folder} does not have the revision {commit[:12]} any more."
+            raise Missing(what, "The history was rewritten since then: choose a later revision.")
+        repo.run("update-ref", _PINNED, commit)
+        with Objects(repo) as objects:
+            newest, found = objects.commit(_FETCHED), objects.commit(_PINNED)
+            return Revision(commit, found.committed_at, self._files(objects, found), newest=newest.name)
+
     def _update(self, repo: Git) -> Revision:
         try:
             self._fetch_more(repo)
@@ -196,16 +247,19 @@ class _Fetch:
     def _read(self, repo: Git) -> Revision:
         with Objects(repo) as objects:
             commit = objects.commit(_FETCHED)
-            if self._applied is not None and commit.name != self._applied:
-                self._check_history(repo, commit.name, self._applied)
+            if self._contained is not None and commit.name != self._contained:
+                self._check_history(repo, commit.name, self._contained)
             signer, key = self._signer(repo, objects, commit)
-            tree = objects.folder(commit.tree, self._repository.path)
-            if tree is None:
-                raise SkipjackError(
-                    f"the branch `{self._repository.branch}` of {self._shown} has no folder `{self._repository.path}`.",
-                    "Set `repository.path` in the settings.",
-                )
-            return Revision(commit.name, commit.committed_at, objects.files(tree), signer, key)
+            return Revision(commit.name, commit.committed_at, self._files(objects, commit), signer, key)
+
+    def _files(self, objects: Objects, commit: Commit) -> tuple[SourceFile, ...]:
+        tree = objects.folder(commit.tree, self._repository.path)
+        if tree is None:
+            raise SkipjackError(
+                f"the branch `{self._repository.branch}` of {self._shown} has no folder `{self._repository.path}`.",
+                "Set `repository.path` in the settings.",
+            )
+        return objects.files(tree)
 
     def _signer(self, repo: Git, objects: Objects, commit: Commit) -> tuple[str, str]:
         """Verify the signatures of new commits and return the newest signer; empty if nothing is to be verified."""
@@ -216,9 +270,24 @@ class _Fetch:
         place = self._folder.folder
         rules = self._repository.verify_signatures
         try:
-            return signatures.signer_of(repo, objects, rules, commit.name, self._applied, place) or ("", "")
+            since = self._verified_since(repo, commit.name)
+            return signatures.signer_of(repo, objects, rules, commit.name, since, place) or ("", "")
         except SkipjackError as error:
             raise Unverified(commit, error.what, error.todo) from error
+
+    def _verified_since(self, repo: Git, commit: str) -> str | None:
+        """Return the commit after which all are verified: the applied one, if the history has that.
+
+        It has not if that one is of a history before an accepted rewrite.
+        """
+        applied, contained = self._applied, self._contained
+        if contained == applied or applied is None or contained is None or commit == applied:
+            return applied
+        if _NAME.fullmatch(applied) and self._reaches(repo, commit, applied):
+            return applied
+        if commit != contained:
+            self._reaches(repo, commit, contained)  # so that the file of `_reaches` names it again
+        return contained
 
     def _check_history(self, repo: Git, commit: str, applied: str) -> None:
         """Check that a commit's history contains the applied one. Raises Rewritten, or GitFailed if it is damaged.

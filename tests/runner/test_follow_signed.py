@@ -205,3 +205,47 @@ def test_an_accepted_rewrite_must_be_signed_as_well(
             assert "has no signature" in done.stderr
             assert header(worker).revision == good
     assert header(worker).revision == repository.git("rev-parse", "HEAD")
+
+
+def test_a_pin_needs_no_new_signature_and_its_end_verifies_all_since(
+    worker: Worker, alice: Person, repository: ConfigRepository, tmp_path: Path
+) -> None:
+    worker.command("follow")
+    first = repository.git("rev-parse", "HEAD")
+    bob = Person(repository, ssh_key(tmp_path / "bob"))
+    allowed = tmp_path / "allowed"
+    only_alice = allowed.read_text()
+    allowed.write_text(f"{only_alice}bob@mirrors.example {public(bob.key)}\n")
+    bob.commit({"b.yml": DEFINITION})
+    worker.command("follow")
+    # Bob's key turns out to be stolen: back to Alice's revision, which the signer of then stands for.
+    allowed.write_text(only_alice)
+    worker.command("pin", first[:10], "--until", "1d")
+    assert (header(worker).revision, header(worker).signer, mirrors(worker)) == (first, ALICE, ["a"])
+    Person(repository, alice.key)
+    newest = alice.commit({"c.yml": DEFINITION})
+    for command in ("follow", "unpin", "follow"):
+        done = worker.command(command, check=False)
+        assert done.returncode == 1
+        assert "which is not allowed now" in done.stderr, "Bob's commit was in force before, and is verified again"
+        assert (header(worker).revision, header(worker).seen, mirrors(worker)) == (first, newest, ["a"])
+    worker.command("follow", "--accept-rewrite")
+    assert (header(worker).revision, header(worker).signer, mirrors(worker)) == (newest, ALICE, ["a", "b", "c"])
+
+
+def test_a_pin_replaces_a_revision_while_the_newest_is_not_signed(
+    worker: Worker, alice: Person, repository: ConfigRepository
+) -> None:
+    worker.command("follow")
+    first = repository.git("rev-parse", "HEAD")
+    alice.commit({"b.yml": DEFINITION})
+    worker.command("follow")
+    bad = alice.commit({"c.yml": DEFINITION}, signed=False)
+    worker.command("follow", check=False)
+    worker.command("pin", first, "--until", "1d")
+    assert mirrors(worker) == ["a"]
+    done = worker.command("follow", check=False)
+    assert (done.returncode, header(worker).seen, mirrors(worker)) == (1, bad, ["a"])
+    assert "has no signature" in done.stderr
+    assert worker.command("follow", check=False).returncode == 1
+    assert mirrors(worker) == ["a"]

@@ -1,0 +1,1 @@
+"""Pin a worker to an earlier revision of the config repository: `skipjack pin`."""
