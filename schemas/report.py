@@ -124,7 +124,8 @@ class Envelope(NamedTuple):
     `policy` is the digest of the worker's exported policy, None if it is not known. `leftovers` is the number of things
     on its machine without a definition, None if it was not counted. `rejected` is the newest
     revision if the worker rejected it. `signer` and `signing_key` are who signed the revision in force, and the key's
-    fingerprint; None if the worker did not verify it.
+    fingerprint; None if the worker did not verify it. `pinned_until` is when the pin to an earlier revision ends, None
+    without a pin; `pinned_by` and `pin_reason` are who made it, and why.
     """
 
     worker: str
@@ -144,6 +145,9 @@ class Envelope(NamedTuple):
     rejected: str | None = None
     signer: str | None = None
     signing_key: str | None = None
+    pinned_until: float | None = None
+    pinned_by: str | None = None
+    pin_reason: str | None = None
 
 
 HIGHEST = 2**62
@@ -181,7 +185,7 @@ PROBLEM_BOUNDS: Bounds = {"place": 1000, "what": 4000, "todo": 4000}
 REPORT_BOUNDS: Bounds = {"made_at": _TIME}
 ENVELOPE_BOUNDS: Bounds = {
     "sent_at": _TIME, "version": 64, "slots_total": (0, 100_000), "slots_busy": (0, 100_000), "leftovers": (0, 10**9),
-    "signer": 200, "signing_key": 100,
+    "signer": 200, "signing_key": 100, "pinned_until": _TIME, "pinned_by": 200, "pin_reason": 500,
 }  # fmt: skip
 
 MOST_ITEMS = 10_000

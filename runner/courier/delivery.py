@@ -106,12 +106,13 @@ def _envelope(settings: RunnerSettings, layout: StateLayout, book: Journal) -> E
             problems = _definition_problems(opened)
         revision, slots, held = header.revision, header.slots, hold.is_held(header, book)
         policy, signer, key = header.policy or None, header.signer or None, header.signing_key or None
+        pin = header.pin
         rejected = header.seen if header.seen != header.revision and not header.pin else None
         problems += tuple(ReportedProblem(*each) for each in noted.problems(layout, header))
         problems += tuple(ReportedProblem(None, "skipjack run", *leftover_runs.problem(name)) for name in left)
     except SkipjackError as error:  # no plan yet: the manager shows even that
         revision, slots, held = None, 0, settings.held and book.released() is None
-        policy = rejected = signer = key = None
+        policy = rejected = signer = key = pin = None
         problems = (ReportedProblem(None, "plan", error.what, error.todo),)
     problems += tuple(ReportedProblem(None, *dead) for dead in unit_health.remembered(layout))
     if (missing := runtime_dir.make(settings.run_dir)) is not None:
@@ -128,6 +129,9 @@ def _envelope(settings: RunnerSettings, layout: StateLayout, book: Journal) -> E
         rejected=rejected,
         signer=signer,
         signing_key=key,
+        pinned_until=pin.until if pin else None,
+        pinned_by=pin.made_by if pin else None,
+        pin_reason=pin.reason if pin else None,
     )
 
 

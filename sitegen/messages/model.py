@@ -59,8 +59,7 @@ class WorkerState(NamedTuple):
     On a `held` worker no run starts until a person releases it. `clock_ahead` is by how many seconds its clock was
     ahead (negative: behind) at `clock_at`, when its times were last limited. `policy` is the digest of the exported
     policy that it reported, if it did. `leftovers` is the number of things on its machine without a definition, None if
-    it did not count them. `rejected`, `signer` and `signing_key`
-    are as in its envelope.
+    it did not count them. `rejected`, `signer`, `signing_key` and all about a pin are as in its envelope.
     """
 
     name: str
@@ -82,6 +81,9 @@ class WorkerState(NamedTuple):
     clock_at: float | None = None
     policy: str | None = None
     leftovers: int | None = None
+    pinned_until: float | None = None
+    pinned_by: str | None = None
+    pin_reason: str | None = None
 
 
 class PastRun(NamedTuple):

@@ -162,5 +162,8 @@ def _worker(worker: WorkerView) -> dict[str, Any]:
         "rejected": state.rejected if state else None,
         "signer": state.signer if state else None,
         "signing_key": state.signing_key if state else None,
+        "pinned_until": state.pinned_until if state else None,
+        "pinned_by": state.pinned_by if state else None,
+        "pin_reason": state.pin_reason if state else None,
         "problems": [problem._asdict() for problem in state.problems] if state else [],
     }

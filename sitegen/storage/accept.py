@@ -78,6 +78,9 @@ class Condition(NamedTuple):
     rejected: str | None = None
     signer: str | None = None
     signing_key: str | None = None
+    pinned_until: float | None = None
+    pinned_by: str | None = None
+    pin_reason: str | None = None
 
 
 def accept_reports(acknowledged: int, reports: Iterable[Report]) -> AcceptedReports:
@@ -141,6 +144,9 @@ def condition(envelope: Envelope, last_seen: float) -> Condition:
         envelope.rejected,
         envelope.signer,
         envelope.signing_key,
+        envelope.pinned_until,
+        envelope.pinned_by,
+        envelope.pin_reason,
     )
 
 

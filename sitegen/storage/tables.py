@@ -60,6 +60,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE workers ADD COLUMN signer TEXT",
         "ALTER TABLE workers ADD COLUMN signing_key TEXT",
     ),
+    (
+        "ALTER TABLE workers ADD COLUMN pinned_until FLOAT",
+        "ALTER TABLE workers ADD COLUMN pinned_by TEXT",
+        "ALTER TABLE workers ADD COLUMN pin_reason TEXT",
+    ),
 )
 """Statements that migrate from version 1 to 2, from 2 to 3, and so on. Never change one that was released."""
 
@@ -116,6 +121,9 @@ workers = Table(
     Column("rejected", Text),
     Column("signer", Text),
     Column("signing_key", Text),
+    Column("pinned_until", Float),
+    Column("pinned_by", Text),
+    Column("pin_reason", Text),
 )
 """`progress` is from the last envelope only; `replaced` is the change number of the last snapshot, which replaced all
 states of the worker's mirrors."""

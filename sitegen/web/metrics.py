@@ -187,6 +187,11 @@ def _workers(workers: Iterable[WorkerView]) -> Iterator[Metric]:
     rejected = GaugeMetricFamily(
         "skipjack_worker_revision_rejected", "1 while it rejects the newest revision", labels=["worker"]
     )
+    pinned = GaugeMetricFamily(
+        "skipjack_worker_pinned_until_timestamp_seconds",
+        "end of its pin to an earlier revision, while it has one",
+        labels=["worker"],
+    )
     for worker in workers:
         silent.add_metric([worker.name], int(worker.silent))
         if worker.state is not None:
@@ -196,7 +201,9 @@ def _workers(workers: Iterable[WorkerView]) -> Iterator[Metric]:
             slots.add_metric([worker.name, "busy"], worker.state.slots_busy)
             held.add_metric([worker.name], int(worker.state.held))
             rejected.add_metric([worker.name], int(worker.state.rejected is not None))
-    return iter((seen, silent, revision, slots, held, rejected))
+            if worker.state.pinned_until is not None:
+                pinned.add_metric([worker.name], worker.state.pinned_until)
+    return iter((seen, silent, revision, slots, held, rejected, pinned))
 
 
 def _others(snapshot: Snapshot, gate: Gate) -> bytes:

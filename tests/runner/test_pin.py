@@ -8,13 +8,17 @@ from typing import Any
 import pytest
 
 from runner.base.state_dir import StateLayout
+from runner.courier import courier
 from runner.journal import journal
 from runner.journal.revision_table import KEPT
 from runner.pinning import until
 from runner.plan import plan
 from runner.plan.plan import Header
+from schemas.config.settings import load_runner
 from schemas.errors import SkipjackError
 from tests.e2e.parts import ConfigRepository, Worker
+
+from .scripted_manager import Answer, Serve
 
 MIRROR = "provider: command\nupstream: https://files.example/\ncommand: /bin/true\n"
 DAY = 86400.0
@@ -147,6 +151,26 @@ def test_a_pin_needs_no_network(history: PinnedWorker) -> None:
     assert done.returncode == 1, "the fetch failed"
     assert history.mirrors == ["a", "b"], "from the checkout"
     away.rename(history.repository.remote)
+
+
+def test_reports_have_the_pin(history: PinnedWorker, serve: Serve) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def says(report: dict[str, Any], _count: int) -> Answer:
+        asked.append(report)
+        return (200, b'{"acknowledged": 0}') if "journal" in report else (404, b"{}")
+
+    worker = history.worker
+    worker.report_to(serve(says).url, "x" * 43)
+    history.pin(history.first, "1h", "--reason", "why")
+    pin = history.header.pin
+    assert pin is not None
+    for expected in ((history.first, None, pin.until, "root", "why"), (history.second, None, None, None, None)):
+        courier.once(load_runner(worker.settings), worker.settings, start=False)
+        found = [each for each in asked if "journal" in each][-1]
+        keys = ("revision", "rejected", "pinned_until", "pinned_by", "pin_reason")
+        assert tuple(found[key] for key in keys) == expected
+        worker.command("unpin")
 
 
 def test_policy_and_settings_apply_to_a_pinned_revision(history: PinnedWorker) -> None:

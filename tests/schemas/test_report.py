@@ -105,7 +105,10 @@ def test_the_schema_rejects_harmful_values(path: str, value: object) -> None:
     assert not validator("report").is_valid(plain)
 
 
-ADDED = {"progress", "held", "policy", "leftovers", "rejected", "signer", "signing_key"}
+ADDED = {
+    "progress", "held", "policy", "leftovers", "rejected", "signer", "signing_key", "pinned_until", "pinned_by",
+    "pin_reason",
+}  # fmt: skip
 """Keys that older workers do not send."""
 
 

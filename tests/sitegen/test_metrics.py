@@ -32,6 +32,13 @@ def metrics(store: Store) -> Metrics:
     return Metrics(Access(store, ManagerSettings()), SnapshotCache(store, lambda: NOW), store, Gate(ClientLimits()))
 
 
+def test_a_pin_has_a_metric(store: Store, metrics: Metrics) -> None:
+    store.apply([delivery_of(worker="w1", pinned_until=1_900_000_000.0), delivery_of(worker="w2")])
+    name = "skipjack_worker_pinned_until_timestamp_seconds"
+    found = read(metrics.text(0.0))
+    assert (found[name, "w1"], (name, "w2") in found) == (1_900_000_000.0, False)
+
+
 def test_rejected_revisions_have_metrics(store: Store, metrics: Metrics) -> None:
     store.apply([delivery_of(worker="w1", rejected="d" * 40), delivery_of(worker="w2")])
     found = read(metrics.text(0.0))

@@ -572,6 +572,18 @@ def test_the_workers_page_shows_who_signed_and_what_a_worker_rejects() -> None:
     assert [second[key] for key in keys] == [None, None, None]
 
 
+def test_the_workers_page_shows_until_when_and_why_a_worker_is_pinned() -> None:
+    found = worker()._replace(pinned_until=NOW + HOUR, pinned_by="ada", pin_reason=EVIL)
+    files = rendered(evaluated(("w1", status_of()), config=declared(mirror()), workers=(found, worker("w2"))))
+    text = page(files, "workers.html").text
+    assert text.count("Pinned until") == 1
+    assert "by ada : \"'><script>alert(1)</script>" in text
+    first, second = json.loads(files["status.json"])["workers"]
+    keys = ("pinned_until", "pinned_by", "pin_reason")
+    assert [first[key] for key in keys] == [NOW + HOUR, "ada", EVIL]
+    assert [second[key] for key in keys] == [None, None, None]
+
+
 def test_json_shows_that_a_mirrors_worker_is_held() -> None:
     files = rendered(evaluated(("w1", status_of()), config=declared(mirror()), workers=(worker()._replace(held=True),)))
     plain = json.loads(files["mirrors/debian.json"])
