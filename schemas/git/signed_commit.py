@@ -20,6 +20,15 @@ _ARMOR = {
 }
 """One signature and nothing else. git verifies the first of several, and programs differ in which one they read."""
 
+_ARMORED_DATA = re.compile(rb"([A-Za-z0-9+/]+={0,2})(=[A-Za-z0-9+/]{4})?")
+"""The lines of an OpenPGP armor, joined: data in base64, and perhaps its checksum."""
+
+_OLD_SIGNATURE, _NEW_SIGNATURE = range(0x88, 0x8B), 0xC2
+"""The first byte of a signature packet of OpenPGP, by the two forms of its length (RFC 4880, section 4.2)."""
+
+_AS_GIT_WRITES = re.compile(rb"tree [0-9a-f]+\n(parent [0-9a-f]+\n)*author [^\n]*\ncommitter [^\n]*\n")
+"""The first headers. git ignores a parent that does not follow directly, although it is signed."""
+
 _AUTHOR = re.compile(rb"^author (.*?)(?: [+-]?\d+ [+-]\d+)?$", re.M)
 _PARENT = re.compile(rb"tree [0-9a-f]+\nparent ([0-9a-f]{40,64})\n")
 _SSH_MAGIC = b"SSHSIG\0\0\0\1"
@@ -64,6 +73,8 @@ def parse(name: str, data: bytes) -> SignedCommit:
     signatures, payload = _split(data)
     if not signatures:
         return found._replace(fault="has no signature")
+    if not _AS_GIT_WRITES.match(data):
+        return found._replace(fault="does not begin with the headers that git writes, in their order")
     if len(signatures) > 1:
         return found._replace(fault="has several signatures")
     return _with_signature(found._replace(payload=payload), *signatures[0])
@@ -97,10 +108,37 @@ def _with_signature(found: SignedCommit, header: bytes, armored: bytes) -> Signe
     armored = armored.rstrip(b"\n") + b"\n"
     for form, pattern in _ARMOR.items():
         if match := pattern.fullmatch(armored):
-            key = _ssh_key(match[1]) if form == SSH else b""
+            key = _ssh_key(match[1]) if form == SSH else _openpgp_key(match[1])
             if key is not None:
                 return found._replace(form=form, signature=armored, key=key)
     return found._replace(fault="has a signature that is neither one of SSH nor one of OpenPGP")
+
+
+def _openpgp_key(text: bytes) -> bytes | None:
+    """Return no key if an OpenPGP armor has one signature packet; None if it has anything else.
+
+    gpg would unpack compressed data to any size, and look for the signature in it.
+    """
+    lines = [line.rstrip(b" \t\r") for line in text.split(b"\n")]
+    data = _ARMORED_DATA.fullmatch(b"".join(lines[lines.index(b"") + 1 :]))
+    try:
+        packet = b64decode(data[1], validate=True) if data else b""
+    except binascii.Error:
+        return None
+    return b"" if packet and _packet_end(packet) == len(packet) else None
+
+
+def _packet_end(data: bytes) -> int:
+    """Return where a signature packet at the beginning of some bytes ends; 0 if there is none of a known length."""
+    first, second = data[0], int.from_bytes(data[1:2], "big")
+    if first in _OLD_SIGNATURE:
+        start = 1 + (1 << first % 4)
+        return start + int.from_bytes(data[1:start], "big")
+    if first != _NEW_SIGNATURE or 224 <= second < 255:
+        return 0
+    if second == 255:
+        return 6 + int.from_bytes(data[2:6], "big")
+    return 2 + second if second < 192 else 3 + int.from_bytes(data[1:3], "big") - 0xC000 + 192
 
 
 def _ssh_key(text: bytes) -> bytes | None:

@@ -1,7 +1,10 @@
 """Revisions are followed only if allowed keys have signed them: OpenPGP."""
 
+import base64
 import contextlib
 import os
+import subprocess
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from schemas.git.repository import Unverified, fetch
+from schemas.git.signed_commit import OPENPGP, parse
 from schemas.records import SignatureRules
 
 from .conftest import Origin
@@ -140,7 +144,33 @@ def test_an_altered_commit_is_refused(origin: Origin, keys: GpgKeys, rules: Sign
 
 def test_two_signatures_are_refused(origin: Origin, keys: GpgKeys, rules: SignatureRules) -> None:
     signed(origin, keys, "alice", "--local-user", keys.prints["mallory"])
-    assert "does not accept" in refusal(origin, rules) or "not in `keyring`" in refusal(origin, rules)
+    assert "neither one of SSH nor one of OpenPGP" in refusal(origin, rules)
+
+
+def test_compressed_data_is_not_unpacked(origin: Origin, keys: GpgKeys, rules: SignatureRules) -> None:
+    Signing(origin).commit()
+    content = f"{origin.git('cat-file', 'commit', 'HEAD')}\n"
+    deflate = zlib.compressobj(wbits=-15)
+    signature = keys.home.signed(content, keys.prints["alice"]).encode()
+    raw = subprocess.run(["gpg", "--dearmor"], input=signature, capture_output=True, check=True).stdout
+    packet = b"\xa3\1" + deflate.compress(raw) + deflate.flush()
+    armored = f"-----BEGIN PGP SIGNATURE-----\n\n{base64.b64encode(packet).decode()}\n-----END PGP SIGNATURE-----"
+    Signing(origin).with_header("gpgsig", armored)
+    assert "neither one of SSH nor one of OpenPGP" in refusal(origin, rules)
+
+
+@pytest.mark.parametrize("length", [b"\x88\3", b"\x89\0\3", b"\x8a\0\0\0\3", b"\xc2\3", b"\xc2\xff\0\0\0\3"])
+def test_a_signature_is_one_packet(length: bytes) -> None:
+    def form(packets: bytes) -> str:
+        data = base64.b64encode(packets).decode()
+        head = f"tree {'0' * 40}\nauthor A <a@example.org> 1 +0000\ncommitter A <a@example.org> 1 +0000\n"
+        armored = f"-----BEGIN PGP SIGNATURE-----\n \n {data}\n -----END PGP SIGNATURE-----"
+        return parse("0" * 40, f"{head}gpgsig {armored}\n\nA change\n".encode()).form
+
+    assert form(length + b"abc") == OPENPGP
+    for other in (length + b"ab", length + b"abcd", length * 2 + b"abc", length[:1], b"\xa3" + length, b"\xc2\xe3abc"):
+        assert form(other) == ""
+    assert form(b"\xc2\xc0\1" + b"a" * 193) == OPENPGP
 
 
 @pytest.mark.parametrize(

@@ -359,7 +359,7 @@ def test_a_second_signature_is_refused(
         ("-----BEGIN PGP MESSAGE-----\n\nabcd\n-----END PGP MESSAGE-----", "neither one of SSH nor one of OpenPGP"),
         ("-----BEGIN SSH SIGNATURE-----\nabcd\n-----END SSH SIGNATURE-----", "neither one of SSH nor one of OpenPGP"),
         ("-----BEGIN SSH SIGNATURE-----\nabcd", "neither one of SSH nor one of OpenPGP"),
-        ("-----BEGIN PGP SIGNATURE-----\n\nabcd\n-----END PGP SIGNATURE-----", "is signed with OpenPGP"),
+        ("-----BEGIN PGP SIGNATURE-----\n\nwgA=\n-----END PGP SIGNATURE-----", "is signed with OpenPGP"),
         ("", "neither one of SSH nor one of OpenPGP"),
     ],
 )
@@ -368,6 +368,21 @@ def test_a_signature_of_another_kind_is_refused(
 ) -> None:
     signing.with_header("gpgsig", armored)
     assert why in refusal(origin, allowed)
+
+
+def test_a_signature_that_hides_a_parent_is_refused(
+    origin: Origin, signing: Signing, allowed: SignatureRules, keys: dict[str, Path]
+) -> None:
+    signing.commit(keys["alice"])
+    content = origin.git("cat-file", "commit", "HEAD")
+    signature = re.search(r"gpgsig .*?END SSH SIGNATURE-----\n(?: \n)?", content, re.DOTALL)
+    assert signature
+    moved = content.replace(signature[0], "").replace("parent ", f"{signature[0]}parent ")
+    commit = signing.write(f"{moved}\n")
+    assert origin.git("rev-list", commit) == commit, "git sees no parent"
+    settings = ("-c", f"gpg.ssh.allowedSignersFile={allowed.allowed_signers}")
+    assert origin.git(*settings, "log", "-1", "--format=%G?", commit) == "G", "and a good signature"
+    assert "does not begin with the headers that git writes" in refusal(origin, allowed)
 
 
 def test_two_signatures_in_one_header_are_refused(
