@@ -16,8 +16,6 @@ _TIMEOUT = 120.0
 
 _ENVIRONMENT = {
     "GIT_ALLOW_PROTOCOL": "none",  # a partial clone would fetch what is missing
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_OPTIONAL_LOCKS": "0",
@@ -54,11 +52,12 @@ class WorkTree:
 
     def __init__(self, top: Path, below: str, revision: str) -> None:
         self._top, self._prefix, self._revision = top, f"{below}/" if below else "", revision
-        self._environment = {**_without_git(os.environ), **_ENVIRONMENT}
+        # Without `--git-dir`, so that git refuses the repository of another user, whose settings name programs.
+        self._environment = {**_without_git(os.environ), **_ENVIRONMENT, "GIT_CEILING_DIRECTORIES": str(top.parent)}
 
     def changed(self) -> dict[str, BaseFile]:
         """Return the files that differ from the base, without those that git does not track."""
-        options = ("--raw", "-z", "--no-abbrev", "--no-renames", "--no-ext-diff")
+        options = ("--raw", "-z", "--no-color", "--no-abbrev", "--no-renames", "--no-ext-diff")
         status, printed, said = self._run(("diff", *options, "--merge-base", self._revision, "--", self._below()))
         if status and "multiple merge bases" in said:
             base = self._git("merge-base", self._revision, "HEAD").decode().strip()
@@ -92,7 +91,7 @@ class WorkTree:
         """
         where = ["--cached"] if self._is_packed else []
         patterns = [each for word in words for each in ("-e", word)]
-        options = ("-z", "-a", "-F", "--no-color", "--threads=1", f"-A{after}")
+        options = ("-z", "-a", "-F", "--no-color", "--no-line-number", "--no-column", "--threads=1", f"-A{after}")
         printed = self._git("grep", *where, *options, *patterns, "--", self._below("*.y*ml*"), fine=(0, 1))
         start = len(self._prefix)
         for line in printed.split(b"\n"):
@@ -131,9 +130,8 @@ class WorkTree:
             what = f"this clone has no common history of `{shown(self._revision)}` and the work tree."
             is_shallow = self._git("rev-parse", "--is-shallow-repository").strip() == b"true"
             return SkipjackError(what, _WHOLE if is_shallow else "Name the branch that the change is for.")
-        if "unknown option" in said:  # as for any folder without a repository
-            what = f"cannot read the git repository {self._top}."
-            return SkipjackError(what, "Run `git status` in it. `--changed-since` needs git 2.30 or later.")
+        if "unknown option" in said or "ot a git repository" in said:  # as for any folder without a repository
+            return self._unreadable()
         return SkipjackError(f"cannot compare with `{shown(self._revision)}`: {_reason(said)}.", "Name a commit.")
 
     def _below(self, names: str = "") -> str:
@@ -141,6 +139,15 @@ class WorkTree:
         magic = "glob,icase" if names else "literal"
         folder = self._prefix if not names else _escaped(self._prefix) + "**/"
         return f":({magic}){folder}{names}"
+
+    def _unreadable(self) -> SkipjackError:
+        """Return the error for a repository that git does not use, with the reason."""
+        _status, _printed, said = self._run(("rev-parse", "--git-dir"))
+        if "dubious ownership" in said:
+            what = f"git does not use the repository {self._top}: it belongs to another user."
+            return SkipjackError(what, f"If you trust it, run `git config --global --add safe.directory {self._top}`.")
+        what = f"cannot read the git repository {self._top}{f': {_reason(said)}' if said else ''}."
+        return SkipjackError(what, "Run `git status` in it. `--changed-since` needs git 2.30 or later.")
 
     def _git(self, *words: str, stdin: bytes = b"", fine: Sequence[int] = (0,)) -> bytes:
         status, printed, said = self._run(words, stdin)
@@ -153,9 +160,8 @@ class WorkTree:
         from runner.subprocesses import spawn
 
         settings = [word for each in _SETTINGS for word in ("-c", each)]
-        place = ["git", f"--git-dir={self._top}/.git", f"--work-tree={self._top}", *settings]
         try:
-            return spawn.capture([*place, *words], self._environment, str(self._top), _TIMEOUT, stdin)
+            return spawn.capture(["git", *settings, *words], self._environment, str(self._top), _TIMEOUT, stdin)
         except spawn.CannotStart as error:
             raise SkipjackError(f"{error}.", "`--changed-since` needs git.") from error
 

@@ -351,6 +351,19 @@ def test_no_program_that_a_setting_or_an_attribute_names_is_started(
     assert not mark.exists()
 
 
+def test_the_repository_of_another_user_is_read_only_where_git_may(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its settings could name programs. The variable stands for another owner: changing one takes root."""
+    variables = {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1", "GIT_CONFIG_GLOBAL": str(repository / "global")}
+    monkeypatch.setattr(work_tree, "_ENVIRONMENT", work_tree._ENVIRONMENT | variables)
+    line = told(capsys, repository, "HEAD")
+    assert "belongs to another user" in line and f"safe.directory {repository}" in line
+    (repository / "global").write_text(f"[safe]\n\tdirectory = {repository}\n")
+    (repository / ".gitignore").write_text("global\n")
+    assert wrong_files(capsys, repository, "HEAD") == []
+
+
 def told(capsys: pytest.CaptureFixture[str], folder: Path, since: str) -> str:
     """The one line of an error."""
     assert cli.main(["validate", str(folder), "--changed-since", since]) == 1
