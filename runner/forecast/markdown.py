@@ -9,7 +9,16 @@ import re
 from collections.abc import Iterable, Iterator
 
 from runner.forecast import words
-from runner.forecast.forecast import CHANGED, KINDS, Forecast, MirrorForecast, SharedChange, ValueChange, WorkerForecast
+from runner.forecast.forecast import (
+    ADDED,
+    CHANGED,
+    KINDS,
+    Forecast,
+    MirrorForecast,
+    SharedChange,
+    ValueChange,
+    WorkerForecast,
+)
 from schemas.problems import printable
 
 MOST = 60_000
@@ -78,9 +87,13 @@ def _worker(worker: WorkerForecast, most: int, *, is_open: bool) -> tuple[str, i
     """Return the fold of a worker within a number of characters, and how many of its mirrors are missing there."""
     end = _remarks(worker, min(_WARNINGS, most // 4))
     left = most - _END - len(end)
-    blocks = [list(_changes(worker.changes, ""))] if worker.changes else []
-    blocks += [list(_mirror(each)) for each in worker.mirrors] + [list(_shared(each)) for each in worker.shared]
-    kept, missing = _fitting(blocks, left)
+    own = [list(_changes(worker.changes, ""))] if worker.changes else []
+    mirrors = [(each.kind == ADDED, list(_mirror(each))) for each in worker.mirrors]
+    common = [list(_shared(each)) for each in worker.shared]
+    kept, missing = _fitting([*own, *(block for _is_new, block in mirrors), *common], left)
+    if missing:  # new mirrors last, so that many of them cannot hide a removed or changed one
+        new, others = ([block for is_new, block in mirrors if is_new is wanted] for wanted in (True, False))
+        kept, missing = _fitting([*own, *others, *common, *new], left)
     changes = _fenced("diff", [line for block in kept for line in block], MOST) if kept else ""
     commands = _commands(worker, left - len(changes))
     rest = f"{words.plural(missing, 'more change')} not shown here.\n\n" if missing else ""

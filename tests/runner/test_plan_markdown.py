@@ -73,6 +73,15 @@ def test_a_comment_of_many_changes_is_folded(proposal: Proposal) -> None:
     assert "\n<details open><summary><code>w1</code>: 1 invalid</summary>\n" in comment(proposal)
 
 
+def test_many_new_mirrors_hide_no_removed_or_changed_one(proposal: Proposal) -> None:
+    many = {f"m{number:03}.yml": f"upstream: rsync://h{number}/m/\ntitle: {'x' * 300}\n" for number in range(200)}
+    proposal.commit({**many, "debian.yml": None, "gnu.yml": f"{GNU}interval: 12h\n"})
+    text = comment(proposal)
+    assert " more changes not shown here." in text and "+ m199" not in text
+    assert "\n- debian: no more runs; its data stays in /srv/mirror/debian\n" in text
+    assert "\n! gnu\n-     interval: 6h\n+     interval: 12h\n" in text
+
+
 def test_a_renewed_comment_differs_only_where_the_plan_does(proposal: Proposal) -> None:
     proposal.commit({"gnu.yml": f"{GNU}interval: 12h\n", "new.yml": "upstream: rsync://up.example.org/new/\n"})
     first = comment(proposal).splitlines()
