@@ -16,6 +16,7 @@ from runner.follow import noted
 from runner.journal import journal, leftover_runs, rejected_reports
 from runner.journal.journal import Journal
 from runner.overrides import hold
+from runner.pinning import suspect
 from runner.plan import plan
 from runner.plan.plan import Plan
 from runner.run import progress
@@ -109,6 +110,8 @@ def _envelope(settings: RunnerSettings, layout: StateLayout, book: Journal) -> E
         pin = header.pin
         rejected = header.seen if header.seen != header.revision and not header.pin else None
         problems += tuple(ReportedProblem(*each) for each in noted.problems(layout, header))
+        if suspected := suspect.look(book, header, time.time()):
+            problems += (ReportedProblem(None, noted.REPOSITORY, *suspect.described(suspected)),)
         problems += tuple(ReportedProblem(None, "skipjack run", *leftover_runs.problem(name)) for name in left)
     except SkipjackError as error:  # no plan yet: the manager shows even that
         revision, slots, held = None, 0, settings.held and book.released() is None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from runner.base.output import masked
 from runner.journal.sqlite_file import marks
 from schemas.report import HIGHEST, Run
-from schemas.states import ACTIVE, ENDS, INTERRUPTED, LAUNCHING, PRE_SYNCING, STOPPED, SUCCESS
+from schemas.states import ACTIVE, ENDS, FAILED, INTERRUPTED, LAUNCHING, PRE_SYNCING, STOPPED, SUCCESS
 
 if TYPE_CHECKING:
     from runner.journal.last_success import Left
@@ -111,6 +111,12 @@ class RunTable:
         query = "SELECT status FROM run WHERE mirror = ? AND id < ? ORDER BY id DESC LIMIT 1"
         row = self._db.execute(query, (mirror, run)).fetchone()
         return row is not None and row["status"] == SUCCESS
+
+    def first_failure(self, mirror: str, after: float) -> float | None:
+        """Return when a run of the mirror first ended as failed after a time; None if none did."""
+        query = "SELECT min(ended_at) FROM run WHERE mirror = ? AND status = ? AND ended_at > ?"
+        found: float | None = self._db.execute(query, (mirror, FAILED, after)).fetchone()[0]
+        return found
 
     def was_requested(self, mirror: str) -> bool:
         """Return whether the mirror's newest run was launched by a tick of requested starts alone, or by hand."""

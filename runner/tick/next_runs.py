@@ -12,6 +12,7 @@ from runner.follow import noted, pinned, trial, unenforced_limits
 from runner.journal import journal, leftover_runs, rejected_reports, rename_migration
 from runner.journal.journal import Journal
 from runner.overrides import hold
+from runner.pinning import suspect
 from runner.plan import schedule
 from runner.plan.plan import Due, Header
 from runner.plan.schedule import AFTER, CLOSED, DUE, HELD, LATER, RUNNING, OperatorRequest, Outlook, Rules, State, World
@@ -123,6 +124,8 @@ def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules, list[
         of_worker = noted.problems(StateLayout(settings.state_dir), opened.header, but=noted.MEMORY)
         problems += [f"{place}: {what} {todo}" for _mirror, place, what, todo in of_worker]
         problems += unenforced_limits.warnings(settings, (planned.mirror for planned in opened.limited()))
+        suspected = suspect.look(book, opened.header, now)
+        problems += [" ".join(suspect.described(suspected))] if suspected else []
     return rows, world.rules, problems, opened.header
 
 
