@@ -1,4 +1,4 @@
-"""CheckRules the files of a config repository: everything that is wrong with them, and what is valid but doubtful."""
+"""Judge the files of a config repository: everything that is wrong with them, and what is valid but doubtful."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -48,19 +48,24 @@ def judged(files: Sequence[SourceFile], judge: CheckRules, beside: Callable[[], 
     except InvalidConfigError as refused:
         return CheckResult({}, refused.problems)
     contents = {file.path: file.data for file in files}
-    denied = _denials(found, judge.policies, contents)
-    warnings = tuple(_warnings(found, contents))
+    policies = _policies(found, judge.policies)
+    denied = _denials(found, policies, contents)
+    warnings = tuple(_warnings(found, policies, contents))
     moves = tuple(_of_mirrors(found, contents, rename_rules.moves, RENAME, "formerly"))
     allowed = {name: file for name, file in found.files.items() if file not in {each.file for each in denied}}
     mirrors = tuple(mirror for mirror in found.mirrors if mirror.name in allowed)
     return CheckResult(allowed, tuple(sorted((*found.problems, *denied))), warnings, moves, mirrors)
 
 
-def _denials(found: Catalogue, given: "Mapping[str, ExportedPolicy]", contents: FileContents) -> list[Problem]:
+def _policies(found: Catalogue, given: "Mapping[str, ExportedPolicy]") -> "dict[str, ExportedPolicy]":
+    """Return the valid policies of the repository, with the given ones in the place of those of the same workers."""
     if unknown := sorted(given.keys() - found.workers.keys()):
         what = f"the exported policy is that of the worker `{shown(unknown[0])}`, which is not in `_workers.yml`."
         raise SkipjackError(what, "Name the policy of one of its workers with `--policy`.")
-    policies = {worker: policy for worker, policy in {**found.policies, **given}.items() if policy is not None}
+    return {worker: policy for worker, policy in {**found.policies, **given}.items() if policy is not None}
+
+
+def _denials(found: Catalogue, policies: "Mapping[str, ExportedPolicy]", contents: FileContents) -> list[Problem]:
     if not policies:
         return []
     from runner.checking import verdicts  # it loads all rules of policies, which few repositories need
@@ -73,7 +78,7 @@ def _of_editors(directory: Path, files: Sequence[SourceFile]) -> Iterator[Proble
         yield Problem(line.replace(",", " ").partition(" ")[0], 1, 1, line, "", HINT)
 
 
-def _warnings(found: Catalogue, contents: FileContents) -> Iterator[Problem]:
+def _warnings(found: Catalogue, policies: "Mapping[str, ExportedPolicy]", contents: FileContents) -> Iterator[Problem]:
     for line in found.warnings:  # each begins with the path of a schema
         yield Problem(line.partition(" ")[0], 1, 1, line, "", PLUGIN_SCHEMA)
     for path, line in zip(found.passed_over, hints.of_files(found.passed_over), strict=True):
@@ -81,7 +86,7 @@ def _warnings(found: Catalogue, contents: FileContents) -> Iterator[Problem]:
     for doubt in found.doubts:
         yield doubt._replace(what=str(doubt), todo="")
     yield from _of_mirrors(found, contents, hints.of_mirrors, HINT)
-    roots = {worker: policy.settings.mirror_root for worker, policy in found.policies.items() if policy}
+    roots = {worker: policy.settings.mirror_root for worker, policy in policies.items()}
     for line in cross_hints.of_mirrors(found.mirrors, found.site.url, roots):  # each begins with a name in backticks
         yield _placed(found.files[line.split("`", 2)[1]], contents, line, HINT)
 

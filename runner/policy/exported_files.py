@@ -12,8 +12,15 @@ from schemas.regular_files import read_regular
 
 
 def read_all(paths: Iterable[Path]) -> dict[str, ExportedPolicy]:
-    """Return the policies by worker. SkipjackError if a file cannot be read or is invalid."""
-    return {policy.worker: policy for policy in map(_read, paths)}
+    """Return the policies by worker. SkipjackError if a file cannot be read or is invalid, or a worker has two."""
+    found: dict[str, ExportedPolicy] = {}
+    for path in paths:
+        policy = _read(path)
+        if policy.worker in found:
+            what = f"{printable(str(path))} is the second exported policy of the worker `{policy.worker}`."
+            raise SkipjackError(what, "Name one file for each worker.")
+        found[policy.worker] = policy
+    return found
 
 
 def _read(path: Path) -> ExportedPolicy:

@@ -106,3 +106,26 @@ def test_a_policy_that_cannot_be_used_is_reported_and_nothing_else(
     assert "is invalid" in told(capsys, folder, file)
     file.write_text(policy("w9"))
     assert "of the worker `w9`, which is not in `_workers.yml`" in told(capsys, folder, file)
+
+
+def test_two_policies_of_one_worker_are_one_line(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = (tmp_path_factory.mktemp("policies") / "p.yml" for _each in range(2))
+    one.write_text(policy("w2"))
+    two.write_text(policy("w2", images=("debian:12",)))
+    assert cli.main(["validate", str(folder), "--policy", str(one), "--policy", str(two)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert f"{two} is the second exported policy of the worker `w2`. Name one file for each worker." in printed.err
+
+
+def test_warnings_of_directories_know_the_root_of_a_policy_on_the_command_line(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "denied.yml").write_text(f"worker: w1\n{GOOD}mirror_dir: /data/fine\n")
+    (folder / POLICIES / "w1.yml").write_text(policy("w1", mirror_roots=("/data",)).replace("/srv/mirror", "/data"))
+    assert len(checked(capsys, folder)["warnings"]) == 1
+    elsewhere = tmp_path_factory.mktemp("policies") / "p.yml"
+    elsewhere.write_text(policy("w1", mirror_roots=("/data",)))
+    assert checked(capsys, folder, "--policy", elsewhere)["warnings"] == []
