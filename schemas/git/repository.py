@@ -247,9 +247,11 @@ class _Fetch:
     def _read(self, repo: Git) -> Revision:
         with Objects(repo) as objects:
             commit = objects.commit(_FETCHED)
-            if self._contained is not None and commit.name != self._contained:
-                self._check_history(repo, commit.name, self._contained)
-            signer, key = self._signer(repo, objects, commit)
+        if self._contained is not None and commit.name != self._contained:
+            self._check_history(repo, commit.name, self._contained)
+        signer, key = self._signer(repo, commit)
+        # A second reader: the time limit of the first one may be over when many commits are verified.
+        with Objects(repo) as objects:
             return Revision(commit.name, commit.committed_at, self._files(objects, commit), signer, key)
 
     def _files(self, objects: Objects, commit: Commit) -> tuple[SourceFile, ...]:
@@ -261,7 +263,7 @@ class _Fetch:
             )
         return objects.files(tree)
 
-    def _signer(self, repo: Git, objects: Objects, commit: Commit) -> tuple[str, str]:
+    def _signer(self, repo: Git, commit: Commit) -> tuple[str, str]:
         """Verify the signatures of new commits and return the newest signer; empty if nothing is to be verified."""
         if self._repository.verify_signatures is None:
             return "", ""
@@ -271,7 +273,7 @@ class _Fetch:
         rules = self._repository.verify_signatures
         try:
             since = self._verified_since(repo, commit.name)
-            return signatures.signer_of(repo, objects, rules, commit.name, since, place) or ("", "")
+            return signatures.signer_of(repo, rules, commit.name, since, place) or ("", "")
         except SkipjackError as error:
             raise Unverified(commit, error.what, error.todo) from error
 

@@ -53,9 +53,7 @@ class Signer(NamedTuple):
     key: str
 
 
-def signer_of(
-    repo: Git, objects: Objects, rules: SignatureRules, head: str, applied: str | None, place: Path
-) -> Signer | None:
+def signer_of(repo: Git, rules: SignatureRules, head: str, applied: str | None, place: Path) -> Signer | None:
     """Verify the new commits up to `head` and return who signed that; None if nothing is new since `applied`.
 
     Without `applied` only `head` is verified. The private folder for keys is made in `place`. Raises SkipjackError, and
@@ -66,7 +64,7 @@ def signer_of(
     names = _new_commits(repo, rules, head, applied)
     with copied(rules, place) as keys:
         check = _Check(repo, rules, keys)
-        signers = [check.signer(part) for part in _parts(objects, names, head)]
+        signers = [check.signer(part) for part in _parts(repo, names, head)]
     return signers[0]
 
 
@@ -91,11 +89,13 @@ def _new_commits(repo: Git, rules: SignatureRules, head: str, applied: str | Non
     return found
 
 
-def _parts(objects: Objects, names: list[str], head: str) -> Iterator[list[SignedCommit]]:
+def _parts(repo: Git, names: list[str], head: str) -> Iterator[list[SignedCommit]]:
     """Yield commits in parts: `head`, and each time the first parent of the one before. Nothing on disk hides one."""
     expected: str | None = head
     for start in range(0, len(names), _AT_ONCE):
-        part = [parse(name, objects.content(name, MOST_BYTES + 1)) for name in names[start : start + _AT_ONCE]]
+        # Ended before they are verified, which may take longer than a reader may live.
+        with Objects(repo) as objects:
+            part = [parse(name, objects.content(name, MOST_BYTES + 1)) for name in names[start : start + _AT_ONCE]]
         for commit in part:
             if commit.name != expected:
                 raise GitFailed(f"the history of the commit {head} is damaged")

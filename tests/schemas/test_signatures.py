@@ -5,11 +5,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from schemas.git import signatures
+from schemas.git.git_command import Git
 from schemas.git.repository import Revision, Rewritten, Unfetched, Unverified, fetch, fetched_last
+from schemas.git.signed_commit import SignedCommit
 from schemas.records import SignatureRules
 
 from .conftest import Origin
@@ -123,6 +126,33 @@ def test_a_long_history_is_verified_in_parts(
     assert fetched(origin, allowed, bad).commit == head
     monkeypatch.setattr(signatures, "MOST_COMMITS", 4)
     assert "it has more than 4 new commits. Run `skipjack follow --accept-rewrite`" in refusal(origin, allowed, bad)
+
+
+def test_no_reader_waits_while_commits_are_verified(
+    origin: Origin, signing: Signing, allowed: SignatureRules, keys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time limit would end it, which looks like damage, and each fetch would begin again."""
+    readers: list[subprocess.Popen[bytes]] = []
+    verified: list[bool] = []
+    started, verify = Git.reader, signatures._Check.signer
+
+    def reader(repo: Git) -> Any:
+        found = started(repo)
+        readers.append(found.proc)
+        return found
+
+    def signer(check: signatures._Check, commits: list[SignedCommit]) -> signatures.Signer:
+        verified.append(all(each.poll() is not None for each in readers))
+        return verify(check, commits)
+
+    monkeypatch.setattr(Git, "reader", reader)
+    monkeypatch.setattr(signatures._Check, "signer", signer)
+    monkeypatch.setattr(signatures, "_AT_ONCE", 1)
+    applied = signing.commit(keys["alice"])
+    signing.commit(keys["bob"])
+    signing.commit(keys["alice"])
+    assert fetched(origin, allowed, applied).signer == ALICE
+    assert verified == [True, True]
 
 
 def test_a_merge_that_swaps_its_parents_hides_nothing(
