@@ -125,7 +125,7 @@ def test_only_operators_and_readers_see_a_policy(manager: Manager) -> None:
         ({"w1": FIRST.digest}, "current", "up to date"),
         ({"w1": SECOND.digest}, "outdated", "out of date"),
         ({"w1": ""}, "outdated", "out of date"),
-        ({"w2": FIRST.digest}, "missing", "missing"),
+        ({"w2": FIRST.digest}, "missing", "none"),
     ],
 )
 def test_pages_show_whether_the_repository_has_the_policy(
@@ -142,7 +142,7 @@ def test_pages_show_whether_the_repository_has_the_policy(
     manager.run_here("publish", "--once")
     assert [each["exported_policy"] for each in manager.status()["workers"]] == [verdict]
     page = (manager.site / "workers.html").read_text()
-    words = label if verdict == "current" else f'<strong class="warn">{label}</strong>'
+    words = f'<strong class="warn">{label}</strong>' if verdict == "outdated" else label
     assert f"<dt>Exported policy</dt><dd>{words}</dd>" in page
 
 
