@@ -24,9 +24,9 @@ CREATE TABLE tunasync_jobs ( worker TEXT NOT NULL, mirror TEXT NOT NULL, documen
 CREATE TABLE tunasync_rejected (worker TEXT NOT NULL, name TEXT NOT NULL, status TEXT NOT NULL, PRIMARY KEY (worker, name));
 CREATE TABLE tunasync_workers ( name TEXT NOT NULL, url TEXT NOT NULL, last_online TEXT NOT NULL, last_register TEXT NOT NULL, PRIMARY KEY (name) );
 CREATE TABLE workers ( name TEXT NOT NULL, first_seen FLOAT NOT NULL, last_seen FLOAT NOT NULL, sent_at FLOAT NOT NULL, journal TEXT NOT NULL, version TEXT NOT NULL, revision TEXT, slots_total INTEGER NOT NULL, slots_busy INTEGER NOT NULL, problems TEXT NOT NULL, progress TEXT NOT NULL, replaced BIGINT NOT NULL, held BOOLEAN NOT NULL, PRIMARY KEY (name) );
-INSERT INTO "workers" VALUES('w1',1800000000.0,1800000000.0,1800000000.0,'0123456789abcdef0123456789abcdef','0.1.0','bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb',4,1,'[]','[]',0,0);
 CREATE INDEX runs_by_end ON runs (ended_at);
 CREATE INDEX runs_of_mirror ON runs (mirror, worker, ended_at);
 CREATE INDEX audit_at ON audit (at);
 DELETE FROM "sqlite_sequence";
+INSERT INTO "workers" VALUES('w1',1800000000.0,1800000000.0,1800000000.0,'0123456789abcdef0123456789abcdef','0.1.0','bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb',4,1,'[]','[]',0,FALSE);
 COMMIT;
