@@ -26,7 +26,7 @@ from schemas.git.git_remedies import remedy, user
 from schemas.git.slow_remote import FetchTimeout, in_steps, is_begun
 from schemas.lock_holders import described
 from schemas.problems import shown
-from schemas.records import Repository
+from schemas.records import Repository, SignatureRules
 from schemas.regular_files import regular
 from schemas.units import setting_duration
 
@@ -247,9 +247,11 @@ class _Fetch:
     def _read(self, repo: Git) -> Revision:
         with Objects(repo) as objects:
             commit = objects.commit(_FETCHED)
-        if self._contained is not None and commit.name != self._contained:
-            self._check_history(repo, commit.name, self._contained)
-        signer, key = self._signer(repo, commit)
+            if self._contained is not None and commit.name != self._contained:
+                self._check_history(repo, commit.name, self._contained)
+            if self._repository.verify_signatures is None:
+                return Revision(commit.name, commit.committed_at, self._files(objects, commit))
+        signer, key = self._signer(repo, commit, self._repository.verify_signatures)
         # A second reader: the time limit of the first one may be over when many commits are verified.
         with Objects(repo) as objects:
             return Revision(commit.name, commit.committed_at, self._files(objects, commit), signer, key)
@@ -263,14 +265,11 @@ class _Fetch:
             )
         return objects.files(tree)
 
-    def _signer(self, repo: Git, commit: Commit) -> tuple[str, str]:
-        """Verify the signatures of new commits and return the newest signer; empty if nothing is to be verified."""
-        if self._repository.verify_signatures is None:
-            return "", ""
+    def _signer(self, repo: Git, commit: Commit, rules: SignatureRules) -> tuple[str, str]:
+        """Verify the signatures of new commits and return the newest signer; empty if there is no new one."""
         from schemas.git import signatures
 
         place = self._folder.folder
-        rules = self._repository.verify_signatures
         try:
             since = self._verified_since(repo, commit.name)
             return signatures.signer_of(repo, rules, commit.name, since, place) or ("", "")

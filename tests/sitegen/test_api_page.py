@@ -26,7 +26,8 @@ def test_the_pages_name_only_routes_that_exist_and_all_of_the_api(manager: Manag
         described = manager.session.get(f"{manager.url}/api/v1/openapi.json").json()
     routes = {re.sub(r"\{\w+\}", "{}", path) for path in described["paths"]}
     named = routes_of(PAGE) | routes_of("docs/manager.md")
-    assert named - routes == {"/api/v1"}, "the beginning of all others"
+    # The beginning of all others, and a route that exists only with its setting, which this manager has not.
+    assert named - routes == {"/api/v1", "/api/v1/webhook"}
     assert {path for path in routes if path.startswith("/api/")} - named == set()
 
 

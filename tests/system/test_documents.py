@@ -192,6 +192,12 @@ def test_units_are_installed_used_and_upgraded_by_their_page(site: Site) -> None
         box.shell(f"cd /var/lib/skipjack; /opt/skipjack/bin/python -c {shlex.quote(copy)}", user="skipjack")
         reader.give(command)
 
+    def confirm(command: str) -> None:
+        box.do("install", "-d", "-o", "skipjack", "/var/log/skipjack/gone")
+        digest = re.search(r"[0-9a-f]{16}", reader.give("skipjack prune"))
+        assert digest, "`prune` shows the digest of the list"
+        reader.give(command.replace("0123456789abcdef", digest[0]))
+
     every = [each for block in blocks(page, "sh") for each in commands(block)]
     [way_back] = [each for each in every if "of-version-" in each]
     stop_all = every[every.index(way_back) - 1]
@@ -202,6 +208,7 @@ def test_units_are_installed_used_and_upgraded_by_their_page(site: Site) -> None
             f"$EDITOR {SETTINGS}": edit,
             "systemctl list-timers 'skipjack*'": look,
             "systemctl list-units --failed 'skipjack-run@*'": failed,
+            "skipjack prune --confirm 0123456789abcdef": confirm,
             stop_all: stopped,
             way_back: back,
         },

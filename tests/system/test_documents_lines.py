@@ -20,6 +20,7 @@ PLACES = {
     "sqlite3 ": STATE,
     "rm -rf -- journal.db": STATE,
     "git fetch --unshallow": "/srv/shallow",
+    "git diff main...": "/srv/tree",
 }
 """Where a command is given, as its page says."""
 

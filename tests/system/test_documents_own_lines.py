@@ -12,37 +12,83 @@ from tests.system.box import Box, wait_until
 from tests.system.conftest import CHECKOUT
 from tests.system.site import RUNNER, SETTINGS, Site
 
-NOT_RUN = {"skipjack install --user": "needs a user's own service manager: tests/system/test_user.py"}
+NOT_RUN = {
+    "skipjack install --user": "needs a user's own service manager: tests/system/test_user.py",
+    "skipjack forge list": "needs the job of a forge: tests/runner/test_forge_comment.py",
+}
 """Complete commands that are not given here, and the test that gives them."""
 
-NAMES = {"NAME": "debian", "WORKER": "w1", "FOLDER": "/srv/tree", "FILE": "/srv/backup.db", "ID": "2"}
-"""What a reader writes in the place of a word in capitals; token 1 is the worker's own."""
+NAMES = {
+    "NAME": "debian",
+    "WORKER": "w1",
+    "FOLDER": "/srv/tree",
+    "DIR": "/srv/tree",
+    "FILE": "/srv/backup.db",
+    "ID": "2",
+    "BASE": "HEAD~",
+    "https://manager.example.org": "http://127.0.0.1:8080",
+}
+"""What a reader writes in the place of a word in capitals, or of an example; token 1 is the worker's own."""
 
-OTHER_NAMES = {"skipjack plugins NAME": "rsync", "skipjack schema NAME": "mirror"}
-"""The same for commands whose NAME is not that of a mirror."""
+EXPORT = "skipjack policy export --manager https://manager.example.org --token-file FILE --into DIR"
+PINNED = 'skipjack pin 0123456789ab --until 2d --reason "the new filters delete too much"'
+_IN_FORCE = "$(git -C /srv/tree rev-parse origin/main)"
+OTHER_NAMES = {
+    "skipjack plugins NAME": {"NAME": "rsync"},
+    "skipjack schema NAME": {"NAME": "mirror"},
+    "skipjack validate --changed-since REVISION": {"REVISION": "HEAD~"},
+    "skipjack pin REVISION --until 2d": {"REVISION": _IN_FORCE},
+    PINNED: {"0123456789ab": _IN_FORCE},
+    EXPORT: {"FILE": "/srv/operator-token"},
+}
+"""The same where a word means something else."""
 
 PLACES = {
     "skipjack import tunasync": "/srv/import",
-    **dict.fromkeys(("skipjack validate", "skipjack schema"), "/srv/tree"),
+    "skipjack init": "/srv/new",
+    **dict.fromkeys(("skipjack validate", "skipjack schema", "skipjack plan"), "/srv/tree"),
 }
 """Where a command is given, as its page says."""
 
-STAYS = ("skipjack-manager serve", "skipjack-manager serve --publish", "skipjack-manager publish")
+STAYS = (
+    "skipjack-manager serve",
+    "skipjack-manager serve --publish",
+    "skipjack-manager publish",
+    "skipjack courier --linger",
+)
 """Commands that stay at work: each must be there until it is interrupted, and then exit with 130 as the page says."""
 
+_COURIER = "skipjack-courier.timer skipjack-courier.service"
+_MANAGER = "skipjack-manager.socket skipjack-manager skipjack-publish"
 BEFORE = {
-    **dict.fromkeys(STAYS, "systemctl stop skipjack-manager.socket skipjack-manager skipjack-publish"),
+    **dict.fromkeys(STAYS, f"systemctl stop {_MANAGER}"),
     "skipjack-manager publish --once": "systemctl stop skipjack-publish",
     "skipjack run NAME --while-held": "skipjack hold",
-    "skipjack courier": "systemctl stop skipjack-courier.timer skipjack-courier.service",
+    **dict.fromkeys(("skipjack courier", "skipjack courier --linger"), f"systemctl stop {_COURIER}"),
+    **{each: "rm -rf /srv/new; mkdir /srv/new" for each in to_run() if each.startswith("skipjack init")},
+    "skipjack init --update": "rm -rf /srv/new; mkdir /srv/new; skipjack init /srv/new",
+    "skipjack init --update mirrors": "rm -rf /srv/new; mkdir /srv/new; skipjack init /srv/new/mirrors",
+    "skipjack init --worker": "mkdir -p /srv/new; mv /etc/skipjack/runner.yml /srv/runner.yml",
+    "skipjack init --worker mirrors": "rm -rf /srv/new; mkdir /srv/new; skipjack init /srv/new/mirrors;"
+    " mv /etc/skipjack/runner.yml /srv/runner.yml",
+    "skipjack init --manager": "mkdir -p /srv/new; mv /etc/skipjack/manager.yml /srv/manager.yml",
+    # A manager that has just started asks each worker for its policy, with the answer to its next report.
+    EXPORT: "skipjack-manager token add boss --scope operator > /srv/operator-token;"
+    " systemctl restart skipjack-manager; skipjack start debian;"
+    " timeout 60 sh -c 'until skipjack policy export --manager http://127.0.0.1:8080 --token-file /srv/operator-token"
+    " --into /srv/tree; do sleep 1; done'",
+    "skipjack unpin": f"skipjack pin {_IN_FORCE} --until 1h",
 }
 AFTER = {
-    **dict.fromkeys(STAYS, "systemctl start skipjack-manager.socket skipjack-manager skipjack-publish"),
+    **dict.fromkeys(STAYS, f"systemctl start {_MANAGER}"),
     "skipjack-manager publish --once": "systemctl start skipjack-publish",
     "skipjack run NAME --while-held": "skipjack release",
     "skipjack hold": "skipjack release",
     **{each: "skipjack enable debian" for each in to_run() if each.startswith(("skipjack stop", "skipjack disable"))},
-    "skipjack courier": "systemctl start skipjack-courier.timer",
+    **dict.fromkeys(("skipjack courier", "skipjack courier --linger"), "systemctl start skipjack-courier.timer"),
+    **dict.fromkeys(("skipjack init --worker", "skipjack init --worker mirrors"), "mv /srv/runner.yml /etc/skipjack/"),
+    "skipjack init --manager": "mv /srv/manager.yml /etc/skipjack/",
+    **dict.fromkeys(("skipjack pin REVISION --until 2d", PINNED), "skipjack unpin"),
     "skipjack install --containers": "skipjack install --no-containers",
     "skipjack uninstall": "skipjack install",
 }
@@ -94,8 +140,7 @@ def whole(site: Site) -> Iterator[Site]:
 def give(box: Box, command: str) -> None:
     """Give a command with names in the place of words in capitals; Failed when it does not do what its page says."""
     plain = re.sub(r"[\[\]…]", "", command)
-    names = NAMES | ({"NAME": OTHER_NAMES[command]} if command in OTHER_NAMES else {})
-    for word, name in names.items():
+    for word, name in (NAMES | OTHER_NAMES.get(command, {})).items():
         plain = re.sub(rf"\b{word}\b", name, plain)
     place = next((place for begin, place in PLACES.items() if command.startswith(begin)), "/")
     if command in STAYS:
