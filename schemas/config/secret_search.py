@@ -26,6 +26,13 @@ _HEADER = re.compile(
     rf"\s{{0,3}}{_VALUE}"
 )
 _CURL = re.compile(rf"curl(?=\s)[^\n]{{0,300}}?\s(?:-u|--user)[ =]?[\"']?[^\s:\"']{{1,60}}:{_VALUE}")
+_LOGIN = re.compile(
+    r"(?<![A-Za-z0-9_-])"
+    r"(?:sshpass(?=\s)[^\n]{0,60}?\s-p ?|(?:mysql|mysqldump|mariadb|mariadb-dump)(?=\s)[^\n]{0,200}?\s-p"
+    rf"|lftp(?=\s)[^\n]{{0,200}}?\s-u ?[^\s,]{{1,60}},)[\"']?{_VALUE}"
+)
+"""Programs whose short options take a password."""
+
 _ASSIGNED = re.compile(rf"(?<![A-Za-z0-9_-])(?:--)?([A-Za-z][A-Za-z0-9_-]{{2,60}})=(?=[\"']?{_VALUE})")
 _OPTION = re.compile(rf"(?<![A-Za-z0-9_-])--([a-z][a-z0-9_-]{{2,60}})[ ]{{1,3}}[\"']?(?!-){_VALUE}")
 _PROSE = re.compile(
@@ -72,6 +79,9 @@ def in_text(text: str) -> Iterator[FoundSecret]:
             if _is_secret(sent[1]):
                 what = "The file contains the password or token of a request."
                 yield FoundSecret(sent.start(1), sent[1], what, _BY_PROGRAM)
+    for login in _LOGIN.finditer(text):
+        if _is_secret(login[1]):
+            yield FoundSecret(login.start(1), login[1], "The file contains the password of a program.", _BY_PROGRAM)
     yield from _assigned(text)
 
 

@@ -10,7 +10,7 @@ from itertools import islice
 from schemas.config.yaml_file import Document
 from schemas.problems import SECRET, Problem
 
-_WORDS = (b"pass", b"token", b"secret", b"key", b"auth", b"curl")
+_WORDS = (b"pass", b"token", b"secret", b"key", b"auth", b"curl", b"mysql", b"mariadb", b"lftp")
 _SAME = re.sub(rb"[^a]", b" ", re.sub(rb"[A-Za-z0-9_-]", b"a", bytes(range(256))))
 _LONG = b"a" * 22
 """No token of a known form is shorter, except those of Amazon; `_SAME` translates what a token can have into this."""

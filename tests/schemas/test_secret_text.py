@@ -110,6 +110,8 @@ def test_a_password_in_the_place_of_its_file_is_found_and_not_shown(text: str) -
         f"/usr/bin/curl -u me:{CREDIT} https://h.example.org/", f"/opt/x 'Authorization: Bearer {CREDIT}'",
         f"/opt/x 'PRIVATE-TOKEN: {CREDIT}'", f"/opt/x https://me:{CREDIT}@h.example.org/",
         f"/opt/x https://h.example.org/?access_token={CREDIT}", f"/opt/x me:{CREDIT}@h.example.org::module/",
+        f"/usr/bin/sshpass -p {CREDIT} rsync a b", f"/usr/bin/sshpass -p{CREDIT} rsync a b",
+        f"/usr/bin/mysqldump -u me -p{CREDIT} base", f"/usr/bin/lftp -u me,{CREDIT} -e mirror ftp.example.org",
     ],
 )  # fmt: skip
 def test_a_secret_in_a_command_line_is_found(words: str) -> None:
@@ -127,6 +129,7 @@ def test_a_secret_in_a_command_line_is_found(words: str) -> None:
         "description: The token ring and secret sharing; passwords are stored in files.",
         "exec_on_success: ['/opt/x --token=/etc/token']", "exec_on_success: ['/opt/x --password-file=abcdefgh1']",
         "docker_image: x\ndocker_options: ['--secret=mirror-key1', '--user=1000:1000']",
+        "exec_on_success: ['/usr/bin/mysql -p base', '/usr/bin/sshpass -p $PASS x', '/opt/lftp -u me ftp.example.org']",
         "rsync_options: ['--exclude=*.token', '--filter=- secret/']", "homepage: https://h.example.org/@user/key1",
         f"# revision {HEX[:40]} of the keyring, sha256:{HEX}", "# AKIA" + "IOSFODNN7EXAMPLE",
     ],
@@ -165,7 +168,9 @@ def test_an_upstream_with_a_password_has_one_problem(text: str) -> None:
     assert CREDIT not in problem
 
 
-@pytest.mark.parametrize("piece", ["password=", "://a:", "eyJa.", "a@", "key=a", "curl -u ", "--token a", "api_key"])
+@pytest.mark.parametrize(
+    "piece", ["password=", "://a:", "eyJa.", "a@", "key=a", "curl -u ", "lftp -u a", "--token a", "api_key"]
+)
 def test_the_largest_file_is_searched_in_linear_time(piece: str) -> None:
     """Any quadratic search would take hours."""
     text = "# " + piece * ((sources.MAX_BYTES - 100) // len(piece))
