@@ -75,9 +75,11 @@ def follow(
     # A second follow waits for as long as the first one may fetch.
     with turn(layout.lock("program", "follow"), "follow", max(settings.repository.timeout, slow_remote.MOST)):
         local = _local(settings)
-        done = _pinned(local, layout)
+        old = _held_at_once(settings, layout, _in_force(layout))
+        done = _pinned(local, layout, old)
         if done is None or not offline:
-            done = _follow(local, layout, again=again, accept_rewrite=accept_rewrite)
+            old = _in_force(layout) if done else old
+            done = _follow(local, layout, old, again=again, accept_rewrite=accept_rewrite)
     return done._replace(problems=(*missing, *done.problems))
 
 
@@ -99,12 +101,11 @@ def _local(settings: RunnerSettings) -> LocalConfig:
     return LocalConfig(settings, policy, installed, PluginsInUse(installed), folders)
 
 
-def _pinned(local: LocalConfig, layout: StateLayout) -> Followed | None:
+def _pinned(local: LocalConfig, layout: StateLayout, old: InForce | None) -> Followed | None:
     """Apply a new pin before anything is fetched: that may fail or take long. None if there is no new pin.
 
     If the checkout cannot be read, the fetch that comes next repairs it.
     """
-    old = _held_at_once(local.settings, layout, _in_force(layout))
     header = old.header if old else None
     pin = pinned.current(layout, header, time.time())
     if pin is None or (header and header.pin == pin):
@@ -117,9 +118,10 @@ def _pinned(local: LocalConfig, layout: StateLayout) -> Followed | None:
     return _applied(local, layout, old, revision, lost, pin=pin)
 
 
-def _follow(local: LocalConfig, layout: StateLayout, *, again: bool, accept_rewrite: bool) -> Followed:
+def _follow(
+    local: LocalConfig, layout: StateLayout, old: InForce | None, *, again: bool, accept_rewrite: bool
+) -> Followed:
     settings = local.settings
-    old = _held_at_once(settings, layout, _in_force(layout))
     pin = pinned.current(layout, old.header if old else None, time.time())
     known = old.header if old and not accept_rewrite else None
     is_current = not again and old is not None and old.header.pin == pin and _is_current(old, _fingerprint(local))
